@@ -1,0 +1,74 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <nettle/sha2.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+zeb_status zeb_map_open(const char *path, zeb_map *map, zeb_error *error) {
+    *map = (zeb_map){0};
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
+    struct stat about;
+    zeb_status status = ZEB_OK;
+    if (fstat(file, &about) != 0) {
+        status = zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(about.st_mode)) {
+        status = zeb_fail(error, ZEB_ERR_IO, "%s: not a regular file", path);
+    } else if (about.st_size == 0) {
+        map->data = (const unsigned char *)"";
+    } else {
+        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (data == MAP_FAILED) status = zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
+        else *map = (zeb_map){.data = data, .size = (size_t)about.st_size};
+    }
+    (void)close(file);
+    return status;
+}
+
+void zeb_map_close(zeb_map *map) {
+    if (map->size > 0) (void)munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (zeb_map){0};
+}
+
+void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]) {
+    static const char digit[] = "0123456789abcdef";
+    struct sha256_ctx context;
+    uint8_t hash[SHA256_DIGEST_SIZE];
+    sha256_init(&context);
+    sha256_update(&context, size, data);
+    sha256_digest(&context, sizeof hash, hash);
+    for (size_t i = 0; i < sizeof hash; i++) {
+        hex[2 * i] = digit[hash[i] >> 4];
+        hex[2 * i + 1] = digit[hash[i] & 15];
+    }
+    hex[2 * sizeof hash] = '\0';
+}
+
+zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error *error) {
+    zeb_map map;
+    hex[0] = '\0';
+    zeb_status status = zeb_map_open(path, &map, error);
+    if (status == ZEB_OK) zeb_sha256(map.data, map.size, hex);
+    zeb_map_close(&map);
+    return status;
+}
+
+zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path, zeb_error *error) {
+    size_t length = strlen(folder);
+    const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";
+    return zeb_arena_format(arena, path, error, "%s%s%s", folder, slash, name);
+}
+
+int zeb_path_is_file(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISREG(about.st_mode);
+}
+
+int zeb_path_is_folder(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}

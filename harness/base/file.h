@@ -1,0 +1,33 @@
+/* base/file.h - files as byte ranges: read-only maps, their hashes, paths. */
+#ifndef ZEB_BASE_FILE_H
+#define ZEB_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+
+/* A whole file mapped read-only. An empty file has data "" and size 0. */
+typedef struct zeb_map {
+    const unsigned char *data;
+    size_t size;
+} zeb_map;
+
+/* Errors name the path and the system's reason. */
+ZEB_MUST_CHECK zeb_status zeb_map_open(const char *path, zeb_map *map, zeb_error *error);
+void zeb_map_close(zeb_map *map); /* takes a zeroed one */
+
+enum { ZEB_SHA256_HEX = 65 };
+
+/* SHA-256 as 64 lower-case hexadecimal digits and NUL. */
+void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]);
+ZEB_MUST_CHECK zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error *error);
+
+/* "folder/name" in the arena. */
+ZEB_MUST_CHECK zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path,
+                                        zeb_error *error);
+/* True for an existing regular file / folder. */
+int zeb_path_is_file(const char *path);
+int zeb_path_is_folder(const char *path);
+
+#endif
