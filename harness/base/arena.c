@@ -16,6 +16,7 @@ typedef struct block {
 
 struct zeb_arena {
     block *head;
+    int fixed; /* lives in memory of the caller: one block, no growth */
 };
 
 static block *block_create(size_t size) {
@@ -33,8 +34,23 @@ zeb_status zeb_arena_create(zeb_arena **arena, zeb_error *error) {
     return *arena != NULL ? ZEB_OK : zeb_fail(error, ZEB_ERR_MEMORY, "out of memory");
 }
 
+zeb_status zeb_arena_create_in(void *memory, size_t size, zeb_arena **arena, zeb_error *error) {
+    struct {
+        zeb_arena arena;
+        block block;
+    } *head = memory;
+    size_t header = (sizeof *head + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    *arena = NULL;
+    if (size < header || (uintptr_t)memory % ARENA_ALIGN != 0)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "%zu bytes are too few or misaligned for an arena", size);
+    head->block = (block){.size = size - header, .start = (unsigned char *)memory + header};
+    head->arena = (zeb_arena){.head = &head->block, .fixed = 1};
+    *arena = &head->arena;
+    return ZEB_OK;
+}
+
 void zeb_arena_destroy(zeb_arena *arena) {
-    if (arena == NULL) return;
+    if (arena == NULL || arena->fixed) return;
     for (block *at = arena->head; at != NULL;) {
         block *next = at->next;
         free(at);
@@ -50,6 +66,8 @@ zeb_status zeb_arena_alloc(zeb_arena *arena, size_t count, size_t size, void **m
         return zeb_fail(error, ZEB_ERR_MEMORY, "%zu elements of %zu bytes do not fit in memory", count, size);
     bytes = (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
     block *at = arena->head;
+    if (arena->fixed && at->size - at->used < bytes)
+        return zeb_fail(error, ZEB_ERR_MEMORY, "the arena of %zu bytes is full", at->size);
     if (at == NULL || at->size - at->used < bytes) {
         at = block_create(bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK);
         if (at == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %zu bytes", bytes);

@@ -12,6 +12,10 @@ typedef struct zeb_arena zeb_arena;
 ZEB_MUST_CHECK zeb_status zeb_arena_create(zeb_arena **arena, zeb_error *error);
 void zeb_arena_destroy(zeb_arena *arena); /* takes NULL; every pointer handed out dies */
 
+/* An arena inside size bytes of the caller's memory (64-byte aligned), which it never outgrows: for memory that two
+ * processes share. Destroying it does nothing; the memory stays the caller's. */
+ZEB_MUST_CHECK zeb_status zeb_arena_create_in(void *memory, size_t size, zeb_arena **arena, zeb_error *error);
+
 /* count * size zeroed bytes, aligned for any object (64 bytes); overflow and exhaustion are ZEB_ERR_MEMORY. A count of
  * 0 gives a valid pointer that must not be read. */
 ZEB_MUST_CHECK zeb_status zeb_arena_alloc(zeb_arena *arena, size_t count, size_t size, void **memory, zeb_error *error);
