@@ -24,6 +24,10 @@ ZEB_MUST_CHECK zeb_status zeb_builder_rows(zeb_builder *builder, const char *nam
 ZEB_MUST_CHECK zeb_status zeb_builder_input(zeb_builder *builder, const char *name, zeb_dtype dtype, int32_t offsets,
                                             int64_t width, int32_t *tensor, zeb_error *error);
 
+/* An input without rows of any rank, such as gates [batch_max, heads]. */
+ZEB_MUST_CHECK zeb_status zeb_builder_plain(zeb_builder *builder, const char *name, zeb_dtype dtype, uint32_t rank,
+                                            const int64_t *extents, int32_t *tensor, zeb_error *error);
+
 /* A constant of rank 1 or 2 (extents[rank]). `like.scale` and `.group` are set with zeb_builder_quantised. */
 ZEB_MUST_CHECK zeb_status zeb_builder_weight(zeb_builder *builder, const char *name, zeb_dtype dtype, uint32_t rank,
                                              const int64_t *extents, const void *data, int32_t *tensor,
@@ -32,10 +36,11 @@ ZEB_MUST_CHECK zeb_status zeb_builder_weight(zeb_builder *builder, const char *n
 ZEB_MUST_CHECK zeb_status zeb_builder_quantised(zeb_builder *builder, int32_t weight, int32_t scale, int32_t group,
                                                 zeb_error *error);
 
-/* Appends a node. `node` gives name, op, inputs (unused ZEB_NONE) and attr; its outputs are ignored: the builder creates
- * them, named after the node (plus ".importance", ".indices", ".offsets", ".count" for the others), and writes their ids
- * to output[ZEB_NODE_OUTPUTS_MAX] (may be NULL). want is a bit mask of optional outputs to create
- * (1u << ZEB_ATTENTION_IMPORTANCE); required ones are always created. */
+/* Appends a node. `node` gives name, op, inputs (unused ZEB_NONE) and attr; its outputs are ignored: the builder
+ * creates them, named after the node (plus ".importance", ".indices", ".offsets", ".count" for the others; all three
+ * outputs of SELECT carry theirs), and writes their ids to output[ZEB_NODE_OUTPUTS_MAX] (may be NULL). want is a bit
+ * mask of optional outputs to create (1u << ZEB_ATTENTION_IMPORTANCE); required ones are always created. A failed call
+ * leaves the builder as it was. */
 ZEB_MUST_CHECK zeb_status zeb_builder_node(zeb_builder *builder, const zeb_node *node, uint32_t want,
                                            int32_t output[ZEB_NODE_OUTPUTS_MAX], zeb_error *error);
 
