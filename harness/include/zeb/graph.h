@@ -107,7 +107,8 @@ typedef enum zeb_select_mode {
 /* Which rows of a sequence survive. Rows are ordered by (importance descending, row ascending); NaN counts as -inf.
  * The result keeps the original order of rows. In every mode but FIRST: row 0 is always kept; keep_last also forces the
  * sequence's last row; if fewer than min(floor, n) rows survived, the best of the others are added until there are.
- * Forced rows count towards `count` and the ratio. An empty sequence stays empty. */
+ * Forced rows count towards `count` and the ratio (value * n is a binary32 product): zeb_select_quota. An empty sequence
+ * stays empty. */
 typedef struct zeb_select {
     uint32_t mode; /* zeb_select_mode */
     float value;   /* threshold, or ratio in (0,1] */
@@ -250,6 +251,23 @@ static inline size_t zeb_dtype_bytes(zeb_dtype dtype, size_t n) {
         case ZEB_U4: return (n + 1) / 2;
     }
     return 0;
+}
+
+/* How many of a sequence's n rows survive in the modes TOPK and RATIO, and at least survive in THRESHOLD. */
+static inline int32_t zeb_select_quota(const zeb_select *select, int32_t n) {
+    if (n <= 0) return 0;
+    if (select->mode == ZEB_SELECT_FIRST) return 1;
+    if (select->mode == ZEB_SELECT_NONE) return n;
+    int32_t quota = select->keep_last != 0 && n > 1 ? 2 : 1;
+    if (quota < select->floor) quota = select->floor;
+    if (select->mode == ZEB_SELECT_TOPK && quota < select->count) quota = select->count;
+    if (select->mode == ZEB_SELECT_RATIO) {
+        float share = select->value * (float)n;
+        int32_t rows = (int32_t)share;
+        if ((float)rows < share) ++rows;
+        if (quota < rows) quota = rows;
+    }
+    return quota < n ? quota : n;
 }
 
 static inline const char *zeb_op_name(zeb_op op) {

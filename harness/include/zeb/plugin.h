@@ -140,6 +140,8 @@ typedef enum zeb_channel_kind {
     ZEB_CHANNEL_TEMPERATURE = 3     /* value: millidegrees Celsius */
 } zeb_channel_kind;
 
+#define ZEB_RANGE_UNKNOWN UINT64_MAX
+
 /* One raw quantity. Plugins hand over raw values only; the harness unwraps, integrates and rejects. */
 typedef struct zeb_channel {
     char name[ZEB_NAME_MAX];   /* unique in the sensor: "package-0", "dram-0", "psys" */
@@ -148,11 +150,13 @@ typedef struct zeb_channel {
     int32_t parent;            /* index of the channel whose energy already contains this one, or ZEB_NONE */
     int32_t mirror;            /* index of the channel of which this is another view (mirrored die), or ZEB_NONE */
     uint32_t reserved0;
-    uint64_t range;            /* counters: the value after which it wraps to 0, in the counter's unit; 0: never wraps */
+    uint64_t range;            /* counters: the value after which it wraps to 0, in the counter's unit; 0: never wraps;
+                                  ZEB_RANGE_UNKNOWN: it wraps, and where can't be read (windows are then invalid) */
     uint64_t max_power_uw;     /* the most this domain can draw (its long-term limit or TDP); 0 unknown */
     uint64_t update_ns;        /* how often the value changes, as far as known; 0 unknown */
     double unit_uj;            /* counters: microjoules of one count */
-    uint64_t reserved[6];
+    uint64_t window_min_ns;    /* the shortest window that this source can be trusted over; 0: the harness's for the kind */
+    uint64_t reserved[5];
 } zeb_channel;
 
 typedef struct zeb_reading {
