@@ -1,0 +1,46 @@
+/* Which rows survive. */
+#include "ref.h"
+
+static int is_better(float a, float b) {
+    float a_or_lowest = isnan(a) ? -INFINITY : a, b_or_lowest = isnan(b) ? -INFINITY : b;
+    return a_or_lowest > b_or_lowest; /* ties go to the earlier row: the caller looks in ascending order */
+}
+
+/* Marks the survivors of one sequence of n rows in keep[n]. */
+static void choose(const zeb_select *select, const float *importance, int32_t n, unsigned char *keep) {
+    int32_t kept = 0, quota = zeb_select_quota(select, n);
+    for (int32_t j = 0; j < n; ++j) {
+        int forced = j == 0 || (select->mode != ZEB_SELECT_FIRST && select->keep_last != 0 && j == n - 1);
+        int above = select->mode == ZEB_SELECT_THRESHOLD && importance[j] >= select->value;
+        keep[j] = forced || above;
+        kept += keep[j];
+    }
+    for (; kept < quota; ++kept) {
+        int32_t best = -1;
+        for (int32_t j = 0; j < n; ++j)
+            if (!keep[j] && (best < 0 || is_better(importance[j], importance[best]))) best = j;
+        keep[best] = 1;
+    }
+}
+
+void ref_select_rows(zeb_plan *plan, const zeb_select *select, const float *importance, const int32_t *from,
+                     int64_t batch, int32_t *indices, int32_t *offsets, int32_t *count) {
+    int32_t next = 0;
+    offsets[0] = 0;
+    for (int64_t b = 0; b < batch; ++b) {
+        int32_t n = from[b + 1] - from[b];
+        choose(select, importance != NULL ? importance + from[b] : NULL, n, plan->keep);
+        for (int32_t j = 0; j < n; ++j)
+            if (plan->keep[j]) indices[next++] = from[b] + j;
+        offsets[b + 1] = next;
+    }
+    *count = next;
+}
+
+zeb_status ref_select(const ref_at *at) {
+    ref_select_rows(at->plan, &at->node->attr.select, ref_input_data(at, ZEB_SELECT_IMPORTANCE),
+                    ref_input_offsets(at, ZEB_SELECT_ROWS), ref_input_batch(at, ZEB_SELECT_ROWS),
+                    ref_output_data(at, ZEB_SELECT_INDICES), ref_output_data(at, ZEB_SELECT_OFFSETS),
+                    ref_output_data(at, ZEB_SELECT_COUNT));
+    return ZEB_OK;
+}
