@@ -1,0 +1,183 @@
+"""The command line: one table of commands; data on stdout (JSON), progress on stderr."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+
+def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
+    p.add_argument("--data", type=Path, default=Path(os.environ.get("ZEB_DATA", "data")),
+                   help="folder with glue/ and superglue/ (default: $ZEB_DATA)")
+    p.add_argument("--vocab", type=Path, help="vocab.txt (default: the one below --data)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--no-energy", action="store_true", help="do not track energy with CodeCarbon")
+    p.add_argument("--country", default="", help="ISO3 country of the machine, for the intensity")
+    if train:
+        p.add_argument("--out", type=Path, required=True, help="folder to write")
+        p.add_argument("--seed", type=int, default=1)
+        p.add_argument("--max-minutes", type=float, default=0.0)
+        p.add_argument("--max-length", type=int, default=128)
+        p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                       help="a training setting: epochs, batch, lr, warmup, evals, ...")
+
+
+def _pairs(items: list[str]) -> dict:
+    out = {}
+    for item in items:
+        key, eq, value = item.partition("=")
+        if not eq:
+            raise SystemExit(f"zeb-train: {item!r} is not KEY=VALUE")
+        value = yaml.safe_load(value)
+        try:
+            value = float(value) if isinstance(value, str) else value     # 5e-5 is a string to YAML
+        except ValueError:
+            pass
+        out[key] = value
+    return out
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="zeb-train", description=(
+        "Train, distil, prune, quantise, calibrate and export checkpoints for zeb."))
+    sub = top.add_subparsers(dest="command", required=True)
+
+    p = sub.add_parser("finetune", help="fine-tune a checkpoint on a task")
+    _common(p)
+    p.add_argument("--task", required=True)
+    p.add_argument("--start", type=Path, required=True, help="checkpoint folder to start from")
+    p.add_argument("--freeze-words", action="store_true", help="keep the word embeddings")
+
+    p = sub.add_parser("distill", help="distil a teacher, on a task or (no --task) on plain text")
+    _common(p)
+    p.add_argument("--task")
+    p.add_argument("--teacher", type=Path, action="append", required=True,
+                   help="teacher checkpoint; several are averaged")
+    p.add_argument("--start", type=Path, help="student to start from (task)")
+    p.add_argument("--config", type=Path, help="config.json of the student (plain text)")
+    p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE",
+                   help="a loss weight: label, logits, hidden, temperature, augmented, replace")
+    p.add_argument("--freeze-words", action="store_true")
+    p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--limit", type=int, default=0, help="at most about so many texts")
+
+    p = sub.add_parser("score", help="score checkpoints on a split, in fp32")
+    _common(p, train=False)
+    p.add_argument("--task", required=True)
+    p.add_argument("--split", default="dev")
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("model", type=Path, nargs="+")
+
+    p = sub.add_parser("export", help="write the shipped form: fp16, vocabulary, card")
+    _common(p, train=False)
+    p.add_argument("--task", required=True)
+    p.add_argument("--model", type=Path, action="append", required=True,
+                   help="checkpoint; of several, the best on calib")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--dtype", choices=("f16", "bf16", "f32"), default="f16")
+    p.add_argument("--facts", type=Path, help="YAML with what the card says besides")
+    p.add_argument("--emissions", type=Path, help="emissions.csv of the whole chain")
+
+    p = sub.add_parser("recipe", help="run a recipe: every step of a shipped checkpoint")
+    _common(p, train=False)
+    p.add_argument("recipe", type=Path)
+    p.add_argument("--work", type=Path, required=True)
+    p.add_argument("--minilm", type=Path, default=Path("minilm"), help="MiniLM-L6-H384 folder")
+    p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--only", action="append", default=[], help="this step and what it needs")
+    return top
+
+
+def _vocab(args) -> Path:
+    return args.vocab or args.data / "vocab/bert-base-uncased/vocab.txt"
+
+
+def _settings(args):
+    from .loop import Settings
+    values = {"seed": args.seed, "max_minutes": args.max_minutes, **_pairs(args.set)}
+    return Settings.of(values)
+
+
+def _open(args):
+    from .dataset import open_task
+    from .loop import device_of
+    return open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length)
+
+
+def _finetune(args) -> dict:
+    from .finetune import finetune
+    return finetune(args.out.name, args.start, _open(args), args.out, _settings(args),
+                    args.freeze_words)
+
+
+def _distill(args) -> dict:
+    from . import distill
+    from .bert import Config
+    from .loop import device_of
+    if args.task:
+        return distill.task(args.out.name, args.start, args.teacher, _open(args), _vocab(args),
+                            args.out, _settings(args),
+                            distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words,
+                            args.dropout)
+    config = Config.read(args.config) if args.config else Config()
+    return distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args),
+                           args.out, _settings(args), device_of(args.device), limit=args.limit)
+
+
+def _score(args) -> dict:
+    from . import dataset, store, tasks
+    from .loop import device_of
+    task = tasks.get(args.task)
+    data = dataset.open_split(args.data, _vocab(args), args.task, args.split,
+                              device_of(args.device), args.max_length)
+    out = {}
+    for folder in args.model:
+        model = store.load_model(folder).to(data.device)
+        out[str(folder)] = dataset.measure(task, model, data, precise=True)
+    return out
+
+
+def _export(args) -> dict:
+    from .export import export
+    return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
+                  args.emissions)
+
+
+def _recipe(args) -> dict:
+    from . import recipe
+    places = {"data": str(args.data), "minilm": str(args.minilm), "work": str(args.work),
+              "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
+    common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
+    failed = recipe.run(recipe.read(args.recipe, places), args.work, common, args.jobs, args.only,
+                        not args.no_energy, args.country)
+    return {"failed": failed}
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    from . import energy, store
+    from .loop import TrainError
+    from .readers import DataError
+    does = {"finetune": _finetune, "distill": _distill, "score": _score, "export": _export,
+            "recipe": _recipe}[args.command]
+    trains = args.command in ("finetune", "distill", "prune", "quantize")
+    if trains and (args.out / "result.json").is_file():
+        print((args.out / "result.json").read_text())
+        return 0
+    try:
+        with energy.tracked(args.out if trains else Path("."), f"zeb-train {args.command}",
+                            args.country, trains and not args.no_energy):
+            result = does(args)
+    except (DataError, TrainError, FileNotFoundError, KeyError, ValueError) as e:
+        print(f"zeb-train: {e}", file=sys.stderr)
+        return 1
+    if trains:
+        result["arguments"] = {k: str(v) for k, v in vars(args).items()}
+        store.write_json(args.out / "result.json", result)
+        (args.out / "training.pt").unlink(missing_ok=True)
+    print(json.dumps(result, indent=2))
+    return 1 if args.command == "recipe" and result["failed"] else 0

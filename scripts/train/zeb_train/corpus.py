@@ -1,0 +1,82 @@
+"""Unlabelled text for task-agnostic distillation: train files only, no dev or test of any task.
+
+WikiText-2 (its valid and test parts, words only) is cut into sentence windows; every other row is a
+text or text pair as its task encodes it.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from . import tokens
+from .readers import Row, read_split
+from .tasks import TASKS
+
+_TRAIN = ("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb", "glue/rte", "glue/wnli",
+          "superglue/cb", "superglue/copa", "superglue/multirc", "superglue/wic", "superglue/wsc")
+
+
+def texts(root: Path) -> list[Row]:
+    root, out = Path(root), []
+    for name in _TRAIN:
+        rows = read_split(root, TASKS[name], "train")
+        if name == "superglue/multirc":        # the passages repeat with every answer
+            seen = {r.a: None for r in rows}
+            out += [Row(0, part, None, None) for a in seen for part in _windows(a)]
+            out += [Row(0, b, None, None) for b in {r.b: None for r in rows}]
+        else:
+            out += rows
+    qqp = root / "glue/QQP/train_subset.tsv"
+    if qqp.is_file():
+        for line in qqp.read_text(encoding="utf-8").splitlines()[1:]:
+            cells = line.split("\t")
+            if len(cells) == 6:
+                out.append(Row(0, cells[3], cells[4], None))
+    for name in ("wiki.valid.tokens", "wiki.test.raw"):
+        path = root / "wikitext2" / name
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                text = line.strip().replace(" @-@ ", "-").replace(" @,@ ", ",").replace(" @.@ ", ".")
+                if len(text) > 30 and not text.startswith("="):
+                    out += [Row(0, part, None, None) for part in _windows(text)]
+    return out
+
+
+def _windows(text: str, words: int = 60) -> list[str]:
+    """Pieces of whole sentences, about `words` long."""
+    out, now = [], []
+    for word in text.split():
+        now.append(word)
+        if len(now) >= words and word[-1] in ".!?;" or len(now) >= 2 * words:
+            out.append(" ".join(now))
+            now = []
+    if len(now) > 5 or not out:
+        out.append(" ".join(now))
+    return out
+
+
+def packed(root: Path, vocab: Path, max_length: int = 128) -> tokens.Packed:
+    rows = texts(root)
+    seen: dict[tuple, Row] = {}
+    for r in rows:
+        seen.setdefault((r.a, r.b), Row(0, r.a, r.b, None))
+    return tokens.encode(tokens.load(vocab), list(seen.values()), max_length)
+
+
+def join(p: tokens.Packed, rng: np.random.Generator, fraction: float = 0.5) -> tokens.Packed:
+    """Joins random single texts end to end, so that long inputs are seen where train rows are short."""
+    single = np.array([p.types[s:s + n].max() == 0 for s, n in zip(p.start, p.length)])
+    rows = rng.permutation(np.flatnonzero(single & (p.length < 40)))
+    rows = rows[:int(len(rows) * fraction) // 2 * 2].reshape(-1, 2)
+    ids, length = [], []
+    for one, two in rows:
+        a = p.ids[p.start[one]:p.start[one] + p.length[one] - 1]
+        b = p.ids[p.start[two] + 1:p.start[two] + p.length[two]]
+        ids.append(np.concatenate([a, b]))
+        length.append(len(a) + len(b))
+    lengths = np.asarray(length, np.int64)
+    none = np.full(len(rows), np.nan, np.float32)
+    flat = np.concatenate(ids) if ids else np.zeros(0, np.int32)
+    return tokens.Packed(flat, np.zeros(len(flat), np.int8), tokens._starts(lengths), lengths, none,
+                         np.full(len(rows), -1, np.int64))

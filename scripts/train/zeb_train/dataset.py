@@ -1,0 +1,60 @@
+"""A task ready to train on: train, calib and (only when a score is asked for) dev, on the device."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import metrics, tasks, tokens
+from .batches import Store, holdout
+from .bert import Bert
+from .loop import autocast
+from .readers import read_split
+
+SALT = "zeb-calib-1"
+
+
+@dataclass
+class TaskData:
+    task: tasks.Task
+    train: Store
+    calib: Store
+
+
+def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
+              calib_fraction: float = 0.05) -> TaskData:
+    task = tasks.get(name)
+    rows = read_split(root, task, "train")
+    packed = tokens.encode(tokens.load(vocab), rows, max_length)
+    held = holdout(rows, calib_fraction, SALT)
+    return TaskData(task, Store(packed.take(np.flatnonzero(~held)), device),
+                    Store(packed.take(np.flatnonzero(held)), device))
+
+
+def open_split(root: Path, vocab: Path, name: str, split: str, device: torch.device,
+               max_length: int = 128) -> Store:
+    rows = read_split(root, tasks.get(name), split)
+    return Store(tokens.encode(tokens.load(vocab), rows, max_length), device)
+
+
+@torch.no_grad()
+def predict(model: Bert, data: Store, batch: int = 256, sparsity=None,
+            precise: bool = False) -> np.ndarray:
+    """Scores [N, labels] in row order; `precise` computes in fp32 even on CUDA."""
+    out = torch.zeros(len(data), model.config.num_labels, device=data.device)
+    order = np.argsort(data.packed.length, kind="stable")
+    was = model.training
+    model.eval()
+    with torch.autocast("cpu", enabled=False) if precise else autocast(data.device):
+        for at in range(0, len(order), batch):
+            b = data.batch(order[at:at + batch])
+            out[b.rows] = model(b.ids, b.types, b.live, sparsity=sparsity).logits.float()
+    model.train(was)
+    return out.cpu().numpy()
+
+
+def measure(task: tasks.Task, model: Bert, data: Store, **kw) -> dict[str, float]:
+    scores = predict(model, data, **kw)
+    return metrics.score(task, scores, data.packed.label, data.packed.group)

@@ -1,0 +1,167 @@
+"""Distillation: task-agnostic (a student learns its teacher's states on plain text), then on a task.
+
+The task step asks the teacher about every train row and about augmented copies of it, so the student
+fits the teacher's function, not only 67,349 labels.  Dense and sparse students go through the same
+`TaskLoss`; a sparse one only adds its masks and its sparsity loss (prune.py).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import augment, corpus, loop, metrics, project, store
+from .batches import Batch, Store, plan
+from .bert import Bert, Config
+from .dataset import TaskData, measure
+from .losses import HiddenLoss, logits_loss, relation_loss, task_loss
+
+
+def spread(student: int, teacher: int) -> list[int]:
+    """Which teacher layer (0-based) each student layer follows; first and last are always used."""
+    if student == 1:
+        return [teacher - 1]
+    return [round(i * (teacher - 1) / (student - 1)) for i in range(student)]
+
+
+def _generator(device: torch.device, seed: int, step: int) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed * 7_368_787 + step)
+
+
+def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Path, out: Path,
+            settings: loop.Settings, device: torch.device, relation: float = 1.0,
+            limit: int = 0) -> dict:
+    """Task-agnostic: hidden states of matched layers, and relations of the last."""
+    torch.manual_seed(settings.seed)
+    teacher = store.load_model(teacher_dir).to(device).eval().requires_grad_(False)
+    text = corpus.packed(data, vocab)
+    from .tokens import concat
+    text = concat([text, corpus.join(text, np.random.default_rng(settings.seed))])
+    if limit:
+        text = text.take(np.arange(0, len(text), max(1, len(text) // limit)))
+    rows = Store(text, device)
+    loop.log(f"{name}: {len(text)} texts, {len(text.ids)} tokens")
+    layers = spread(config.num_hidden_layers, teacher.config.num_hidden_layers)
+    p = project.directions(teacher, rows, config.hidden_size)
+    student = project.student(teacher, config, p, layers)
+    teacher.to(device)
+    pairs = [(0, 0)] + [(i + 1, t + 1) for i, t in enumerate(layers)]
+    hidden = HiddenLoss(config.hidden_size, teacher.config.hidden_size, pairs)
+    with torch.no_grad():
+        for linear in hidden.map:
+            linear.weight.copy_(p.cpu())
+    near = augment.neighbours(teacher.bert.embeddings.word_embeddings.weight.float(),
+                              Path(vocab).read_text(encoding="utf-8").split("\n")[:config.vocab_size])
+    module = nn.ModuleDict({"student": student, "hidden": hidden}).to(device)
+
+    def loss(at, step, progress):
+        b = rows.batch(at)
+        b = augment.augment(b, near, _generator(device, settings.seed, step), 0.1, 0.02, 0.03)
+        with torch.no_grad():
+            goal = teacher(b.ids, b.types, b.live, hidden=True, full_last=True)
+        got = student(b.ids, b.types, b.live, hidden=True, full_last=True)
+        value = hidden(got.hidden, goal.hidden, b.live)
+        if relation:
+            value = value + relation * relation_loss(got.qkv, goal.qkv, b.live)
+        return value
+
+    result = loop.Loop(
+        name, out, module, settings, device,
+        lambda epoch: plan(text.length, settings.batch, settings.seed, epoch,
+                           tokens=settings.tokens), loss, None).run()
+    store.save_model(out, student)
+    store.save_training(Path(out) / "hidden.pt", {
+        "pairs": [list(x) for x in pairs], "state": {k: v.cpu() for k, v in
+                                                     hidden.state_dict().items()}})
+    return result
+
+
+@dataclass
+class TaskLossWeights:
+    label: float = 0.2
+    logits: float = 1.0
+    hidden: float = 0.5
+    temperature: float = 2.0
+    augmented: float = 1.0         # share of a batch that is repeated, augmented
+    replace: float = 0.2
+
+
+class TaskLoss:
+    """The loss of a student on a task's rows and on augmented copies of them."""
+
+    def __init__(self, student: Bert, teachers: list[Bert], data: TaskData, near: torch.Tensor,
+                 weights: TaskLossWeights, seed: int, hidden: HiddenLoss | None):
+        self.student, self.teachers, self.data, self.near = student, teachers, data, near
+        self.w, self.seed, self.hidden = weights, seed, hidden
+
+    def batch(self, rows: np.ndarray, step: int) -> Batch:
+        b = self.data.train.batch(rows)
+        count = round(len(rows) * self.w.augmented)
+        if not count:
+            return b
+        gen = _generator(b.ids.device, self.seed, step)
+        part = Batch(b.ids[:count], b.types[:count], b.live[:count], b.label[:count],
+                     b.rows[:count])
+        a = augment.augment(part, self.near, gen, self.w.replace)
+        return Batch(*(torch.cat([getattr(b, f), getattr(a, f)])
+                       for f in ("ids", "types", "live", "label", "rows")))
+
+    def __call__(self, rows: np.ndarray, step: int, sparsity=None) -> torch.Tensor:
+        b, w = self.batch(rows, step), self.w
+        states = self.hidden is not None and w.hidden > 0
+        with torch.no_grad():
+            goals = [t(b.ids, b.types, b.live, hidden=states and i == 0,
+                       full_last=states and sparsity is None and i == 0)
+                     for i, t in enumerate(self.teachers)]
+        logits = torch.stack([g.logits for g in goals])
+        goal = logits.mean(0) if logits.shape[2] == 1 else logits.log_softmax(2).mean(0)
+        got = self.student(b.ids, b.types, b.live, hidden=states,
+                           full_last=states and sparsity is None, sparsity=sparsity)
+        value = w.logits * logits_loss(got.logits, goal, w.temperature)
+        if w.label:
+            value = value + w.label * task_loss(got.logits, b.label)
+        if states:
+            value = value + w.hidden * self.hidden(got.hidden, goals[0].hidden, b.live)
+        return value
+
+
+def load_hidden(path: Path, student: Bert, teacher: Bert) -> HiddenLoss:
+    """The projections learned with the task-agnostic student, to go on with."""
+    saved = torch.load(path, weights_only=True)
+    hidden = HiddenLoss(student.config.hidden_size, teacher.config.hidden_size,
+                        [tuple(x) for x in saved["pairs"]])
+    hidden.load_state_dict(saved["state"])
+    hidden.seen.fill_(100.0)               # the fine-tuned teacher's moments are close, not equal
+    return hidden
+
+
+def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
+         settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
+         dropout: float = 0.05) -> dict:
+    device = data.train.device
+    torch.manual_seed(settings.seed)
+    labels = data.task.num_labels
+    teachers = [store.load_model(t).to(device).eval().requires_grad_(False) for t in teacher_dirs]
+    student = store.load_model(start, num_labels=labels, hidden_dropout_prob=dropout,
+                               attention_probs_dropout_prob=dropout)
+    student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
+    projections = Path(start) / "hidden.pt"
+    hidden = load_hidden(projections, student, teachers[0]) if projections.is_file() else None
+    words = Path(vocab).read_text(encoding="utf-8").split("\n")[:student.config.vocab_size]
+    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight, words)
+    parts = {"student": student} | ({"hidden": hidden} if hidden is not None else {})
+    module = nn.ModuleDict(parts).to(device)
+    criterion = TaskLoss(student, teachers, data, near, weights, settings.seed, hidden)
+    result = loop.Loop(
+        name, out, module, settings, device,
+        lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
+        lambda rows, step, progress: criterion(rows, step),
+        lambda: metrics.headline(data.task, measure(data.task, student, data.calib)),
+        keep=student).run()
+    result["calib"] = measure(data.task, student, data.calib)
+    student.config.hidden_dropout_prob = student.config.attention_probs_dropout_prob = 0.1
+    store.save_model(out, student, data.task.labels)
+    return result

@@ -1,0 +1,121 @@
+"""The shipped form of a checkpoint: half precision, vocabulary, policy and a card that says where it is from.
+
+Dev is scored here and nowhere before: one scoring an export, written on the card with dev's hash.
+"""
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from . import dataset, energy, store, tasks
+
+_DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+
+
+def best_of(models: list[Path]) -> Path:
+    """The model whose result.json has the best calib value; a lone model needs none."""
+    if len(models) == 1:
+        return models[0]
+    return max(models, key=lambda m: json.loads((m / "result.json").read_text())["best"])
+
+
+def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
+    """95 % interval of a proportion."""
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return [round(centre - half, 4), round(centre + half, 4)]
+
+
+def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Path, dtype: str,
+           facts: Path | None, emissions: Path | None, max_length: int = 128) -> dict:
+    source = best_of(models)
+    task, out = tasks.get(task_name), Path(out)
+    model = store.load_model(source)
+    store.save_model(out, model, task.labels, _DTYPES[dtype])
+    shutil.copyfile(vocab, out / "vocab.txt")
+    if (source / "policy.json").is_file():
+        policy = json.loads((source / "policy.json").read_text())
+        policy["model_sha256"] = store.sha256(out / "model.safetensors")
+        store.write_json(out / "policy.json", policy)
+    store.write_json(out / "tokenizer_config.json", {
+        "tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None,
+        "tokenize_chinese_chars": True, "model_max_length": 512, "cls_token": "[CLS]",
+        "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"})
+    if emissions is not None and Path(emissions).is_file():
+        shutil.copyfile(emissions, out / "emissions.csv")
+    card = make_card(out, source, task, vocab, data, facts, max_length)
+    store.write_json(out / "card.json", card)
+    store.write_bytes(out / "card.md", markdown(card).encode())
+    return card
+
+
+def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path,
+              facts: Path | None, max_length: int) -> dict:
+    model = store.load_model(out)                   # what is scored is what was written
+    dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)
+    values = dataset.measure(task, model, dev, precise=True)
+    config = model.config
+    card = {
+        "schema": "zeb-card-1", "name": out.name, "checkpoint": ".", "task": task.name,
+        "architecture": {
+            "family": "bert", "layers": config.num_hidden_layers, "hidden": config.hidden_size,
+            "heads": config.num_attention_heads, "ffn": config.intermediate_size,
+            "vocabulary": config.vocab_size,
+            "parameters": sum(p.numel() for p in model.parameters())},
+        "dev": {"metrics": {k: round(v, 6) for k, v in values.items()}, "rows": len(dev),
+                "sha256": store.sha256(Path(data) / task.folder / task.files["dev"]),
+                "max_length": max_length, "computed": "PyTorch, fp32, from the shipped weights"},
+        "files": {p.name: {"sha256": store.sha256(p), "bytes": p.stat().st_size}
+                  for p in sorted(out.iterdir()) if p.suffix != ".md" and p.name != "card.json"},
+    }
+    if "accuracy" in values:
+        card["dev"]["accuracy_95"] = wilson(values["accuracy"], len(dev))
+    result = source / "result.json"
+    if result.is_file():
+        made = json.loads(result.read_text())
+        card["training"] = {k: made[k] for k in ("steps", "seconds", "calib", "history")
+                            if k in made}
+        card["seed"] = int(made["arguments"]["seed"])
+    spent = energy.total(out / "emissions.csv")
+    if spent is not None:
+        with open(out / "emissions.csv", newline="") as f:
+            last = list(csv.DictReader(f))[-1]
+        card["training_energy"] = {
+            "kwh": round(spent["kwh"], 6), "kg_co2e": round(spent["kg_co2e"], 6),
+            "seconds": round(spent["seconds"], 1), "by": f"CodeCarbon {last['codecarbon_version']}",
+            "gpu": last["gpu_model"], "source": "emissions.csv"}
+    if facts is not None:
+        card.update(yaml.safe_load(Path(facts).read_text()))
+    return card
+
+
+def markdown(card: dict) -> str:
+    """The card for people; card.json is the one that programs read."""
+    a, d = card["architecture"], card["dev"]
+    lines = [f"# {card['name']}", "", card.get("summary", "").strip(), "",
+             "| | |", "| --- | --- |",
+             f"| task | {card['task']} |",
+             f"| architecture | BERT, L{a['layers']} H{a['hidden']} A{a['heads']} FFN {a['ffn']}, "
+             f"{a['parameters']:,} parameters |"]
+    for name, value in d["metrics"].items():
+        span = (f" (95 % interval {d['accuracy_95'][0]:.3f}-{d['accuracy_95'][1]:.3f})"
+                if name == "accuracy" else "")
+        lines.append(f"| dev {name} | {value:.4f}{span}, {d['rows']} rows |")
+    for key in ("dev_scorings", "teacher", "data", "method", "seed", "licence", "recipe"):
+        if key in card:
+            lines.append(f"| {key.replace('_', ' ')} | {card[key]} |")
+    if "training_energy" in card:
+        e = card["training_energy"]
+        lines.append(f"| training energy | {e['kwh'] * 3600:,.0f} kJ, {e['kg_co2e'] * 1000:.1f} g "
+                     f"CO2e, {e['seconds']:.0f} s on {e['gpu'] or 'CPU'} ({e['by']}) |")
+    for name, f in card["files"].items():
+        lines.append(f"| {name} | {f['bytes']:,} bytes, sha256 `{f['sha256']}` |")
+    if "notes" in card:
+        lines += ["", *(f"- {n}" for n in card["notes"])]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,31 @@
+"""Plain fine-tuning of a checkpoint on a task: how the teachers are made."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from . import loop, metrics, store
+from .batches import plan
+from .dataset import TaskData, measure
+from .losses import task_loss
+
+
+def finetune(name: str, start: Path, data: TaskData, out: Path, settings: loop.Settings,
+             freeze_words: bool = False) -> dict:
+    device = data.train.device
+    torch.manual_seed(settings.seed)
+    model = store.load_model(start, num_labels=data.task.num_labels).to(device)
+    model.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
+
+    def loss(rows, step, progress):
+        b = data.train.batch(rows)
+        return task_loss(model(b.ids, b.types, b.live).logits, b.label)
+
+    result = loop.Loop(
+        name, out, model, settings, device,
+        lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
+        loss, lambda: metrics.headline(data.task, measure(data.task, model, data.calib))).run()
+    result["calib"] = measure(data.task, model, data.calib)
+    store.save_model(out, model, data.task.labels)
+    return result

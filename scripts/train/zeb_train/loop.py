@@ -1,0 +1,218 @@
+"""The training loop: seeded, resumable after SIGKILL, bounded in time, stopped by a loss that is not finite.
+
+A step is a pure function of (weights, optimiser, seed, step): batch plans, augmentation and dropout all
+derive their randomness from the step's number.  So a run resumed from its last state continues exactly
+as the uninterrupted one would have (wall-clock limits aside).
+"""
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import store
+
+
+class TrainError(RuntimeError):
+    """Training cannot go on; what was saved before stays."""
+
+
+@dataclass
+class Settings:
+    seed: int = 1
+    epochs: float = 3
+    batch: int = 32
+    tokens: int = 0                 # > 0: bound rows x longest of a batch instead
+    lr: float = 5e-5
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    accumulate: int = 1
+    evals: int = 8                  # evaluations in the whole run, the last at its end
+    patience: int = 0               # evaluations without a gain before stopping; 0 never
+    max_minutes: float = 0.0        # 0: no limit; the learning rate then falls by the clock too
+    save_seconds: float = 120.0
+    log_seconds: float = 10.0
+    groups: dict = field(default_factory=dict)    # parameter-name prefix -> learning-rate factor
+
+    @classmethod
+    def of(cls, values: dict) -> "Settings":
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise TrainError(f"unknown training setting: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+
+def log(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def device_of(name: str = "auto") -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def autocast(device: torch.device):
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _optimiser(module: nn.Module, s: Settings) -> torch.optim.Optimizer:
+    groups: dict[tuple[float, bool], list] = {}
+    for name, p in module.named_parameters():
+        if not p.requires_grad:
+            continue
+        factor = next((f for prefix, f in s.groups.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault((factor, p.ndim >= 2), []).append(p)
+    cuda = any(p.is_cuda for p in module.parameters())
+    return torch.optim.AdamW(
+        [{"params": ps, "factor": f, "weight_decay": s.weight_decay if decay else 0.0}
+         for (f, decay), ps in groups.items()], lr=s.lr, eps=1e-6, fused=cuda)
+
+
+def _rate(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return progress / warmup
+    return max(0.0, (1.0 - progress) / (1.0 - warmup))
+
+
+class Loop:
+    """Trains `module` in place.
+
+    plan(epoch) -> batches of row numbers; loss(rows, step, progress) -> scalar; evaluate() -> number,
+    higher is better (None: the last weights are kept); keep: what of the module is kept as best.
+    """
+
+    def __init__(self, name: str, folder: Path, module: nn.Module, settings: Settings,
+                 device: torch.device, plan: Callable, loss: Callable, evaluate: Callable | None,
+                 keep: nn.Module | None = None):
+        self.name, self.folder, self.module, self.s = name, Path(folder), module, settings
+        self.device, self.plan, self.loss, self.evaluate = device, plan, loss, evaluate
+        self.keep = keep or module
+        self.optimiser = _optimiser(module, settings)
+        self.step, self.elapsed, self.best, self.stale = 0, 0.0, -math.inf, 0
+        self.best_state: dict | None = None
+        self.history: list[dict] = []
+
+    # -- state ---------------------------------------------------------------------------------
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "training.pt"
+
+    def save(self) -> None:
+        store.save_training(self.state_path, {
+            "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
+            "best_state": self.best_state, "history": self.history, "seed": self.s.seed})
+
+    def resume(self) -> bool:
+        saved = store.load_training(self.state_path, self.device)
+        if saved is None:
+            return False
+        if saved["seed"] != self.s.seed:
+            raise TrainError(f"{self.state_path}: was trained with seed {saved['seed']}")
+        self.module.load_state_dict(saved["module"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        for name in ("step", "elapsed", "best", "stale", "best_state", "history"):
+            setattr(self, name, saved[name])
+        log(f"{self.name}: resumed at step {self.step}")
+        return True
+
+    # -- running -------------------------------------------------------------------------------
+    def run(self) -> dict:
+        s = self.s
+        self.resume()
+        per_epoch = len(self.plan(0))
+        total = max(1, int(per_epoch * s.epochs))
+        began = saved = logged = time.monotonic()
+        base, batches, at_epoch = self.elapsed, None, -1
+        losses: list[torch.Tensor] = []
+        self.module.train()
+        while self.step < total:
+            now = time.monotonic()
+            self.elapsed = base + now - began
+            progress = self.step / total
+            if s.max_minutes:
+                progress = max(progress, self.elapsed / (60 * s.max_minutes))
+                if progress >= 1.0:
+                    log(f"{self.name}: time limit at step {self.step}/{total}")
+                    break
+            epoch, place = divmod(self.step, per_epoch)
+            if epoch != at_epoch:
+                batches, at_epoch = self.plan(epoch), epoch
+            losses.append(self._update(batches[place], progress))
+            self.step += 1
+            if now - logged > s.log_seconds:
+                self._check(losses, progress)
+                losses, logged = [], now
+            if self._due(self.step / total, progress) and self._evaluate(progress):
+                break
+            if now - saved > s.save_seconds:
+                self._check(losses, progress)
+                losses = []
+                self.save()
+                saved = now
+        if losses:
+            self._check(losses, 1.0)
+        self.elapsed = base + time.monotonic() - began
+        if not self.history or self.history[-1]["step"] != self.step:
+            self._evaluate(1.0)
+        if self.best_state is not None:
+            self.keep.load_state_dict(self.best_state)
+        self.module.eval()
+        return {"steps": self.step, "seconds": round(self.elapsed, 1),
+                "best": None if self.best == -math.inf else self.best, "history": self.history}
+
+    def _due(self, done: float, progress: float) -> bool:
+        """Evaluations are spread over the run's progress, by steps or by the clock."""
+        return int(max(done, progress) * self.s.evals + 1e-9) > len(self.history)
+
+    def _update(self, rows: np.ndarray, progress: float) -> torch.Tensor:
+        s = self.s
+        for group in self.optimiser.param_groups:
+            group["lr"] = s.lr * group["factor"] * _rate(progress, s.warmup)
+        torch.manual_seed(s.seed * 1_000_003 + self.step)
+        parts = np.array_split(rows, s.accumulate) if s.accumulate > 1 else [rows]
+        parts = [p for p in parts if len(p)]
+        total = torch.zeros((), device=self.device)
+        for i, part in enumerate(parts):
+            with autocast(self.device):
+                value = self.loss(part, self.step, progress)
+            (value * (len(part) / len(rows))).backward()
+            total += value.detach() * (len(part) / len(rows))
+        nn.utils.clip_grad_norm_(self.module.parameters(), s.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return total
+
+    def _check(self, losses: list[torch.Tensor], progress: float) -> None:
+        if not losses:
+            return
+        mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise TrainError(f"{self.name}: loss is {mean} between steps {self.step - len(losses)} and "
+                             f"{self.step}; the last good state is kept in {self.folder}")
+        log(f"{self.name}: step {self.step} {100 * progress:.0f}% loss {mean:.4f}")
+
+    def _evaluate(self, progress: float) -> bool:
+        """True when patience has run out."""
+        if self.evaluate is None:
+            return False
+        self.module.eval()
+        value = float(self.evaluate())
+        self.module.train()
+        self.history.append({"step": self.step, "value": value})
+        log(f"{self.name}: step {self.step} {100 * progress:.0f}% calib {value:.4f}")
+        if value > self.best:
+            self.best, self.stale = value, 0
+            self.best_state = {k: v.detach().clone() for k, v in self.keep.state_dict().items()}
+        else:
+            self.stale += 1
+        return bool(self.s.patience) and self.stale >= self.s.patience

@@ -1,0 +1,135 @@
+"""Recipes: YAML files that name every command between the public weights and a shipped checkpoint.
+
+    name: sst2
+    steps:
+      - id: teacher-1            # also the folder, below the work folder, that it writes
+        do: finetune
+        with: {task: glue/sst2, start: "{minilm}", seed: 1, set: {lr: 5.0e-5}}
+      - id: student
+        needs: [teacher-1]
+        do: distill
+        with: {...}
+
+Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
+own process (one that dies costs itself and what needs it).  Energy is tracked over all of them but the
+exports, which come last and write it on their cards.
+"""
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from . import energy, store
+from .loop import TrainError, log
+
+
+def read(path: Path, places: dict[str, str]) -> dict:
+    """The recipe with {data}, {minilm}, {vocab} and {work} replaced."""
+    recipe = yaml.safe_load(Path(path).read_text())
+    ids = [s.get("id") for s in recipe.get("steps", [])]
+    if not ids or None in ids or len(set(ids)) != len(ids):
+        raise TrainError(f"{path}: steps need unique ids")
+    for step in recipe["steps"]:
+        unknown = set(step.get("needs", [])) - set(ids)
+        if unknown:
+            raise TrainError(f"{path}: step {step['id']} needs unknown {', '.join(unknown)}")
+        step["with"] = _fill(step.get("with", {}), places)
+    return recipe
+
+
+def _fill(value, places: dict[str, str]):
+    if isinstance(value, str):
+        for key, place in places.items():
+            value = value.replace("{" + key + "}", place)
+        return value
+    if isinstance(value, list):
+        return [_fill(v, places) for v in value]
+    if isinstance(value, dict):
+        return {k: _fill(v, places) for k, v in value.items()}
+    return value
+
+
+def command(step: dict, work: Path, common: list[str]) -> list[str]:
+    out = [sys.executable, "-m", "zeb_train", step["do"], "--out", str(work / step["id"]),
+           "--no-energy", *common]
+    for key, value in step["with"].items():
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, dict):
+            for k, v in value.items():
+                out += [flag, f"{k}={v}"]
+        elif isinstance(value, list):
+            for v in value:
+                out += [flag, str(v)]
+        elif value is True:
+            out.append(flag)
+        elif value is not False:
+            out += [flag, str(value)]
+    return out
+
+
+def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[str] = (),
+        track: bool = True, country: str = "") -> list[str]:
+    """Runs what is not done yet; returns the ids of the steps that failed or could not start."""
+    steps = {s["id"]: s for s in recipe["steps"]}
+    wanted = _closure(steps, list(only) or list(steps))
+    done = {i for i in wanted if (work / f"{i}.done").is_file()}
+    exports = [i for i in wanted if steps[i]["do"] == "export"]
+    trains = [i for i in wanted if i not in exports and i not in done]
+    failed: set[str] = set()
+    work.mkdir(parents=True, exist_ok=True)
+    if trains:
+        with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track):
+            _run(steps, trains, work, common, jobs, done, failed)
+    waiting = [i for i in exports if i not in done]
+    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv")], 1, done, failed)
+    return sorted(failed)
+
+
+def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, done: set[str],
+         failed: set[str]) -> None:
+    waiting = list(ids)
+    running: dict[str, tuple[subprocess.Popen, float]] = {}
+    try:
+        while waiting or running:
+            for i in list(waiting):
+                needs = set(steps[i].get("needs", []))
+                if needs & failed:
+                    failed.add(i)
+                    waiting.remove(i)
+                elif needs <= done and len(running) < jobs:
+                    running[i] = (_spawn(steps[i], work, common), time.monotonic())
+                    waiting.remove(i)
+            time.sleep(0.2)
+            for i, (process, began) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[i]
+                good = process.returncode == 0
+                (done if good else failed).add(i)
+                if good:
+                    store.write_bytes(work / f"{i}.done", b"")
+                log(f"{i}: {'done' if good else f'FAILED ({process.returncode})'} in "
+                    f"{time.monotonic() - began:.0f} s; {len(running)} running, "
+                    f"{len(waiting)} waiting")
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+
+
+def _closure(steps: dict, ids: list[str]) -> list[str]:
+    wanted, todo = set(), list(ids)
+    while todo:
+        i = todo.pop()
+        if i not in wanted:
+            wanted.add(i)
+            todo += steps[i].get("needs", [])
+    return [i for i in steps if i in wanted]
+
+
+def _spawn(step: dict, work: Path, common: list[str]) -> subprocess.Popen:
+    with open(work / f"{step['id']}.log", "ab") as out:
+        return subprocess.Popen(command(step, work, common), stdout=out, stderr=out)
