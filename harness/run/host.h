@@ -1,0 +1,89 @@
+/* run/host.h - facts about the machine, for provenance and for the flags of a row.
+ *
+ * Everything is read from /proc, /sys and /etc below a root folder ("" for this machine), so that recorded trees can be
+ * replayed. What a machine does not tell stays unknown: text "", numbers guarded by a has_ flag or 0 where said. No
+ * call fails. No state: any thread. Formats: proc(5); Documentation/admin-guide/pm/cpufreq.rst and cgroup-v2.rst of the
+ * kernel; thermal_throttle: Documentation/ABI/testing/sysfs-devices-system-cpu. */
+#ifndef ZEB_RUN_HOST_H
+#define ZEB_RUN_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "zeb/status.h"
+
+enum { ZEB_HOST_CPUS_MAX = 4096, ZEB_HOST_GOVERNOR_MAX = 32 };
+
+/* What does not change while zeb runs. */
+typedef struct zeb_host {
+    char name[128];   /* of the machine in its network */
+    char os[128];     /* "Debian GNU/Linux 12 (bookworm)" */
+    char kernel[128]; /* release: "6.1.0-18-amd64" */
+    char cpu_model[160];
+    char cpu_flags[4096];                          /* instruction-set flags, blank-separated, of the first processor */
+    char cpu_list[256];                            /* processors that this process may use: "0-7,16-23" */
+    uint32_t cpus;                                 /* processors that are on; 0 unknown */
+    uint32_t cpus_allowed;                         /* of these, that this process may use; 0 unknown */
+    bool has_quota;                                /* a control group limits processor time */
+    double quota_cpus;                             /* to so many processors' worth */
+    char governor[ZEB_HOST_GOVERNOR_MAX];          /* of the allowed processors; "mixed" when they differ; "" unknown */
+    uint64_t frequency_min_khz, frequency_max_khz; /* of the allowed processors, as set; 0 unknown */
+    uint64_t frequency_now_khz;                    /* mean at the time of the call; 0 unknown */
+    uint64_t memory_bytes;                         /* 0 unknown */
+    bool has_load;
+    double load_1min, load_5min, load_15min;
+    bool has_virtual; /* is_virtual holds */
+    bool is_virtual;
+    char hypervisor[64]; /* who says so: "KVM", a firmware vendor, "cpu flag"; "" when not virtual or unknown */
+} zeb_host;
+
+void zeb_host_read(const char *root, zeb_host *host);
+
+/* Frequency governor of one processor; false, text empty, where there is no cpufreq. */
+ZEB_MUST_CHECK bool zeb_host_governor(const char *root, uint32_t cpu, char governor[ZEB_HOST_GOVERNOR_MAX]);
+
+/* ---- a span of time ---- */
+
+/* Counters at one moment. */
+typedef struct zeb_host_snapshot {
+    bool has_ticks;
+    uint64_t busy_ticks, steal_ticks, total_ticks; /* of all processors since boot */
+    uint32_t cpus;
+    bool has_own;
+    uint64_t own_ticks; /* of this process and the children it waited for */
+    bool has_throttle;
+    uint64_t throttle_core, throttle_package; /* events, summed over processors */
+    bool has_governor;
+    bool governor_fixed; /* every allowed processor: performance, or minimum = maximum */
+} zeb_host_snapshot;
+
+/* What happened between two snapshots of one process. */
+typedef struct zeb_host_delta {
+    bool has_utilisation;  /* false when the span is under half a second: ticks are too coarse */
+    double utilisation;    /* share of all processors' time that was busy, 0 to 1 */
+    bool has_foreign_load; /* likewise */
+    double foreign_load;   /* processors' worth of time taken by others */
+    bool is_loaded;        /* a flag: more than a tenth of a processor and 2 % of the machine */
+    bool has_steal;
+    double steal;   /* share of all processors' time that the hypervisor withheld */
+    bool is_stolen; /* a flag: more than 1 % */
+    bool has_throttled;
+    uint64_t throttled; /* thermal throttling events; any is a flag */
+    bool has_governor;
+    bool governor_not_fixed; /* a flag, of the later snapshot or the earlier */
+} zeb_host_delta;
+
+void zeb_host_snapshot_take(const char *root, zeb_host_snapshot *snapshot);
+void zeb_host_delta_make(const zeb_host_snapshot *begin, const zeb_host_snapshot *end, zeb_host_delta *delta);
+
+/* ---- memory of a process ---- */
+
+/* Peak resident memory (VmHWM) of process pid, 0 for this one. false: unknown. */
+ZEB_MUST_CHECK bool zeb_host_peak_memory(const char *root, int64_t pid, uint64_t *bytes);
+
+/* Sets this process's peak back to what is resident now (proc_pid_clear_refs(5), value 5). false: not allowed here, and
+ * the peak still counts from the start of the process. */
+ZEB_MUST_CHECK bool zeb_host_peak_reset(void);
+
+#endif
