@@ -229,7 +229,7 @@ void zeb_sampler_stop(zeb_sampler *s) {
 zeb_status zeb_sampler_energy(zeb_sampler *s, zeb_window work, zeb_window idle_before, zeb_window idle_after,
                               zeb_energy *out, zeb_error *error) {
     if (work.end_ns <= work.begin_ns) {
-        *out = (zeb_energy){.known = false};
+        *out = (zeb_energy){.valid = true};
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "energy: the window of work is empty");
     }
     (void)pthread_mutex_lock(&s->lock);

@@ -32,7 +32,7 @@ void zeb_sampler_stop(zeb_sampler *sampler);
 ZEB_MUST_CHECK zeb_status zeb_sampler_mark(zeb_sampler *sampler, uint64_t *time_ns, zeb_error *error);
 
 /* Energy of `work`, with idle power from the windows before and after (either may be absent: {0, 0}). A window that a
- * rule refuses is ZEB_OK with out->valid false and the rule in out->reason. */
+ * rule refuses is ZEB_OK with out->known false and the rule in out->reason. */
 ZEB_MUST_CHECK zeb_status zeb_sampler_energy(zeb_sampler *sampler, zeb_window work, zeb_window idle_before,
                                              zeb_window idle_after, zeb_energy *out, zeb_error *error);
 

@@ -79,7 +79,7 @@ static void settle_idle(zeb_energy *out, const idle_sum *sum, zeb_window before,
         out->idle_drift = fabs(sum->after.watts - sum->before.watts) / middle;
         out->idle_drifted = out->idle_drift > drift_most;
     }
-    if (!out->valid) return;
+    if (!out->known) return;
     out->idle_uj = llround(out->idle_watts * out->seconds * 1e6);
     out->net_uj = out->gross_uj - out->idle_uj;
 }
@@ -89,7 +89,7 @@ static void settle_idle(zeb_energy *out, const idle_sum *sum, zeb_window before,
 /* Memory whose counter has never moved while other meters did is not metered on this machine (many desktop parts have
  * the zone and no meter). A still package or rail is a fault instead. */
 static bool unmetered(const zeb_energy_channel *c) {
-    return !c->valid && !c->moved && c->kind == ZEB_CHANNEL_ENERGY_COUNTER && strcmp(c->domain, "dram") == 0 &&
+    return !c->known && !c->moved && c->kind == ZEB_CHANNEL_ENERGY_COUNTER && strcmp(c->domain, "dram") == 0 &&
            strncmp(c->reason, "stuck", 5) == 0;
 }
 
@@ -98,7 +98,7 @@ static void fill_channel(const zeb_channel_set *set, const zeb_trace *trace, uin
     const zeb_channel *about = &set->about[i];
     zeb_channel_result result;
     zeb_channel_integrate(trace, i, about, set->interval_ns, work, &result);
-    *c = (zeb_energy_channel){.kind = about->kind, .counted = set->counted[i], .valid = result.known};
+    *c = (zeb_energy_channel){.kind = about->kind, .counted = set->counted[i], .known = result.known};
     zeb_text_copy(c->name, sizeof c->name, about->name);
     zeb_text_copy(c->domain, sizeof c->domain, about->domain);
     zeb_text_copy(c->reason, sizeof c->reason, result.reason);
@@ -113,7 +113,7 @@ static void fill_channel(const zeb_channel_set *set, const zeb_trace *trace, uin
 static void leave_out_unmetered(zeb_energy *out) {
     bool any = false;
     for (uint32_t i = 0; i < out->channel_count; i++) {
-        any = any || (out->channel[i].counted && out->channel[i].valid);
+        any = any || (out->channel[i].counted && out->channel[i].known);
     }
     for (uint32_t i = 0; any && i < out->channel_count; i++) {
         zeb_energy_channel *c = &out->channel[i];
@@ -126,23 +126,26 @@ static void leave_out_unmetered(zeb_energy *out) {
 }
 
 static void sum_channels(zeb_energy *out) {
-    out->valid = true;
+    uint32_t counted = 0;
+    out->known = true;
     for (uint32_t i = 0; i < out->channel_count; i++) {
         const zeb_energy_channel *c = &out->channel[i];
         if (!c->counted) continue;
-        out->known = true;
+        counted++;
         out->samples += c->samples;
         out->gaps += c->gaps;
         out->gross_uj += c->gross_uj;
-        if (c->valid || !out->valid) continue;
-        (void)snprintf(out->reason, sizeof out->reason, "%.40s: %.140s", c->name, c->reason);
-        out->valid = false;
+        if (!c->known && out->known) {
+            (void)snprintf(out->reason, sizeof out->reason, "%.40s: %.140s", c->name, c->reason);
+            out->known = false;
+        }
     }
-    if (!out->known) {
+    if (counted == 0) {
         zeb_text_copy(out->reason, sizeof out->reason, "the sensor has no channel of energy or power");
-        out->valid = false;
+        out->known = false;
     }
-    if (!out->valid) out->gross_uj = 0;
+    out->valid = out->known || counted == 0;
+    if (!out->known) out->gross_uj = 0;
 }
 
 void zeb_channel_set_energy(const zeb_channel_set *set, const zeb_trace *trace, zeb_window work, zeb_window idle_before,
@@ -173,7 +176,7 @@ void zeb_channel_set_energy(const zeb_channel_set *set, const zeb_trace *trace, 
 /* ---- without a sensor ---- */
 
 void zeb_energy_estimate(double tdp_watts, double utilisation, zeb_window work, zeb_energy *out) {
-    *out = (zeb_energy){.kind = ZEB_ENERGY_ESTIMATED, .seconds = seconds_of(work)};
+    *out = (zeb_energy){.kind = ZEB_ENERGY_ESTIMATED, .valid = true, .seconds = seconds_of(work)};
     zeb_text_copy(out->source, sizeof out->source, "tdp");
     bool power = isfinite(tdp_watts) && tdp_watts > 0;
     bool used = isfinite(utilisation) && utilisation > 0 && utilisation <= 1;
@@ -187,7 +190,6 @@ void zeb_energy_estimate(double tdp_watts, double utilisation, zeb_window work, 
         return;
     }
     out->known = true;
-    out->valid = true;
     out->gross_uj = llround(tdp_watts * utilisation * out->seconds * 1e6);
 }
 
@@ -197,7 +199,7 @@ bool zeb_energy_domain(const zeb_energy *energy, const char *domain, int64_t *gr
     for (uint32_t i = 0; i < energy->channel_count; i++) {
         const zeb_energy_channel *c = &energy->channel[i];
         if (!c->counted || strcmp(c->domain, domain) != 0) continue;
-        if (!c->valid) return false;
+        if (!c->known) return false;
         sum += c->gross_uj;
         any = true;
     }

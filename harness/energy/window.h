@@ -38,7 +38,7 @@ typedef struct zeb_energy_channel {
     char domain[ZEB_NAME_MAX];
     zeb_channel_kind kind;
     bool counted;    /* part of the total: not inside another channel, no mirror, not psys beside packages */
-    bool valid;      /* gross_uj holds */
+    bool known;      /* gross_uj holds */
     bool idle_known; /* idle_watts holds */
     bool moved;      /* counters: any change since the sampler was made */
     int64_t gross_uj;
@@ -47,17 +47,18 @@ typedef struct zeb_energy_channel {
     uint64_t updates;     /* counters: updates in the window, as far as can be told; powers: samples */
     uint64_t samples;     /* readings that the window was made from */
     uint64_t gaps;        /* intervals longer than the sampler owed */
-    char reason[ZEB_ENERGY_REASON_MAX]; /* why not valid */
+    char reason[ZEB_ENERGY_REASON_MAX]; /* why not known */
 } zeb_energy_channel;
 
 typedef struct zeb_energy {
-    bool known; /* there was something to measure or estimate with; false: no number is known, reason says why */
-    bool valid; /* gross_uj holds. known but not valid: a rule refused the window (the row is then `invalid`), the
-                   reason names it, and no number is known */
+    /* known: gross_uj holds. Otherwise reason says why; `valid` is false when there was a measurement that a rule
+     * refused (the row is then `invalid`), and true when there was nothing to measure with. */
+    bool known;
+    bool valid;
     zeb_energy_kind kind;
     char source[ZEB_NAME_MAX]; /* sensor name, or "tdp" */
     int64_t gross_uj;
-    bool idle_known;   /* idle_watts holds, and in a valid window idle_uj and net_uj */
+    bool idle_known;   /* idle_watts holds, and where gross_uj does idle_uj and net_uj */
     bool drift_known;  /* idle_drift holds: there was idle before and after */
     bool idle_short;   /* a flag: the idle power came from less than 30 s on either side */
     bool idle_drifted; /* a flag: drift above 5 % */
@@ -68,7 +69,7 @@ typedef struct zeb_energy {
     double seconds;         /* the work's duration */
     uint64_t samples, gaps; /* sums over the counted channels */
     char reason[ZEB_ENERGY_REASON_MAX];
-    char note[ZEB_ENERGY_REASON_MAX]; /* what a reader must know of a valid total: "dram-0 never moves, left out" */
+    char note[ZEB_ENERGY_REASON_MAX]; /* what a reader must know of a known total: "dram-0 never moves, left out" */
     uint32_t channel_count;
     zeb_energy_channel channel[ZEB_ENERGY_CHANNELS_MAX];
 } zeb_energy;

@@ -71,7 +71,7 @@ typedef struct zeb_host_delta {
     bool has_throttled;
     uint64_t throttled; /* thermal throttling events; any is a flag */
     bool has_governor;
-    bool governor_not_fixed; /* a flag, of the later snapshot or the earlier */
+    bool governor_fixed; /* at both ends; not fixed is a flag */
 } zeb_host_delta;
 
 void zeb_host_snapshot_take(const char *root, zeb_host_snapshot *snapshot);
@@ -79,8 +79,9 @@ void zeb_host_delta_make(const zeb_host_snapshot *begin, const zeb_host_snapshot
 
 /* ---- memory of a process ---- */
 
-/* Peak resident memory (VmHWM) of process pid, 0 for this one. false: unknown. */
-ZEB_MUST_CHECK bool zeb_host_peak_memory(const char *root, int64_t pid, uint64_t *bytes);
+/* Peak resident memory (VmHWM) of this process, and of process pid of a tree (0: its own). false: unknown. */
+ZEB_MUST_CHECK bool zeb_host_peak_rss(uint64_t *bytes);
+ZEB_MUST_CHECK bool zeb_host_peak_rss_of(const char *root, int64_t pid, uint64_t *bytes);
 
 /* Sets this process's peak back to what is resident now (proc_pid_clear_refs(5), value 5). false: not allowed here, and
  * the peak still counts from the start of the process. */

@@ -140,16 +140,20 @@ void zeb_host_delta_make(const zeb_host_snapshot *begin, const zeb_host_snapshot
         delta->throttled = end->throttle_core - begin->throttle_core + end->throttle_package - begin->throttle_package;
     }
     delta->has_governor = begin->has_governor && end->has_governor;
-    delta->governor_not_fixed = delta->has_governor && !(begin->governor_fixed && end->governor_fixed);
+    delta->governor_fixed = delta->has_governor && begin->governor_fixed && end->governor_fixed;
 }
 
 /* ---- memory ---- */
 
-bool zeb_host_peak_memory(const char *root, int64_t pid, uint64_t *bytes) {
+bool zeb_host_peak_rss_of(const char *root, int64_t pid, uint64_t *bytes) {
     char text[64], who[24] = "self";
     if (pid > 0) (void)snprintf(who, sizeof who, "%" PRId64, pid);
     return zeb_host_value(zeb_host_open(root, "/proc/%s/status", who), "VmHWM", ':', text, sizeof text) &&
            zeb_host_kilobytes(text, bytes);
+}
+
+bool zeb_host_peak_rss(uint64_t *bytes) {
+    return zeb_host_peak_rss_of("", 0, bytes);
 }
 
 bool zeb_host_peak_reset(void) {
