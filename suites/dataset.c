@@ -163,7 +163,7 @@ static zeb_status find_file(const zeb_task *task, const char *root, const char *
     char *file, *folder;
     zeb_status status = split != NULL ? zeb_arena_copy(arena, split->file, strlen(split->file), &file, error)
                                       : zeb_arena_format(arena, &file, error, "%s.%s", name,
-                                                         task->format == ZEB_FORMAT_TSV ? "tsv" : "jsonl");
+                                                         task->format == ZEB_FILE_TSV ? "tsv" : "jsonl");
     if (status == ZEB_OK) status = find_folder(task, root, arena, &folder, error);
     if (status != ZEB_OK) return status;
     if (folder == NULL) return not_found(task, root, NULL, file, error);

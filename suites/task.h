@@ -16,7 +16,7 @@
 #include "base/file.h"
 
 typedef enum { ZEB_TASK_CLASSIFICATION, ZEB_TASK_REGRESSION } zeb_task_kind;
-typedef enum { ZEB_FORMAT_TSV, ZEB_FORMAT_JSONL } zeb_file_format;
+typedef enum { ZEB_FILE_TSV, ZEB_FILE_JSONL } zeb_file_format;
 
 typedef enum zeb_metric_kind {
     ZEB_METRIC_NONE = 0,
