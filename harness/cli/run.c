@@ -1,0 +1,354 @@
+/* zeb run: cases from the options, rows to the database and to stdout. */
+#include <signal.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/provenance.h"
+#include "plugins/devices.h"
+#include "run/bench.h"
+#include "store/format.h"
+#include "store/store.h"
+#include "suites/task.h"
+
+typedef struct run_settings {
+    const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *scenario, *db, *format, *predictions,
+        *plugin_dir, *sensor, *sensor_root, *country;
+    uint64_t threads, batch, seq_max, limit, seed, max_time_ns, timeout_ns, idle_ns;
+    double target_ci, tdp, carbon, pue;
+    bool no_pin, verbose;
+} run_settings;
+
+#define AT(field) offsetof(run_settings, field)
+
+static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
+static const char *const scenarios[] = {"single", "offline", NULL};
+static const char *const formats[] = {"table", "md", "csv", "json", "jsonl", NULL};
+
+static const zeb_option options[] = {
+    {"model", ZEB_OPTION_TEXT, "DIR|CARD", NULL, AT(model),
+     "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
+    {"task", ZEB_OPTION_TEXT, "NAME[,...]", "glue/sst2", AT(task), "Tasks; 'zeb list tasks' shows them.", NULL},
+    {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
+    {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.", NULL},
+    {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
+     "Devices: a plugin, plugin:device, or all that are found (null and template only by name).", NULL},
+    {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"scenario", ZEB_OPTION_CHOICE, "NAME", "single", AT(scenario),
+     "single: latency of one sequence a pass; offline: throughput of ragged batches.", scenarios},
+    {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
+    {"no-pin", ZEB_OPTION_FLAG, NULL, NULL, AT(no_pin), "Do not pin threads to processors.", NULL},
+    {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use (scalar, avx2, ...).",
+     NULL},
+    {"batch", ZEB_OPTION_COUNT, "N", "32", AT(batch), "Sequences a pass in offline.", NULL},
+    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.", NULL},
+    {"limit", ZEB_OPTION_COUNT, "N", "0", AT(limit), "Examples at most; 0: the whole split.", NULL},
+    {"target-ci", ZEB_OPTION_PERCENT, "SHARE", "1%", AT(target_ci),
+     "Sample until the 95 % interval of the median is this narrow (half-width).", NULL},
+    {"max-time", ZEB_OPTION_DURATION, "TIME", "60s", AT(max_time_ns),
+     "Cap on sampling; one pass over the examples is always finished.", NULL},
+    {"timeout", ZEB_OPTION_DURATION, "TIME", "30min", AT(timeout_ns), "A case that takes longer is stopped.", NULL},
+    {"seed", ZEB_OPTION_COUNT, "N", "1", AT(seed), "Seed of everything random.", NULL},
+    {"sensor", ZEB_OPTION_TEXT, "NAME", "auto", AT(sensor), "Energy sensor: a plugin, auto (the first found) or none.",
+     NULL},
+    {"sensor-root", ZEB_OPTION_TEXT, "DIR", "", AT(sensor_root), "Recorded tree to read sensors from, for replays.",
+     NULL},
+    {"idle", ZEB_OPTION_DURATION, "TIME", "30s", AT(idle_ns),
+     "Idle power is measured this long before and after each case, if there is a sensor.", NULL},
+    {"tdp", ZEB_OPTION_NUMBER, "WATTS", "0", AT(tdp),
+     "Without a sensor, estimate energy from this power; the row is marked as an estimate. 0: no estimate.", NULL},
+    {"country", ZEB_OPTION_TEXT, "ISO3", NULL, AT(country), "Where the electricity comes from. Default: world mean.", NULL},
+    {"carbon", ZEB_OPTION_NUMBER, "G/KWH", "-1", AT(carbon), "Carbon intensity, if known better; -1: from the tables.",
+     NULL},
+    {"pue", ZEB_OPTION_NUMBER, "RATIO", "1", AT(pue), "Power usage effectiveness of the site.", NULL},
+    {"db", ZEB_OPTION_TEXT, "FILE", "results/local/zeb.db", AT(db), "Database of results; made if missing.", NULL},
+    {"format", ZEB_OPTION_CHOICE, "NAME", "table", AT(format), "What is printed on stdout.", formats},
+    {"predictions", ZEB_OPTION_TEXT, "FILE", NULL, AT(predictions), "Write a JSON line for every example.", NULL},
+    {"plugin-dir", ZEB_OPTION_TEXT, "DIR[:DIR]", NULL, AT(plugin_dir), "Look for plugins here first.", NULL},
+    {"verbose", ZEB_OPTION_FLAG, NULL, NULL, AT(verbose), "Say more on stderr.", NULL},
+    {0}};
+
+static const char *const examples[] = {
+    "zeb run                                                  # the shipped model on every device",
+    "zeb run --device cpu --threads 1 --scenario single",
+    "zeb run --device cpu,opencl --scenario offline --batch 32 --format jsonl",
+    "zeb run --model ./my-bert --task glue/mrpc,glue/rte --data ./glue_data --device cpu",
+    "zeb run --device cpu --country FRA --tdp 65",
+    NULL};
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+typedef struct run_context {
+    zeb_store *store;
+    int64_t run_id;
+    zeb_log log;
+    zeb_progress progress;
+    zeb_row_format format;
+    bool unstored; /* a row could not be kept in the database */
+} run_context;
+
+/* What a case is called in messages. */
+static void case_name(const zeb_case *what, char *name, size_t capacity) {
+    (void)snprintf(name, capacity, "%s on %s (%s)", what->task, what->device,
+                   what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single");
+}
+
+static void on_progress(const zeb_case *what, zeb_stage stage, uint64_t done, uint64_t total, void *user) {
+    run_context *context = user;
+    char name[128];
+    case_name(what, name, sizeof name);
+    zeb_progress_show(&context->progress, name, zeb_stage_name(stage), done, total);
+}
+
+/* A row that the database refuses goes to stderr as it would have gone to a jsonl file: nothing is lost. */
+static void rescue(run_context *context, const zeb_row *row, const zeb_error *why) {
+    context->unstored = true;
+    zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s; the row that could not be stored follows as JSON", why->text);
+    zeb_error ignored;
+    zeb_status status = zeb_rows_write(stderr, ZEB_FORMAT_JSONL, 0, &row, 1, &ignored);
+    if (status != ZEB_OK) zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", ignored.text);
+}
+
+static zeb_status on_row(const zeb_case *what, const zeb_row *row, void *user, zeb_error *error) {
+    run_context *context = user;
+    char name[128];
+    case_name(what, name, sizeof name);
+    zeb_progress_end(&context->progress);
+    zeb_error why = {{0}};
+    if (zeb_store_put(context->store, context->run_id, row, NULL, &why) != ZEB_OK) rescue(context, row, &why);
+    zeb_log_level level = row->outcome == ZEB_OUTCOME_OK ? ZEB_LOG_INFO : ZEB_LOG_WARNING;
+    zeb_log_write(&context->log, level, "%s: %s%s%s", name, zeb_outcome_name(row->outcome),
+                  row->reason[0] != '\0' ? ": " : "", row->reason);
+    if (row->outcome != ZEB_OUTCOME_OK && row->last_words != NULL)
+        zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s: its last words: %s", name, row->last_words);
+    if (context->format != ZEB_FORMAT_JSONL) return ZEB_OK;
+    zeb_status status = zeb_rows_write(stdout, ZEB_FORMAT_JSONL, 0, &row, 1, error);
+    (void)fflush(stdout);
+    return status;
+}
+
+/* The comma-separated parts of a list. */
+static zeb_status split_list(zeb_arena *arena, const char *list, const char **part, size_t capacity, size_t *count,
+                             zeb_error *error) {
+    *count = 0;
+    for (;;) {
+        size_t length = strcspn(list, ",");
+        char *copy;
+        if (length == 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "an empty name in the list");
+        if (*count == capacity) return zeb_fail(error, ZEB_ERR_ARGUMENT, "more than %zu names in a list", capacity);
+        zeb_status status = zeb_arena_copy(arena, list, length, &copy, error);
+        if (status != ZEB_OK) return status;
+        part[(*count)++] = copy;
+        if (list[length] == '\0') return ZEB_OK;
+        list += length + 1;
+    }
+}
+
+enum { LIST_MAX = 64 };
+
+typedef struct case_list {
+    zeb_case *cases;
+    size_t count;
+} case_list;
+
+/* "all": every device of every plugin that is a real one. */
+static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, const char **device, size_t *count,
+                              zeb_error *error) {
+    *count = 0;
+    for (size_t i = 0; i < zeb_registry_count(registry); i++) {
+        const zeb_plugin_record *record = zeb_registry_at(registry, i);
+        for (uint32_t d = 0; record->plugin != NULL && d < record->device_count && *count < LIST_MAX; d++) {
+            if (record->device[d].kind == ZEB_DEVICE_NONE) continue;
+            char *spec;
+            zeb_status status = record->device_count == 1
+                                    ? zeb_arena_format(arena, &spec, error, "%s", record->name)
+                                    : zeb_arena_format(arena, &spec, error, "%s:%s", record->name, record->device[d].id);
+            if (status != ZEB_OK) return status;
+            device[(*count)++] = spec;
+        }
+    }
+    if (*count == 0) return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no device was found; 'zeb doctor' says why");
+    return ZEB_OK;
+}
+
+static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
+    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
+    if (set->seq_max < 3 || set->seq_max > 65536)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
+    if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
+    if (set->pue < 1) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 or more");
+    if (set->tdp < 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--tdp must not be negative");
+    return ZEB_OK;
+}
+
+static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
+    size_t precision = 0;
+    while (strcmp(precisions[precision], set->precision) != 0) precision++;
+    return (zeb_case){
+        .model = set->model != NULL ? set->model : places->model,
+        .task = task->name,
+        .data = set->data != NULL ? set->data : places->data,
+        .split = set->split != NULL ? set->split : task->default_split,
+        .device = device,
+        .policy = set->policy,
+        .isa = set->isa,
+        .scenario = strcmp(set->scenario, "offline") == 0 ? ZEB_SCENARIO_OFFLINE : ZEB_SCENARIO_SINGLE,
+        .precision = (zeb_precision)precision,
+        .threads = (uint32_t)set->threads,
+        .pin = !set->no_pin,
+        .batch = (uint32_t)set->batch,
+        .seq_max = (uint32_t)set->seq_max,
+        .limit = set->limit,
+        .target_ci = set->target_ci,
+        .max_time_ns = set->max_time_ns,
+        .timeout_ns = set->timeout_ns,
+        .idle_ns = set->idle_ns,
+        .seed = set->seed,
+        .tdp_watts = set->tdp,
+        .carbon_g_per_kwh = set->carbon,
+        .pue = set->pue,
+        .country = set->country,
+        .sensor = set->sensor,
+        .sensor_root = set->sensor_root,
+    };
+}
+
+/* Tasks x devices, devices innermost, so that compared cases are neighbours in time. */
+static zeb_status make_cases(const run_settings *set, const zeb_places *places, const zeb_registry *registry,
+                             zeb_arena *arena, case_list *list, zeb_error *error) {
+    const char *task_name[LIST_MAX], *device[LIST_MAX];
+    size_t tasks, devices;
+    zeb_status status = split_list(arena, set->task, task_name, LIST_MAX, &tasks, error);
+    if (status == ZEB_OK && strcmp(set->device, "all") == 0) status = all_devices(registry, arena, device, &devices, error);
+    else if (status == ZEB_OK) status = split_list(arena, set->device, device, LIST_MAX, &devices, error);
+    void *memory = NULL;
+    if (status == ZEB_OK) status = zeb_arena_alloc(arena, tasks * devices, sizeof(zeb_case), &memory, error);
+    if (status != ZEB_OK) return status;
+    *list = (case_list){.cases = memory};
+    for (size_t t = 0; t < tasks; t++) {
+        const zeb_task *task = zeb_task_find(task_name[t]);
+        const char *near = zeb_task_suggest(task_name[t]);
+        if (task == NULL)
+            return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", task_name[t],
+                            near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
+                            near != NULL ? "'?" : "");
+        for (size_t d = 0; d < devices; d++) list->cases[list->count++] = make_case(set, places, task, device[d]);
+    }
+    return ZEB_OK;
+}
+
+/* Devices that were named must be there; what is broken about a plugin is said once, before anything runs. */
+static zeb_status check_devices(const zeb_registry *registry, const case_list *list, zeb_error *error) {
+    for (size_t i = 0; i < list->count; i++) {
+        char plugin[ZEB_NAME_MAX];
+        const char *id;
+        const zeb_plugin_record *record;
+        zeb_status status = zeb_device_split(list->cases[i].device, plugin, sizeof plugin, &id, error);
+        if (status == ZEB_OK) status = zeb_registry_require(registry, plugin, &record, error);
+        if (status != ZEB_OK) return status;
+    }
+    return ZEB_OK;
+}
+
+static zeb_status print_rows(run_context *context, zeb_arena *arena, zeb_error *error) {
+    if (context->format == ZEB_FORMAT_JSONL) return ZEB_OK;
+    zeb_store_filter filter = {.run_id = context->run_id};
+    zeb_record *record;
+    size_t count;
+    void *memory = NULL;
+    zeb_status status = zeb_store_rows(context->store, &filter, arena, &record, &count, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(arena, count, sizeof(zeb_row *), &memory, error);
+    if (status != ZEB_OK) return status;
+    const zeb_row **row = memory;
+    for (size_t i = 0; i < count; i++) row[i] = &record[i].row;
+    unsigned how = zeb_cli_colour(stdout) ? ZEB_WRITE_COLOUR : 0;
+    return zeb_rows_write(stdout, context->format, how, row, count, error);
+}
+
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* Everything between an open database and its end; *exit_status is set when ZEB_OK. */
+static zeb_status run_cases(run_context *context, const zeb_registry *registry, const case_list *list,
+                            const run_settings *set, zeb_arena *arena, int *exit_status, zeb_error *error) {
+    zeb_bench bench = {.registry = registry,
+                       .log = &context->log,
+                       .stop = &stop_asked,
+                       .on_progress = on_progress,
+                       .on_row = on_row,
+                       .user = context};
+    if (set->predictions != NULL && (bench.predictions = fopen(set->predictions, "we")) == NULL)
+        return zeb_fail(error, ZEB_ERR_IO, "--predictions %s: cannot be written", set->predictions);
+    zeb_bench_summary summary;
+    catch_signals();
+    zeb_status status = zeb_bench_run(&bench, list->cases, list->count, &summary, error);
+    zeb_progress_end(&context->progress);
+    if (bench.predictions != NULL && fclose(bench.predictions) != 0 && status == ZEB_OK)
+        status = zeb_fail(error, ZEB_ERR_IO, "--predictions %s: not written to its end", set->predictions);
+    zeb_error why = {{0}};
+    zeb_status printed = print_rows(context, arena, &why);
+    if (printed != ZEB_OK) zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", why.text);
+    if (status != ZEB_OK && status != ZEB_ERR_INTERRUPTED) return status;
+    if (status == ZEB_ERR_INTERRUPTED) zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s", error->text);
+    bool all_ok = status == ZEB_OK && summary.ok == list->count && printed == ZEB_OK && !context->unstored;
+    *exit_status = all_ok ? ZEB_EXIT_OK : summary.opened == 0 && stop_asked == 0 ? ZEB_EXIT_NOTHING : ZEB_EXIT_NOT_OK;
+    char utc[21];
+    zeb_clock_utc(utc);
+    if (zeb_store_end_run(context->store, context->run_id, utc, *exit_status, &why) != ZEB_OK)
+        zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", why.text);
+    zeb_log_write(&context->log, ZEB_LOG_INFO, "%zu of %zu cases ok; rows are in %s", summary.ok, list->count, set->db);
+    return ZEB_OK;
+}
+
+static int run(const void *settings, const char *const *operands, size_t operand_count) {
+    (void)operands;
+    (void)operand_count;
+    const run_settings *set = settings;
+    run_context context = {.log = zeb_cli_log(set->verbose), .format = zeb_row_format_find(set->format)};
+    zeb_error error = {{0}};
+    zeb_arena *arena = NULL;
+    zeb_registry *registry = NULL;
+    zeb_places places;
+    case_list list = {0};
+    int result = ZEB_EXIT_NOTHING;
+    zeb_progress_begin(&context.progress, stderr);
+    zeb_status status = check_ranges(set, &error);
+    if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);
+    if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
+    if (status == ZEB_OK)
+        status = zeb_registry_open(places.plugins, places.plugin_count, &context.log, &registry, &error);
+    if (status == ZEB_OK) status = make_cases(set, &places, registry, arena, &list, &error);
+    if (status == ZEB_OK) status = check_devices(registry, &list, &error);
+    if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
+    if (status == ZEB_OK) status = zeb_provenance_begin(context.store, arena, &context.run_id, &error);
+    if (status == ZEB_OK) status = run_cases(&context, registry, &list, set, arena, &result, &error);
+    if (status != ZEB_OK) result = zeb_cli_fail(zeb_cli_exit(status), &error);
+    zeb_store_close(context.store);
+    zeb_registry_close(registry);
+    zeb_arena_destroy(arena);
+    return result;
+}
+
+const zeb_command zeb_command_run = {.name = "run",
+                                     .summary = "run a model over tasks on devices and store a row a case",
+                                     .operands = "",
+                                     .options = options,
+                                     .examples = examples,
+                                     .settings_size = sizeof(run_settings),
+                                     .run = run};

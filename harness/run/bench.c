@@ -1,0 +1,169 @@
+#include "run/bench.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "run/execute.h"
+
+#define KEEP(field, text) zeb_text_copy((field), sizeof(field), (text))
+
+enum { SHARED_BYTES_LOG2 = 32, STOP_GRACE_S = 10 };
+
+const char *zeb_stage_name(zeb_stage stage) {
+    static const char *const name[] = {"starting", "opening", "idling", "warming up", "measuring", "scoring"};
+    return (unsigned)stage < sizeof name / sizeof name[0] ? name[stage] : "?";
+}
+
+static const char *precision_name(zeb_precision precision) {
+    static const char *const name[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16"};
+    return (unsigned)precision < sizeof name / sizeof name[0] ? name[precision] : "?";
+}
+
+/* The folder's or file's last name, without ending slashes. */
+static void base_name(const char *path, char *name, size_t capacity) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    (void)snprintf(name, capacity, "%.*s", (int)(end - begin), path + begin);
+}
+
+/* What is known of a row before anything was tried. */
+static void prefill(const zeb_case *what, zeb_row *row) {
+    base_name(what->model, row->model, sizeof row->model);
+    row->model_path = what->model;
+    KEEP(row->task, what->task);
+    KEEP(row->split, what->split);
+    (void)snprintf(row->backend, sizeof row->backend, "%.*s", (int)strcspn(what->device, ":"), what->device);
+    KEEP(row->precision, precision_name(what->precision));
+    if (what->policy == NULL) KEEP(row->policy, "dense");
+    else base_name(what->policy, row->policy, sizeof row->policy);
+    KEEP(row->scenario, what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single");
+    zeb_row_settings *asked = &row->requested;
+    if (what->threads > 0) asked->threads = zeb_i64(what->threads);
+    asked->pinned = zeb_i64(what->pin);
+    asked->batch = zeb_i64(what->scenario == ZEB_SCENARIO_OFFLINE ? what->batch : 1);
+    asked->seq_max = zeb_i64(what->seq_max);
+    if (what->limit > 0) asked->limit = zeb_i64((int64_t)what->limit);
+    asked->target_ci = zeb_f64(what->target_ci);
+    asked->max_time_ns = zeb_u64(what->max_time_ns);
+    if (what->timeout_ns > 0) asked->timeout_ns = zeb_u64(what->timeout_ns);
+    if (what->isa != NULL) KEEP(asked->isa, what->isa);
+    KEEP(asked->precision, row->precision);
+    row->seed = zeb_u64(what->seed);
+    zeb_clock_utc(row->started_utc);
+}
+
+static const char *signal_meaning(int number) {
+    return number == SIGKILL ? " (killed from outside: out of memory?)" : "";
+}
+
+/* The verdict of a worker that did not come back by itself. */
+static void judge_end(const zeb_case *what, const zeb_worker_report *report, zeb_row *row) {
+    switch (report->end) {
+        case ZEB_WORKER_TIMED_OUT:
+            row->outcome = ZEB_OUTCOME_TIMEOUT;
+            (void)snprintf(row->reason, sizeof row->reason, "no answer within --timeout %.3g s",
+                           (double)what->timeout_ns * 1e-9);
+            return;
+        case ZEB_WORKER_KILLED:
+            row->outcome = ZEB_OUTCOME_INTERRUPTED;
+            KEEP(row->reason, "stopped by the user; the worker did not end by itself and was killed");
+            return;
+        case ZEB_WORKER_DIED:
+            row->outcome = ZEB_OUTCOME_CRASHED;
+            if (report->signal_number > 0) {
+                row->signal_number = zeb_i64(report->signal_number);
+                (void)snprintf(row->reason, sizeof row->reason, "the worker died of signal %d, %s%s",
+                               report->signal_number, strsignal(report->signal_number),
+                               signal_meaning(report->signal_number));
+            } else {
+                row->exit_code = zeb_i64(report->exit_code);
+                (void)snprintf(row->reason, sizeof row->reason, "the worker exited with code %d before it was done",
+                               report->exit_code);
+            }
+            return;
+        case ZEB_WORKER_RETURNED: return;
+    }
+}
+
+static void write_predictions(FILE *to, const zeb_case *what, const zeb_outcome_record *record) {
+    for (size_t i = 0; i < record->answer_count; i++) {
+        const zeb_answer *answer = &record->answer[i];
+        (void)fprintf(to, "{\"model\": \"%s\", \"task\": \"%s\", \"device\": \"%s\", \"index\": %lld, ", record->row.model,
+                      record->row.task, what->device, (long long)answer->index);
+        if (answer->predicted >= 0) {
+            if (answer->label >= 0) (void)fprintf(to, "\"label\": %d, ", answer->label);
+            else (void)fputs("\"label\": null, ", to);
+            (void)fprintf(to, "\"prediction\": %d, \"scores\": [", answer->predicted);
+        } else {
+            (void)fprintf(to, "\"label\": %.9g, \"prediction\": %.9g, \"scores\": [", answer->target, answer->score);
+        }
+        for (int32_t c = 0; c < record->labels; c++)
+            (void)fprintf(to, "%s%.9g", c > 0 ? ", " : "", (double)record->logits[i * (size_t)record->labels + (size_t)c]);
+        (void)fputs("]}\n", to);
+    }
+}
+
+typedef struct progress_context {
+    const zeb_bench *bench;
+    const zeb_case *what;
+} progress_context;
+
+static void on_tick(const zeb_shared *shared, void *user) {
+    const progress_context *context = user;
+    context->bench->on_progress(context->what, (zeb_stage)atomic_load(&shared->stage), atomic_load(&shared->done),
+                                atomic_load(&shared->total), context->bench->user);
+}
+
+/* Runs one case and hands its row on. */
+static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_bench_summary *summary,
+                           zeb_error *error) {
+    zeb_shared *shared = NULL;
+    zeb_row fallen = {0}; /* for a worker that died: nothing of its memory is trusted */
+    void *memory = NULL;
+    zeb_status status = zeb_shared_create((size_t)1 << SHARED_BYTES_LOG2, &shared, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, sizeof(zeb_outcome_record), &memory, error);
+    if (status != ZEB_OK) goto done;
+    shared->result = memory;
+    zeb_outcome_record *record = memory;
+    prefill(what, &record->row);
+    fallen = record->row;
+    uint64_t begin = zeb_clock_now_ns();
+    zeb_assignment assignment = {.what = what, .registry = bench->registry, .begin_ns = begin};
+    progress_context context = {.bench = bench, .what = what};
+    zeb_worker_watch watch = {.timeout_ns = what->timeout_ns,
+                              .grace_ns = (uint64_t)STOP_GRACE_S * 1000000000u,
+                              .stop = bench->stop,
+                              .progress = bench->on_progress != NULL ? on_tick : NULL,
+                              .user = &context};
+    zeb_worker_report report;
+    status = zeb_worker_run(zeb_execute, &assignment, shared, &watch, &report, error);
+    if (status != ZEB_OK) goto done;
+    bool returned = report.end == ZEB_WORKER_RETURNED;
+    zeb_row *row = returned ? &record->row : &fallen;
+    if (!returned) judge_end(what, &report, row);
+    row->last_words = report.words[0] != '\0' ? report.words : NULL;
+    row->duration_ns = zeb_u64(zeb_clock_now_ns() - begin);
+    summary->rows++;
+    summary->ok += row->outcome == ZEB_OUTCOME_OK;
+    summary->opened += returned ? record->opened : atomic_load(&shared->stage) > ZEB_STAGE_OPEN;
+    if (returned && bench->predictions != NULL) write_predictions(bench->predictions, what, record);
+    status = bench->on_row(what, row, bench->user, error);
+done:
+    zeb_shared_destroy(shared);
+    return status;
+}
+
+zeb_status zeb_bench_run(const zeb_bench *bench, const zeb_case *cases, size_t count, zeb_bench_summary *summary,
+                         zeb_error *error) {
+    *summary = (zeb_bench_summary){0};
+    for (size_t i = 0; i < count; i++) {
+        zeb_status status = run_case(bench, &cases[i], summary, error);
+        if (status != ZEB_OK) return status;
+        if (bench->stop != NULL && *bench->stop)
+            return zeb_fail(error, ZEB_ERR_INTERRUPTED, "stopped by the user after %zu of %zu cases", i + 1, count);
+    }
+    return ZEB_OK;
+}

@@ -1,0 +1,59 @@
+/* run/session.h - everything a case needs, opened and compiled: model, tokens, graph, device, plan. Lives in the worker.
+ *
+ * Opening goes the one path: checkpoint -> data set -> tokens -> graph -> rewrites -> check -> compile. What is learnt on
+ * the way (hashes, names, effective settings) is written into the row at once, so that a row that fails later still
+ * says what it was about. */
+#ifndef ZEB_RUN_SESSION_H
+#define ZEB_RUN_SESSION_H
+
+#include "graph/builder.h"
+#include "models/model.h"
+#include "plugins/devices.h"
+#include "run/batch.h"
+#include "run/case.h"
+#include "sparsity/policy.h"
+#include "store/row.h"
+#include "suites/task.h"
+#include "tokenizers/tokenizer.h"
+
+enum { ZEB_SESSION_LAYERS_MAX = 256 };
+
+typedef struct zeb_session {
+    const zeb_case *what;
+    zeb_arena *arena;
+    zeb_model *model;
+    zeb_tokenizer *tokenizer;
+    zeb_policy *policy; /* NULL: dense */
+    zeb_dataset data;
+    zeb_sequence *sequence; /* [data.count] */
+    zeb_builder *plain;     /* the family's graph, every row in every layer */
+    zeb_builder *rewritten; /* as the policy wants it: what is compiled */
+    const zeb_graph *plain_graph;
+    const zeb_graph *graph;
+    zeb_device_handle device;
+    zeb_plan *plan;
+    zeb_batch batch;
+    float *logits; /* [sequence_max, labels] */
+    int32_t labels;
+    int32_t *class_of; /* [labels]: the task's class of each output; NULL for regression */
+    bool refused;      /* the device can't do the graph: why the case is `unsupported` */
+    struct {
+        int32_t offsets, count, id, type, logits; /* tensor ids in `graph` */
+    } at;
+    int32_t kept[ZEB_SESSION_LAYERS_MAX]; /* per encoder layer: id of its kept offsets, or ZEB_NONE */
+    int32_t layers;
+} zeb_session;
+
+/* Opens the case. session->refused is set when the device can't do the graph: error then names the nodes. What was
+ * opened is closed by zeb_session_close, also after a failure. */
+ZEB_MUST_CHECK zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, zeb_arena *arena,
+                                           zeb_session *session, zeb_row *row, zeb_error *error);
+void zeb_session_close(zeb_session *session);
+
+/* One pass over session->batch: write, submit, wait, read the logits. */
+ZEB_MUST_CHECK zeb_status zeb_session_pass(zeb_session *session, zeb_error *error);
+
+/* After a pass: the offsets [sequence_max + 1] of the rows that `layer` kept; ZEB_ERR_NOT_FOUND if it selects nothing. */
+ZEB_MUST_CHECK zeb_status zeb_session_kept(zeb_session *session, int32_t layer, int32_t *offsets, zeb_error *error);
+
+#endif
