@@ -45,6 +45,15 @@ static inline zeb_maybe_i64 zeb_i64(int64_t value) {
     return (zeb_maybe_i64){.has = true, .value = value};
 }
 
+/* For sources that say 0 when they do not know (0 threads, 0 bytes): 0 becomes unknown. */
+static inline zeb_maybe_u64 zeb_u64_nonzero(uint64_t value) {
+    return (zeb_maybe_u64){.has = value != 0, .value = value};
+}
+
+static inline zeb_maybe_i64 zeb_i64_nonzero(int64_t value) {
+    return (zeb_maybe_i64){.has = value != 0, .value = value};
+}
+
 /* NaN and infinities become unknown. */
 static inline zeb_maybe_f64 zeb_f64(double value) {
     return (zeb_maybe_f64){.has = isfinite(value) != 0, .value = isfinite(value) ? value : 0.0};
@@ -71,7 +80,8 @@ const char *zeb_outcome_name(zeb_outcome outcome);
 /* The outcome of a name, ZEB_OUTCOME_NONE for an unknown one. */
 zeb_outcome zeb_outcome_find(const char *name);
 
-/* Settings as asked and as they took effect: two of these in a row, never one stored as the other. */
+/* Settings as asked and as they took effect: two of these in a row, never one stored as the other. 0 threads, batch,
+ * seq_max or limit is refused: what was not asked or is not known is unknown (zeb_i64_nonzero). */
 typedef struct zeb_row_settings {
     zeb_maybe_i64 threads;
     zeb_maybe_i64 pinned; /* 0 or 1 */
