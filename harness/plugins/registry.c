@@ -147,7 +147,7 @@ const zeb_plugin_record *zeb_registry_find(const zeb_registry *registry, const c
 
 /* "no plugin named 'cpuu': did you mean 'cpu'?" or the list of those that there are. */
 static zeb_status fail_unknown(const zeb_registry *registry, const char *name, zeb_error *error) {
-    const char *candidate[64];
+    const char *candidate[64] = {0};
     char list[256] = "";
     size_t count = 0;
     size_t used = 0;
@@ -159,8 +159,8 @@ static zeb_status fail_unknown(const zeb_registry *registry, const char *name, z
         else
             list[used] = '\0';
     }
-    const char *near = zeb_text_nearest(name, candidate, count);
     if (count == 0) return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no plugin named '%s': no plugins were found", name);
+    const char *near = zeb_text_nearest(name, candidate, count);
     if (near == NULL || strcmp(near, name) == 0)
         return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no plugin named '%s'; there are: %s", name, list);
     return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no plugin named '%s'; did you mean '%s'? There are: %s", name, near,

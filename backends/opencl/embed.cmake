@@ -1,0 +1,15 @@
+# cmake -DOUTPUT=kernels.c -DFOLDER=... -DKERNELS="a;b" -P embed.cmake: the files FOLDER/a.cl, b.cl as C arrays, without a
+# tool beside CMake. Lengths are explicit, so nothing needs a terminator or an escape.
+set(text "/* Made from the files in kernels/ by embed.cmake. */\n#include \"kernels.h\"\n\n")
+set(table "")
+set(count 0)
+foreach(kernel IN LISTS KERNELS)
+    file(READ "${FOLDER}/${kernel}.cl" bytes HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+    string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)" "\\1\n" bytes "${bytes}")
+    string(APPEND text "static const char ${kernel}_cl[] = {\n${bytes}};\n\n")
+    string(APPEND table "    {\"${kernel}.cl\", ${kernel}_cl, sizeof ${kernel}_cl},\n")
+    math(EXPR count "${count} + 1")
+endforeach()
+string(APPEND text "const ocl_source ocl_sources[] = {\n${table}};\nconst unsigned ocl_source_count = ${count};\n")
+file(WRITE "${OUTPUT}" "${text}")
