@@ -1,0 +1,53 @@
+/* fuse.c - what runs together. */
+#include "fuse.h"
+
+uint32_t cpu_fuse_linears(const zeb_graph *graph, uint32_t first, const bool *taken,
+                          const zeb_node *group[CPU_LINEAR_PARTS_MAX]) {
+    const zeb_node *head = &graph->node[first];
+    uint32_t count = 1;
+    group[0] = head;
+    if (head->input[ZEB_LINEAR_RESIDUAL] != ZEB_NONE) return 1;
+    for (uint32_t i = first + 1; i < graph->node_count && count < CPU_LINEAR_PARTS_MAX; i++) {
+        const zeb_node *node = &graph->node[i];
+        if (taken[i] || node->op != ZEB_OP_LINEAR || node->input[ZEB_LINEAR_X] != head->input[ZEB_LINEAR_X] ||
+            node->input[ZEB_LINEAR_GATES] != head->input[ZEB_LINEAR_GATES] ||
+            node->input[ZEB_LINEAR_RESIDUAL] != ZEB_NONE ||
+            node->attr.linear.precision != head->attr.linear.precision ||
+            node->attr.linear.gate_groups != head->attr.linear.gate_groups)
+            continue;
+        group[count++] = node;
+    }
+    return count;
+}
+
+/* True if rows of both are the same rows, so that a worker may go from one to the other without waiting. */
+static bool same_space(const zeb_plan *plan, int32_t a, int32_t b) {
+    const cpu_tensor *x = &plan->tensor[a], *y = &plan->tensor[b];
+    return x->rows == y->rows && x->live == y->live && x->offsets == y->offsets;
+}
+
+/* Whether a row of `stage` needs only rows that the same worker has written in this chain. */
+static bool may_follow(const zeb_plan *plan, const cpu_stage *head, const cpu_stage *stage) {
+    if (head->rows == NULL || stage->rows == NULL || !same_space(plan, head->space, stage->space)) return false;
+    for (uint32_t i = 0; i < stage->reads; i++) {
+        if (!stage->scattered && same_space(plan, head->space, stage->read[i])) continue;
+        for (const cpu_stage *s = head; s < stage; s++)
+            for (uint32_t w = 0; w < s->writes; w++)
+                if (s->write[w] == stage->read[i]) return false;
+    }
+    return true;
+}
+
+uint32_t cpu_fuse_chains(const zeb_plan *plan, cpu_chain *chain) {
+    uint32_t chains = 0;
+    for (uint32_t i = 0; i < plan->stages; i++) {
+        const cpu_stage *stage = &plan->stage[i];
+        if (chains > 0 && chain[chains - 1].row_local &&
+            may_follow(plan, &plan->stage[chain[chains - 1].first], stage)) {
+            chain[chains - 1].count++;
+        } else {
+            chain[chains++] = (cpu_chain){.first = i, .count = 1, .row_local = stage->rows != NULL};
+        }
+    }
+    return chains;
+}

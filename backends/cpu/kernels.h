@@ -1,0 +1,74 @@
+/* kernels.h - the table of inner loops that one instruction set offers.
+ *
+ * Each kernels_<isa>.c compiles kernels_body.h with that set's flags and fills one table; cpuinfo.h chooses the table
+ * when a device is opened, so one build serves every processor. Matrices are row-major with a stride `ld` in elements.
+ *
+ * Errors of the vector functions against binary64, over all finite inputs: exp 2e-7 relative (0 below exp(-87.3)),
+ * GELU_ERF 1.2e-6 absolute for |x| < 12 and 1 unit in the last place outside, tanh, GELU_TANH and SILU 3e-7 of
+ * max(1, |x|). */
+#ifndef ZEB_CPU_KERNELS_H
+#define ZEB_CPU_KERNELS_H
+
+#include "zeb/graph.h"
+
+enum { CPU_TILE_ROWS_MAX = 12, CPU_TILE_COLUMNS_MAX = 32 };
+
+/* One register tile: c[rows, n] = a[rows, k] . b[k, n] (+ c if accumulate) (+ bias[n]) (+ residual[rows, n]), with
+ * n <= tile_columns. b must be readable for tile_columns floats a row, whatever n is; bias too. */
+typedef struct cpu_tile {
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t ldb;
+    float *c;
+    size_t ldc;
+    const float *bias;     /* or NULL */
+    const float *residual; /* or NULL */
+    size_t ldr;
+    int k;
+    int n;
+    int accumulate;
+} cpu_tile;
+
+typedef void (*cpu_tile_fn)(const cpu_tile *tile);
+
+typedef struct cpu_norm_row {
+    const float *gamma;
+    const float *beta; /* or NULL */
+    float epsilon;
+    uint32_t kind; /* zeb_norm_kind */
+} cpu_norm_row;
+
+typedef struct cpu_kernels {
+    const char *isa;
+    int tile_rows;                           /* the tallest register tile */
+    int tile_columns;                        /* the width of a packed panel */
+    cpu_tile_fn tile[CPU_TILE_ROWS_MAX + 1]; /* by number of rows, 1 up */
+    /* x[rows, n] = act(x) */
+    void (*activate)(uint32_t activation, float *x, size_t ld, int rows, int n);
+    /* out = norm(x + residual); residual may be NULL; out may be x */
+    void (*norm)(const cpu_norm_row *norm, const float *x, const float *residual, float *out, int n);
+    /* s = exp(scale * s - *peak) with *peak = max(scale * s); gives the sum. n >= 1. */
+    float (*softmax)(float *s, int n, float scale, float *peak);
+    /* s = exp(scale * s - peak) */
+    void (*exponents)(float *s, int n, float scale, float peak);
+    /* x = x * a, then 0 where that is below limit */
+    void (*scale_keep)(float *x, int n, float a, float limit);
+    void (*axpy)(float *y, const float *x, float a, int n); /* y += a * x */
+    void (*multiply)(float *y, const float *x, int n);      /* y *= x */
+    void (*maximum)(float *y, const float *x, int n);       /* y = max(y, x) */
+    /* panels of rows x[rows, k] as columns: panel[p][k][tile_columns], missing rows 0 */
+    void (*pack_columns)(const float *x, size_t ld, int rows, int k, float *panel);
+    /* F32, F16 or BF16 to F32 */
+    void (*widen)(zeb_dtype dtype, const void *from, float *to, size_t n);
+} cpu_kernels;
+
+extern const cpu_kernels cpu_kernels_scalar;
+#if defined(__x86_64__)
+extern const cpu_kernels cpu_kernels_avx2;
+extern const cpu_kernels cpu_kernels_avx512;
+#elif defined(__aarch64__)
+extern const cpu_kernels cpu_kernels_neon;
+#endif
+
+#endif

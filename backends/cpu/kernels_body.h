@@ -1,0 +1,340 @@
+/* kernels_body.h - the inner loops, written once over the vectors of a simd_<isa>.h and compiled once an instruction
+ * set. The including file defines KERNELS_TABLE (the name of its cpu_kernels), KERNELS_ISA and
+ * KERNELS_TILE_ROWS (TILE_ROWS for the preprocessor). */
+#ifndef ZEB_CPU_KERNELS_BODY_H
+#define ZEB_CPU_KERNELS_BODY_H
+
+#include <math.h>
+#include <string.h>
+
+#include "convert.h"
+#include "kernels.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+enum { TILE_COLUMNS = VW * TILE_VECTORS };
+
+/* ---- matrix tiles ---------------------------------------------------------------------------------------------- */
+
+/* One step along k: an outer product of a column of a and a row of b. Rows are addressed from every third, so that base
+ * plus 0, 1 or 2 strides needs few registers. */
+INLINE void tile_step(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const float *const row[4], size_t lda, int k,
+                      const float *b) {
+    vf bv[TILE_VECTORS];
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) bv[v] = vf_load(b + v * VW);
+    UNROLL for (int r = 0; r < rows; r++) {
+        const vf av = vf_set1(row[r / 3][(size_t)(r % 3) * lda + (size_t)k]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r][v] = vf_fma(av, bv[v], acc[r][v]);
+    }
+}
+
+INLINE void tile_finish_full(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const cpu_tile *t) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            vf sum = acc[r][v];
+            float *c = t->c + (size_t)r * t->ldc + v * VW;
+            if (t->accumulate) sum = vf_add(sum, vf_load(c));
+            if (t->residual != NULL) sum = vf_add(sum, vf_load(t->residual + (size_t)r * t->ldr + v * VW));
+            vf_store(c, sum);
+        }
+    }
+}
+
+INLINE void tile_finish_edge(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const cpu_tile *t) {
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const int left = t->n - v * VW;
+        const int n = left < VW ? left : VW;
+        if (n <= 0) return;
+        UNROLL for (int r = 0; r < rows; r++) {
+            vf sum = acc[r][v];
+            float *c = t->c + (size_t)r * t->ldc + v * VW;
+            if (t->accumulate) sum = vf_add(sum, vf_load_n(c, n));
+            if (t->residual != NULL) sum = vf_add(sum, vf_load_n(t->residual + (size_t)r * t->ldr + v * VW, n));
+            vf_store_n(c, sum, n);
+        }
+    }
+}
+
+INLINE void tile_any(const cpu_tile *t, const int rows) {
+    vf acc[TILE_ROWS][TILE_VECTORS];
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vf start = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+        UNROLL for (int r = 0; r < rows; r++) acc[r][v] = start;
+    }
+    const size_t lda = t->lda;
+    const float *const row[4] = {t->a, t->a + 3 * lda, t->a + 6 * lda, t->a + 9 * lda};
+    const float *b = t->b;
+    for (int k = 0; k < t->k; k++, b += t->ldb)
+        tile_step(rows, acc, row, lda, k, b);
+    if (t->n == TILE_COLUMNS)
+        tile_finish_full(rows, acc, t);
+    else
+        tile_finish_edge(rows, acc, t);
+}
+
+#define TILE_FUNCTION(rows)                                                                                            \
+    static void tile_##rows(const cpu_tile *t) {                                                                       \
+        tile_any(t, rows);                                                                                             \
+    }
+TILE_FUNCTION(1)
+TILE_FUNCTION(2)
+#if KERNELS_TILE_ROWS >= 6
+TILE_FUNCTION(3)
+TILE_FUNCTION(4)
+TILE_FUNCTION(5)
+TILE_FUNCTION(6)
+#endif
+#if KERNELS_TILE_ROWS >= 12
+TILE_FUNCTION(7)
+TILE_FUNCTION(8)
+TILE_FUNCTION(9)
+TILE_FUNCTION(10)
+TILE_FUNCTION(11)
+TILE_FUNCTION(12)
+#endif
+
+static void pack_columns(const float *x, size_t ld, int rows, int k, float *panel) {
+    for (int first = 0; first < rows; first += TILE_COLUMNS, panel += (size_t)k * TILE_COLUMNS) {
+        for (int c = 0; c < TILE_COLUMNS; c += VW) {
+            const int live = rows - first - c < VW ? rows - first - c : VW;
+            int j = 0;
+#ifdef VF_TRANSPOSE
+            if (live == VW)
+                for (; j + VW <= k; j += VW)
+                    vf_transpose(x + (size_t)(first + c) * ld + j, ld, panel + (size_t)j * TILE_COLUMNS + c,
+                                 TILE_COLUMNS);
+#endif
+            for (; j < k; j++)
+                for (int i = 0; i < VW; i++)
+                    panel[(size_t)j * TILE_COLUMNS + c + i] = i < live ? x[(size_t)(first + c + i) * ld + j] : 0.0f;
+        }
+    }
+}
+
+/* ---- functions ------------------------------------------------------------------------------------------------- */
+
+/* e^x: x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts, e^r by the polynomial of Cephes' expf. */
+INLINE vf vf_exp(vf x) {
+    x = vf_max(vf_set1(-87.3365f), vf_min(vf_set1(88.3762f), x));
+    const vf n = vf_round(vf_mul(x, vf_set1(1.44269504088896341f)));
+    vf r = vf_fma(n, vf_set1(-0.693359375f), x);
+    r = vf_fma(n, vf_set1(2.12194440e-4f), r);
+    vf p = vf_set1(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+    p = vf_add(vf_fma(p, vf_mul(r, r), r), vf_set1(1.0f));
+    return vf_ldexp(p, n);
+}
+
+INLINE vf vf_sigmoid(vf x) {
+    const vf one = vf_set1(1.0f);
+    return vf_div(one, vf_add(one, vf_exp(vf_sub(vf_zero(), x))));
+}
+
+/* x/2 + x * clamp(x) * P(u), u = 2 (clamp(x) / 5.5)^2 - 1: P is the least-maximum fit of erf(x / sqrt 2) / 2x, weighted
+ * by x^2, on [0, 5.5]; beyond it 1 - erf is under 4e-8. */
+INLINE vf vf_gelu_erf(vf x) {
+    const vf limit = vf_set1(5.5f);
+    const vf c = vf_max(vf_sub(vf_zero(), limit), vf_min(limit, x));
+    const vf u = vf_fma(vf_mul(c, c), vf_set1(2.0f / 30.25f), vf_set1(-1.0f));
+    static const float p[14] = {0.12855194509029388f,   -0.06417197734117508f,  0.047735605388879776f,
+                                -0.03880469501018524f,  0.03211359307169914f,   -0.025941895321011543f,
+                                0.02002955600619316f,   -0.01537326816469431f,  0.011425253935158253f,
+                                -0.006292687263339758f, 0.002475366462022066f,  -0.0025182405952364206f,
+                                0.0025922537315636873f, -0.0009117363952100277f};
+    vf q = vf_set1(p[13]);
+    UNROLL for (int i = 12; i >= 0; i--) q = vf_fma(q, u, vf_set1(p[i]));
+    return vf_fma(x, vf_mul(c, q), vf_mul(x, vf_set1(0.5f)));
+}
+
+INLINE vf vf_act(const uint32_t activation, vf x) {
+    switch (activation) {
+        case ZEB_ACT_GELU_ERF: return vf_gelu_erf(x);
+        case ZEB_ACT_GELU_TANH: {
+            const vf x2 = vf_mul(x, x);
+            const vf twice = vf_mul(
+                x, vf_fma(x2, vf_set1(2.0f * 0.7978845608028654f * 0.044715f), vf_set1(2.0f * 0.7978845608028654f)));
+            return vf_mul(x, vf_sigmoid(twice)); /* 1 + tanh(y) = 2 sigmoid(2y) */
+        }
+        case ZEB_ACT_RELU: return vf_max(vf_zero(), x);
+        case ZEB_ACT_SILU: return vf_mul(x, vf_sigmoid(x));
+        case ZEB_ACT_TANH: return vf_fma(vf_set1(2.0f), vf_sigmoid(vf_add(x, x)), vf_set1(-1.0f));
+        default: return x;
+    }
+}
+
+INLINE void activate_as(const uint32_t activation, float *x, size_t ld, int rows, int n) {
+    for (int r = 0; r < rows; r++, x += ld) {
+        int i = 0;
+        for (; i + 2 * VW <= n; i += 2 * VW) { /* two at a time hide each other's latency */
+            const vf a = vf_act(activation, vf_load(x + i)), b = vf_act(activation, vf_load(x + i + VW));
+            vf_store(x + i, a);
+            vf_store(x + i + VW, b);
+        }
+        for (; i < n; i += VW) {
+            const int live = n - i < VW ? n - i : VW;
+            vf_store_n(x + i, vf_act(activation, vf_load_n(x + i, live)), live);
+        }
+    }
+}
+
+static void activate(uint32_t activation, float *x, size_t ld, int rows, int n) {
+    switch (activation) {
+        case ZEB_ACT_GELU_ERF: activate_as(ZEB_ACT_GELU_ERF, x, ld, rows, n); break;
+        case ZEB_ACT_GELU_TANH: activate_as(ZEB_ACT_GELU_TANH, x, ld, rows, n); break;
+        case ZEB_ACT_RELU: activate_as(ZEB_ACT_RELU, x, ld, rows, n); break;
+        case ZEB_ACT_SILU: activate_as(ZEB_ACT_SILU, x, ld, rows, n); break;
+        case ZEB_ACT_TANH: activate_as(ZEB_ACT_TANH, x, ld, rows, n); break;
+        default: break;
+    }
+}
+
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
+
+/* Loops over whole vectors, then one partial; `at` and `live` name the place and the lanes. Partial loads give 0. */
+#define FOR_VECTORS(n) for (int at = 0, live = VW; at < (n) && (live = (n)-at < VW ? (n)-at : VW) > 0; at += VW)
+
+static void norm(const cpu_norm_row *p, const float *x, const float *residual, float *out, int n) {
+    vf sum = vf_zero();
+    const int whole = n - n % VW;
+    for (int i = 0; i < whole; i += VW) {
+        vf v = vf_load(x + i);
+        if (residual != NULL) v = vf_add(v, vf_load(residual + i));
+        vf_store(out + i, v);
+        sum = vf_add(sum, v);
+    }
+    if (whole < n) {
+        vf v = vf_load_n(x + whole, n - whole);
+        if (residual != NULL) v = vf_add(v, vf_load_n(residual + whole, n - whole));
+        vf_store_n(out + whole, v, n - whole);
+        sum = vf_add(sum, v);
+    }
+    float mean = 0.0f, factor = 1.0f;
+    if (p->kind != ZEB_NORM_AFFINE) {
+        if (p->kind == ZEB_NORM_LAYER) mean = vf_sum(sum) / (float)n;
+        const vf m = vf_set1(mean);
+        vf square = vf_zero();
+        for (int i = 0; i < whole; i += VW) {
+            const vf v = vf_sub(vf_load(out + i), m);
+            square = vf_fma(v, v, square);
+        }
+        float total = 0.0f;
+        for (int i = whole; i < n; i++)
+            total += (out[i] - mean) * (out[i] - mean);
+        total += vf_sum(square);
+        factor = 1.0f / sqrtf(total / (float)n + p->epsilon);
+    }
+    const vf m = vf_set1(-mean), f = vf_set1(factor);
+    FOR_VECTORS(n) {
+        const int full = live == VW;
+        vf v = vf_mul(vf_add(full ? vf_load(out + at) : vf_load_n(out + at, live), m), f);
+        v = vf_mul(v, full ? vf_load(p->gamma + at) : vf_load_n(p->gamma + at, live));
+        if (p->beta != NULL) v = vf_add(v, full ? vf_load(p->beta + at) : vf_load_n(p->beta + at, live));
+        if (full)
+            vf_store(out + at, v);
+        else
+            vf_store_n(out + at, v, live);
+    }
+}
+
+static float softmax(float *s, int n, float scale, float *peak) {
+    const vf by = vf_set1(scale);
+    vf top = vf_mul(by, vf_set1(s[0]));
+    const int whole = n - n % VW;
+    for (int i = 0; i < whole; i += VW)
+        top = vf_max(top, vf_mul(by, vf_load(s + i)));
+    float most = vf_top(top);
+    for (int i = whole; i < n; i++)
+        most = most > s[i] * scale ? most : s[i] * scale;
+    *peak = most;
+    const vf down = vf_set1(-most);
+    vf sum = vf_zero();
+    for (int i = 0; i < whole; i += VW) {
+        const vf e = vf_exp(vf_fma(by, vf_load(s + i), down));
+        vf_store(s + i, e);
+        sum = vf_add(sum, e);
+    }
+    float total = vf_sum(sum);
+    if (whole < n) {
+        const vf e = vf_exp(vf_fma(by, vf_load_n(s + whole, n - whole), down));
+        vf_store_n(s + whole, e, n - whole);
+        for (int i = whole; i < n; i++)
+            total += s[i];
+    }
+    return total;
+}
+
+static void exponents(float *s, int n, float scale, float peak) {
+    const vf by = vf_set1(scale), down = vf_set1(-peak);
+    FOR_VECTORS(n) vf_store_n(s + at, vf_exp(vf_fma(by, vf_load_n(s + at, live), down)), live);
+}
+
+static void scale_keep(float *x, int n, float a, float limit) {
+    const vf by = vf_set1(a), least = vf_set1(limit);
+    FOR_VECTORS(n) vf_store_n(x + at, vf_drop_lt(vf_mul(vf_load_n(x + at, live), by), least), live);
+}
+
+static void axpy(float *y, const float *x, float a, int n) {
+    const vf by = vf_set1(a);
+    FOR_VECTORS(n) vf_store_n(y + at, vf_fma(by, vf_load_n(x + at, live), vf_load_n(y + at, live)), live);
+}
+
+static void multiply(float *y, const float *x, int n) {
+    FOR_VECTORS(n) vf_store_n(y + at, vf_mul(vf_load_n(x + at, live), vf_load_n(y + at, live)), live);
+}
+
+static void maximum(float *y, const float *x, int n) {
+    FOR_VECTORS(n) vf_store_n(y + at, vf_max(vf_load_n(y + at, live), vf_load_n(x + at, live)), live);
+}
+
+static void widen(zeb_dtype dtype, const void *from, float *to, size_t n) {
+    size_t i = 0;
+    const uint16_t *half = from;
+    if (dtype == ZEB_F32) {
+        memcpy(to, from, n * sizeof *to);
+    } else if (dtype == ZEB_BF16) {
+        for (; i < n; i++)
+            to[i] = cpu_float_of_bf16(half[i]);
+    } else {
+#ifdef VF_LOAD_F16
+        for (; i + VW <= n; i += VW)
+            vf_store(to + i, vf_load_f16(half + i));
+#endif
+        for (; i < n; i++)
+            to[i] = cpu_float_of_f16(half[i]);
+    }
+}
+
+const cpu_kernels KERNELS_TABLE = {
+    .isa = KERNELS_ISA,
+    .tile_rows = TILE_ROWS,
+    .tile_columns = TILE_COLUMNS,
+    .tile = {NULL, tile_1, tile_2,
+#if KERNELS_TILE_ROWS >= 6
+             tile_3, tile_4, tile_5, tile_6,
+#endif
+#if KERNELS_TILE_ROWS >= 12
+             tile_7, tile_8, tile_9, tile_10, tile_11, tile_12
+#endif
+    },
+    .activate = activate,
+    .norm = norm,
+    .softmax = softmax,
+    .exponents = exponents,
+    .scale_keep = scale_keep,
+    .axpy = axpy,
+    .multiply = multiply,
+    .maximum = maximum,
+    .pack_columns = pack_columns,
+    .widen = widen,
+};
+
+#endif

@@ -1,0 +1,297 @@
+/* ops_attention.c - ATTENTION: a task is one head of one sequence and up to an eighth of its queries. Keys are packed
+ * once a task; a tile of queries then makes its scores, their softmax and its context while all that is in the
+ * first-level cache. With a selection, a first round weighs the keys, one worker selects, and a second round makes
+ * context rows of the survivors alone. */
+#include <string.h>
+
+#include "pack.h"
+#include "plan.h"
+
+enum {
+    CHUNKS_MAX = 8,   /* of the queries of a sequence: bounds the partial sums of importance */
+    CHUNK_LEAST = 48, /* rows; below, packing keys again costs more than it spreads */
+};
+
+typedef struct task {
+    int64_t sequence, head, chunk;
+    int64_t key_first, keys;      /* rows of k and v */
+    int64_t query_first, queries; /* rows of q that make up the sequence */
+    int64_t from, to;             /* queries (or survivors) of this task, counted in the sequence */
+    const int32_t *survivor;      /* rows of q, when only these are wanted; `from` and `to` count in it */
+    int64_t context_first;        /* first context row of the sequence */
+} task;
+
+static int64_t chunk_rows(int64_t queries) {
+    const int64_t eighth = (queries + CHUNKS_MAX - 1) / CHUNKS_MAX;
+    return eighth > CHUNK_LEAST ? eighth : CHUNK_LEAST;
+}
+
+static int64_t chunks_of(int64_t queries) {
+    const int64_t rows = chunk_rows(queries);
+    return (queries + rows - 1) / rows;
+}
+
+/* Where a worker keeps its things during a task. */
+typedef struct desk {
+    float *keys;    /* panels [keys][head_dim][columns] */
+    float *scores;  /* [tile_rows][ld] */
+    float *queries; /* [tile_rows][head_dim] of survivors, gathered */
+    size_t ld;
+} desk;
+
+static size_t panel_floats(const zeb_plan *plan, int64_t keys, int64_t dim) {
+    return (size_t)cpu_panels(plan->kernels, keys) * (size_t)plan->kernels->tile_columns * (size_t)dim;
+}
+
+static desk desk_of(const cpu_hand *hand, const cpu_attention *a) {
+    const zeb_plan *plan = hand->plan;
+    const size_t columns = (size_t)plan->kernels->tile_columns, rows = (size_t)plan->kernels->tile_rows;
+    desk d = {.keys = hand->scratch, .ld = (size_t)cpu_panels(plan->kernels, a->keys_max) * columns + 16};
+    d.scores = d.keys + panel_floats(plan, a->keys_max, a->attr.head_dim);
+    d.queries = d.scores + rows * d.ld;
+    return d;
+}
+
+/* Keys that query i of n may see. */
+static int64_t visible(const cpu_attention *a, const task *t, int64_t i) {
+    if (!a->attr.causal) return t->keys;
+    const int64_t seen = i + 1 + t->keys - t->queries;
+    return seen < 0 ? 0 : seen < t->keys ? seen : t->keys;
+}
+
+/* scores[rows][keys] = q . k of `rows` queries. */
+static void score_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, const float *q,
+                       size_t ldq, int rows) {
+    const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
+    cpu_tile tile = {.a = q, .lda = ldq, .ldb = (size_t)columns, .ldc = d->ld, .k = (int)dim, .n = (int)columns};
+    for (int64_t j = 0; j < t->keys; j += columns) {
+        tile.b = d->keys + j * dim;
+        tile.c = d->scores + j;
+        plan->kernels->tile[rows](&tile);
+    }
+}
+
+/* Turns a row of scores into exp(...), zero past what it may see; gives 1 / their sum, 0 if it sees nothing. */
+static float weigh_row(const zeb_plan *plan, const cpu_attention *a, const task *t, float *s, int64_t seen) {
+    if (seen < t->keys) memset(s + seen, 0, (size_t)(t->keys - seen) * sizeof *s);
+    if (seen == 0) return 0.0f;
+    float peak;
+    return 1.0f / plan->kernels->softmax(s, (int)seen, a->attr.scale, &peak);
+}
+
+/* context[rows][head_dim] = p . v */
+static void context_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
+                         int rows) {
+    const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
+    const int64_t kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
+    const float *v = cpu_row(plan, a->v, t->key_first) + kv_head * dim;
+    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
+    cpu_tile tile = {.a = d->scores,
+                     .lda = d->ld,
+                     .ldb = plan->tensor[a->v].ld,
+                     .ldc = plan->tensor[a->context].ld,
+                     .k = (int)t->keys};
+    for (int64_t c = 0; c < dim; c += columns) {
+        tile.b = v + c;
+        tile.c = context + c;
+        tile.n = (int)(dim - c < columns ? dim - c : columns);
+        plan->kernels->tile[rows](&tile);
+    }
+}
+
+/* One tile of queries: from .. from + rows of the sequence, or of the survivors. */
+static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t from, int rows,
+                     float *partial, bool wants_context) {
+    const int64_t dim = a->attr.head_dim;
+    const float *q = t->survivor == NULL ? cpu_row(plan, a->q, t->query_first + from) + t->head * dim : d->queries;
+    const size_t ldq = t->survivor == NULL ? plan->tensor[a->q].ld : (size_t)dim;
+    int64_t query[CPU_TILE_ROWS_MAX];
+    for (int r = 0; r < rows; r++) {
+        query[r] = t->survivor == NULL ? from + r : t->survivor[from + r] - t->query_first;
+        if (t->survivor != NULL)
+            memcpy(d->queries + r * dim, cpu_row(plan, a->q, t->survivor[from + r]) + t->head * dim,
+                   (size_t)dim * sizeof *q);
+    }
+    score_tile(plan, a, t, d, q, ldq, rows);
+    for (int r = 0; r < rows; r++) {
+        float *s = d->scores + (size_t)r * d->ld;
+        const float share = weigh_row(plan, a, t, s, visible(a, t, query[r]));
+        if (partial != NULL) plan->kernels->axpy(partial, s, share, (int)t->keys);
+        if (wants_context) plan->kernels->scale_keep(s, (int)t->keys, share, a->attr.score_threshold);
+    }
+    if (wants_context) context_tile(plan, a, t, d, from, rows);
+}
+
+static void clear_context(const zeb_plan *plan, const cpu_attention *a, const task *t) {
+    const int64_t dim = a->attr.head_dim;
+    for (int64_t i = t->from; i < t->to; i++)
+        memset(cpu_row(plan, a->context, t->context_first + i) + t->head * dim, 0, (size_t)dim * sizeof(float));
+}
+
+/* The task's work; partial (importance) and context are made as asked. */
+static void run_task(const cpu_hand *hand, const cpu_attention *a, const task *t, bool wants_partial,
+                     bool wants_context) {
+    const zeb_plan *plan = hand->plan;
+    const desk d = desk_of(hand, a);
+    const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
+    float *partial = NULL;
+    if (wants_partial) {
+        partial = a->partial + (t->head * CHUNKS_MAX + t->chunk) * a->keys_max + t->key_first;
+        memset(partial, 0, (size_t)t->keys * sizeof *partial);
+    }
+    const bool open = a->gates == ZEB_NONE || cpu_row(plan, a->gates, t->sequence)[t->head] != 0.0f;
+    if (!open || t->keys == 0) {
+        if (wants_context) clear_context(plan, a, t);
+        return;
+    }
+    plan->kernels->pack_columns(cpu_row(plan, a->k, t->key_first) + kv_head * dim, plan->tensor[a->k].ld, (int)t->keys,
+                                (int)dim, d.keys);
+    const int64_t most = plan->kernels->tile_rows, rows = t->to - t->from, tiles = (rows + most - 1) / most;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t from = t->from + rows * i / tiles, to = t->from + rows * (i + 1) / tiles;
+        run_tile(plan, a, t, &d, from, (int)(to - from), partial, wants_context);
+    }
+}
+
+/* The tasks of a round, handed out one by one. */
+static void run_round(const cpu_hand *hand, const cpu_stage *stage, _Atomic uint64_t *ticket, bool wants_partial,
+                      bool wants_context, bool survivors) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_attention *a = &stage->as.attention;
+    const int64_t sequences = cpu_sequences(plan, a->q);
+    uint64_t mine = atomic_fetch_add(ticket, 1), next = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        task t = {.sequence = b};
+        int64_t end;
+        cpu_sequence_rows(plan, a->k, b, &t.key_first, &end);
+        t.keys = end - t.key_first;
+        cpu_sequence_rows(plan, a->q, b, &t.query_first, &end);
+        t.queries = end - t.query_first;
+        int64_t rows = t.queries;
+        t.context_first = t.query_first;
+        if (survivors) {
+            const int32_t *offsets = cpu_ints(plan, a->offsets);
+            t.context_first = offsets[b];
+            rows = offsets[b + 1] - offsets[b];
+            t.survivor = cpu_ints(plan, a->indices) + offsets[b];
+        }
+        const int64_t chunks = chunks_of(rows), size = chunk_rows(rows);
+        for (int64_t i = 0; i < chunks * a->attr.heads; i++, next++) {
+            if (next != mine) continue;
+            mine = atomic_fetch_add(ticket, 1);
+            t.head = i / chunks;
+            t.chunk = i % chunks;
+            t.from = t.chunk * size;
+            t.to = t.from + size < rows ? t.from + size : rows;
+            run_task(hand, a, &t, wants_partial, wants_context);
+        }
+    }
+}
+
+/* Where importance goes: the tensor that wants it, or the plan's own. */
+static float *importance_of(const zeb_plan *plan, const cpu_attention *a) {
+    return a->importance == ZEB_NONE ? a->mean : plan->tensor[a->importance].data;
+}
+
+/* importance = sum of the partial sums / (heads * queries), in one order whatever the number of workers. */
+static void finish_importance(const cpu_hand *hand, const cpu_attention *a) {
+    const zeb_plan *plan = hand->plan;
+    const int64_t sequences = cpu_sequences(plan, a->q);
+    for (int64_t b = hand->worker; b < sequences; b += hand->workers) {
+        int64_t key_first, key_end, first, end;
+        cpu_sequence_rows(plan, a->k, b, &key_first, &key_end);
+        cpu_sequence_rows(plan, a->q, b, &first, &end);
+        const int64_t chunks = chunks_of(end - first), keys = key_end - key_first;
+        float *out = importance_of(plan, a) + key_first;
+        memset(out, 0, (size_t)keys * sizeof *out);
+        for (int64_t i = 0; i < a->attr.heads * chunks; i++)
+            plan->kernels->axpy(out, a->partial + (i / chunks * CHUNKS_MAX + i % chunks) * a->keys_max + key_first,
+                                1.0f, (int)keys);
+        const float count = (float)((end - first) * a->attr.heads);
+        for (int64_t j = 0; j < keys; j++)
+            out[j] = count > 0 ? out[j] / count : 0.0f;
+    }
+}
+
+static void select_survivors(const zeb_plan *plan, const cpu_attention *a) {
+    int32_t *indices = cpu_ints(plan, a->indices), *offsets = cpu_ints(plan, a->offsets);
+    const int64_t sequences = cpu_sequences(plan, a->q);
+    int64_t count = 0;
+    offsets[0] = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        int64_t first, end;
+        cpu_sequence_rows(plan, a->q, b, &first, &end);
+        const float *importance = a->weigh ? importance_of(plan, a) + first : NULL;
+        count += cpu_select_rows(&a->attr.select, importance, end - first, first, indices + count, a->mark, a->key);
+        offsets[b + 1] = (int32_t)count;
+    }
+    cpu_ints(plan, a->count)[0] = (int32_t)count;
+}
+
+static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
+    zeb_plan *plan = hand->plan;
+    const cpu_attention *a = &stage->as.attention;
+    cpu_stage *own = &plan->stage[stage - plan->stage];
+    if (a->attr.select.mode == ZEB_SELECT_NONE) {
+        run_round(hand, stage, &own->ticket[0], a->weigh, true, false);
+        if (!a->weigh) return;
+        cpu_pool_barrier(plan->pool);
+        finish_importance(hand, a);
+        return;
+    }
+    if (a->weigh) {
+        run_round(hand, stage, &own->ticket[0], true, false, false);
+        cpu_pool_barrier(plan->pool);
+        finish_importance(hand, a);
+        cpu_pool_barrier(plan->pool);
+    }
+    if (hand->worker == 0) select_survivors(plan, a);
+    cpu_pool_barrier(plan->pool);
+    run_round(hand, stage, &own->ticket[1], false, true, true);
+}
+
+/* Memory of the stage that lives in the plan. */
+static zeb_status hold(zeb_plan *plan, cpu_attention *a, zeb_error *error) {
+    const size_t rows = (size_t)a->keys_max, parts = (size_t)a->attr.heads * CHUNKS_MAX;
+    zeb_status status = ZEB_OK;
+    if (a->weigh) {
+        status = cpu_plan_hold(plan, parts * rows * sizeof *a->partial, (void **)&a->partial, error);
+        if (status == ZEB_OK) status = cpu_plan_hold(plan, rows * sizeof *a->mean, (void **)&a->mean, error);
+    }
+    if (status == ZEB_OK && a->attr.select.mode != ZEB_SELECT_NONE) {
+        status = cpu_plan_hold(plan, rows * sizeof *a->mark, (void **)&a->mark, error);
+        if (status == ZEB_OK) status = cpu_plan_hold(plan, rows * sizeof *a->key, (void **)&a->key, error);
+    }
+    return status;
+}
+
+CPU_LOWER(attention) {
+    cpu_attention *a = &stage->as.attention;
+    a->q = node->input[ZEB_ATTENTION_Q];
+    a->k = node->input[ZEB_ATTENTION_K];
+    a->v = node->input[ZEB_ATTENTION_V];
+    a->gates = node->input[ZEB_ATTENTION_GATES];
+    a->context = node->output[ZEB_ATTENTION_CONTEXT];
+    a->importance = node->output[ZEB_ATTENTION_IMPORTANCE];
+    a->indices = node->output[ZEB_ATTENTION_INDICES];
+    a->offsets = node->output[ZEB_ATTENTION_OFFSETS];
+    a->count = node->output[ZEB_ATTENTION_COUNT];
+    a->attr = node->attr.attention;
+    a->keys_max = plan->tensor[a->k].rows;
+    const uint32_t mode = a->attr.select.mode;
+    a->weigh = a->importance != ZEB_NONE || (mode != ZEB_SELECT_NONE && mode != ZEB_SELECT_FIRST);
+    const zeb_status status = hold(plan, a, error);
+    const size_t columns = (size_t)plan->kernels->tile_columns, rows = (size_t)plan->kernels->tile_rows;
+    const size_t ld = (size_t)cpu_panels(plan->kernels, a->keys_max) * columns + 16;
+    cpu_plan_scratch(
+        plan, (panel_floats(plan, a->keys_max, a->attr.head_dim) + rows * ld + rows * (size_t)a->attr.head_dim + 16) *
+                  sizeof(float));
+    cpu_stage_reads(stage, a->q);
+    cpu_stage_reads(stage, a->k);
+    cpu_stage_reads(stage, a->v);
+    cpu_stage_reads(stage, a->gates);
+    for (int i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
+        cpu_stage_writes(stage, node->output[i]);
+    stage->share = run_attention;
+    return status;
+}

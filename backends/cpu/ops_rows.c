@@ -1,0 +1,165 @@
+/* ops_rows.c - ops in which every row is alone: embed, norm, activation, gather. */
+#include <string.h>
+
+#include "plan.h"
+
+/* ---- embed ----------------------------------------------------------------------------------------------------- */
+
+/* out (+)= row `id` of a table; an id outside it gives zeros and a note. */
+static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t table, int64_t id, bool first,
+                          float *out, float *spare) {
+    zeb_plan *plan = hand->plan;
+    const cpu_tensor *t = &plan->tensor[table];
+    const int width = (int)t->width;
+    if (id < 0 || id >= t->rows) {
+        atomic_store(&plan->bad_id_stage, (int32_t)(stage - plan->stage) + 1);
+        if (first) memset(out, 0, (size_t)width * sizeof *out);
+        return;
+    }
+    const size_t at = zeb_dtype_bytes(t->dtype, (size_t)id * t->ld);
+    const void *row = (const char *)t->data + at;
+    if (first) {
+        plan->kernels->widen(t->dtype, row, out, (size_t)width);
+    } else if (t->dtype == ZEB_F32) {
+        plan->kernels->axpy(out, row, 1.0f, width);
+    } else {
+        plan->kernels->widen(t->dtype, row, spare, (size_t)width);
+        plan->kernels->axpy(out, spare, 1.0f, width);
+    }
+}
+
+static void run_embed(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_embed *e = &stage->as.embed;
+    const int32_t *ids = cpu_ints(plan, e->ids);
+    int64_t first = 0, end = 0;
+    (void)p0, (void)p1;
+    for (int64_t t = r0; t < r1; t++) {
+        if (e->position != ZEB_NONE && t >= end)
+            cpu_sequence_rows(plan, e->ids, cpu_sequence_of(plan, e->ids, t), &first, &end);
+        float *out = cpu_row(plan, e->out, t);
+        add_table_row(hand, stage, e->word, ids[t], true, out, hand->scratch);
+        if (e->position != ZEB_NONE) add_table_row(hand, stage, e->position, t - first, false, out, hand->scratch);
+        if (e->type != ZEB_NONE)
+            add_table_row(hand, stage, e->type, cpu_ints(plan, e->types)[t], false, out, hand->scratch);
+        if (e->norm.kind != 0) plan->kernels->norm(&e->norm, out, NULL, out, (int)plan->tensor[e->out].width);
+    }
+}
+
+CPU_LOWER(embed) {
+    cpu_embed *e = &stage->as.embed;
+    e->ids = node->input[ZEB_EMBED_IDS];
+    e->types = node->input[ZEB_EMBED_TYPES];
+    e->word = node->input[ZEB_EMBED_WORD];
+    e->position = node->input[ZEB_EMBED_POSITION];
+    e->type = e->types == ZEB_NONE ? ZEB_NONE : node->input[ZEB_EMBED_TYPE];
+    e->out = node->output[0];
+    e->norm.kind = node->attr.embed.norm;
+    e->norm.epsilon = node->attr.embed.epsilon;
+    zeb_status status = ZEB_OK;
+    if (e->norm.kind != 0) {
+        status = cpu_plan_widen(plan, node->input[ZEB_EMBED_GAMMA], 0, &e->norm.gamma, error);
+        if (status == ZEB_OK) status = cpu_plan_widen(plan, node->input[ZEB_EMBED_BETA], 0, &e->norm.beta, error);
+    }
+    cpu_plan_scratch(plan, (size_t)plan->tensor[e->out].width * sizeof(float));
+    cpu_stage_reads(stage, e->ids);
+    cpu_stage_reads(stage, e->types);
+    cpu_stage_writes(stage, e->out);
+    stage->space = e->out;
+    stage->rows = run_embed;
+    return status;
+}
+
+/* ---- norm ------------------------------------------------------------------------------------------------------ */
+
+static void run_norm(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_norm *n = &stage->as.norm;
+    const int width = (int)plan->tensor[n->out].width;
+    (void)p0, (void)p1;
+    for (int64_t t = r0; t < r1; t++)
+        plan->kernels->norm(&n->row, cpu_row(plan, n->x, t),
+                            n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, t), cpu_row(plan, n->out, t),
+                            width);
+}
+
+CPU_LOWER(norm) {
+    cpu_norm *n = &stage->as.norm;
+    n->x = node->input[ZEB_NORM_X];
+    n->residual = node->input[ZEB_NORM_RESIDUAL];
+    n->out = node->output[0];
+    n->row.kind = node->attr.norm.kind;
+    n->row.epsilon = node->attr.norm.epsilon;
+    zeb_status status = cpu_plan_widen(plan, node->input[ZEB_NORM_GAMMA], 0, &n->row.gamma, error);
+    if (status == ZEB_OK) status = cpu_plan_widen(plan, node->input[ZEB_NORM_BETA], 0, &n->row.beta, error);
+    if (n->row.kind == ZEB_NORM_RMS) n->row.beta = NULL; /* has none by definition */
+    cpu_stage_reads(stage, n->x);
+    cpu_stage_reads(stage, n->residual);
+    cpu_stage_writes(stage, n->out);
+    stage->space = n->out;
+    stage->rows = run_norm;
+    return status;
+}
+
+/* ---- activation ------------------------------------------------------------------------------------------------ */
+
+static void run_activation(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_activation *a = &stage->as.activation;
+    const int width = (int)plan->tensor[a->out].width;
+    (void)p0, (void)p1;
+    for (int64_t t = r0; t < r1; t++) {
+        float *out = cpu_row(plan, a->out, t);
+        memcpy(out, cpu_row(plan, a->x, t), (size_t)width * sizeof *out);
+        plan->kernels->activate(a->activation, out, 0, 1, width);
+        if (a->gate != ZEB_NONE) plan->kernels->multiply(out, cpu_row(plan, a->gate, t), width);
+    }
+}
+
+CPU_LOWER(activation) {
+    cpu_activation *a = &stage->as.activation;
+    (void)plan, (void)error;
+    a->x = node->input[ZEB_ACTIVATION_X];
+    a->gate = node->input[ZEB_ACTIVATION_GATE];
+    a->out = node->output[0];
+    a->activation = node->attr.activation.activation;
+    cpu_stage_reads(stage, a->x);
+    cpu_stage_reads(stage, a->gate);
+    cpu_stage_writes(stage, a->out);
+    stage->space = a->out;
+    stage->rows = run_activation;
+    return ZEB_OK;
+}
+
+/* ---- gather ---------------------------------------------------------------------------------------------------- */
+
+static void run_gather(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_gather *g = &stage->as.gather;
+    const cpu_tensor *x = &plan->tensor[g->x], *out = &plan->tensor[g->out];
+    const size_t bytes = zeb_dtype_bytes(x->dtype, (size_t)x->width);
+    const int32_t *index = cpu_ints(plan, g->indices);
+    (void)p0, (void)p1;
+    for (int64_t t = r0; t < r1; t++) { /* both types are of four bytes */
+        char *to = (char *)out->data + (size_t)t * out->ld * 4;
+        if (index[t] >= 0 && index[t] < x->rows)
+            memcpy(to, (const char *)x->data + (size_t)index[t] * x->ld * 4, bytes);
+        else
+            memset(to, 0, bytes);
+    }
+}
+
+CPU_LOWER(gather) {
+    cpu_gather *g = &stage->as.gather;
+    (void)plan, (void)error;
+    g->x = node->input[ZEB_GATHER_X];
+    g->indices = node->input[ZEB_GATHER_INDICES];
+    g->out = node->output[0];
+    cpu_stage_reads(stage, g->x);
+    cpu_stage_reads(stage, g->indices);
+    cpu_stage_writes(stage, g->out);
+    stage->space = g->out;
+    stage->scattered = true;
+    stage->rows = run_gather;
+    return ZEB_OK;
+}

@@ -1,0 +1,122 @@
+/* ops_select.c - which rows survive: the order of zeb/graph.h made total by one 64-bit key a row. */
+#include <math.h>
+#include <string.h>
+
+#include "convert.h"
+#include "plan.h"
+
+/* Greater is better: importance first (NaN as -inf, -0 as 0), then the earlier row. */
+static uint64_t key_of(float importance, int64_t row) {
+    const float value = isnan(importance) ? -INFINITY : importance + 0.0f;
+    const uint32_t bits = cpu_bits_of_float(value);
+    const uint32_t order = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return (uint64_t)order << 32 | (0xffffffffu - (uint32_t)row);
+}
+
+/* The value that `rank` others exceed, all keys being different; reorders key (Hoare's selection). */
+static uint64_t key_at_rank(uint64_t *key, int64_t n, int64_t rank) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        const uint64_t pivot = key[low + (high - low) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (key[i] > pivot)
+                i++;
+            while (key[j] < pivot)
+                j--;
+            if (i <= j) {
+                const uint64_t swap = key[i];
+                key[i++] = key[j];
+                key[j--] = swap;
+            }
+        }
+        if (rank <= j)
+            high = j;
+        else if (rank >= i)
+            low = i;
+        else
+            break;
+    }
+    return key[rank];
+}
+
+/* Marks the `more` best of the unmarked rows. */
+static void mark_best(const float *importance, int64_t n, int64_t more, uint8_t *mark, uint64_t *key) {
+    int64_t others = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (!mark[i]) key[others++] = key_of(importance[i], i);
+    if (more > others) more = others;
+    if (more <= 0) return;
+    const uint64_t least = key_at_rank(key, others, more - 1);
+    for (int64_t i = 0; i < n; i++)
+        if (!mark[i] && key_of(importance[i], i) >= least) mark[i] = 1;
+}
+
+int64_t cpu_select_rows(const zeb_select *select, const float *importance, int64_t n, int64_t first, int32_t *indices,
+                        uint8_t *mark, uint64_t *key) {
+    if (n <= 0) return 0;
+    if (select->mode == ZEB_SELECT_FIRST) {
+        indices[0] = (int32_t)first;
+        return 1;
+    }
+    int64_t kept = 0, wanted = select->floor < n ? select->floor : n;
+    memset(mark, 0, (size_t)n);
+    mark[0] = 1;
+    if (select->keep_last) mark[n - 1] = 1;
+    if (select->mode == ZEB_SELECT_THRESHOLD) {
+        for (int64_t i = 0; i < n; i++) {
+            const float value = isnan(importance[i]) ? -INFINITY : importance[i];
+            if (value >= select->value) mark[i] = 1;
+        }
+    } else {
+        const int64_t most =
+            select->mode == ZEB_SELECT_TOPK ? select->count : (int64_t)ceil((double)select->value * (double)n);
+        if (most > wanted) wanted = most;
+    }
+    for (int64_t i = 0; i < n; i++)
+        kept += mark[i];
+    if (kept < wanted) mark_best(importance, n, wanted - kept, mark, key);
+    kept = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (mark[i]) indices[kept++] = (int32_t)(first + i);
+    return kept;
+}
+
+static void run_select(const cpu_hand *hand, const cpu_stage *stage) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_select *s = &stage->as.select;
+    if (hand->worker != 0) return;
+    int32_t *indices = cpu_ints(plan, s->indices), *offsets = cpu_ints(plan, s->offsets);
+    const float *importance = s->importance == ZEB_NONE ? NULL : plan->tensor[s->importance].data;
+    const int64_t sequences = cpu_sequences(plan, s->rows);
+    int64_t count = 0;
+    offsets[0] = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        int64_t first, end;
+        cpu_sequence_rows(plan, s->rows, b, &first, &end);
+        count += cpu_select_rows(&s->attr, importance == NULL ? NULL : importance + first, end - first, first,
+                                 indices + count, s->mark, s->key);
+        offsets[b + 1] = (int32_t)count;
+    }
+    cpu_ints(plan, s->count)[0] = (int32_t)count;
+}
+
+CPU_LOWER(select) {
+    cpu_select *s = &stage->as.select;
+    s->importance = node->input[ZEB_SELECT_IMPORTANCE];
+    s->rows = node->input[ZEB_SELECT_ROWS];
+    s->indices = node->output[ZEB_SELECT_INDICES];
+    s->offsets = node->output[ZEB_SELECT_OFFSETS];
+    s->count = node->output[ZEB_SELECT_COUNT];
+    s->attr = node->attr.select;
+    const size_t rows = (size_t)plan->tensor[s->rows].rows;
+    zeb_status status = cpu_plan_hold(plan, rows * sizeof *s->mark, (void **)&s->mark, error);
+    if (status == ZEB_OK) status = cpu_plan_hold(plan, rows * sizeof *s->key, (void **)&s->key, error);
+    cpu_stage_reads(stage, s->importance);
+    cpu_stage_reads(stage, s->rows);
+    cpu_stage_writes(stage, s->indices);
+    cpu_stage_writes(stage, s->offsets);
+    cpu_stage_writes(stage, s->count);
+    stage->share = run_select;
+    return status;
+}

@@ -1,0 +1,81 @@
+/* run.c - one pass: the chains in order, each divided among the workers by rows or by columns. */
+#include <time.h>
+
+#include "plan.h"
+
+enum {
+    BLOCK_ROWS = 144,    /* rows that go through a chain together: their activations fit the second-level cache */
+    ROWS_PER_WORKER = 12 /* with fewer, a chain is divided by columns: whole tiles are worth more than no barrier */
+};
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Rows r0 .. r1 through all stages, a block at a time. */
+static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
+    const zeb_plan *plan = hand->plan;
+    const int64_t blocks = (r1 - r0 + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (int64_t i = 0; i < blocks; i++) {
+        const int64_t from = r0 + (r1 - r0) * i / blocks, to = r0 + (r1 - r0) * (i + 1) / blocks;
+        for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
+            plan->stage[s].rows(hand, &plan->stage[s], from, to, 0, plan->stage[s].panels);
+    }
+}
+
+/* Stage by stage: a linear one by panels, others by rows. */
+static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t rows) {
+    const zeb_plan *plan = hand->plan;
+    const int64_t i = hand->worker, n = hand->workers;
+    for (uint32_t s = chain->first; s < chain->first + chain->count; s++) {
+        const cpu_stage *stage = &plan->stage[s];
+        if (s > chain->first) cpu_pool_barrier(plan->pool);
+        if (stage->panels > 0)
+            stage->rows(hand, stage, 0, rows, (int)(stage->panels * i / n), (int)(stage->panels * (i + 1) / n));
+        else
+            stage->rows(hand, stage, rows * i / n, rows * (i + 1) / n, 0, 0);
+    }
+}
+
+static void walk_chain(const cpu_hand *hand, const cpu_chain *chain) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_stage *first = &plan->stage[chain->first];
+    if (!chain->row_local) {
+        first->share(hand, first);
+        return;
+    }
+    const int64_t rows = cpu_live_rows(plan, first->space), i = hand->worker, n = hand->workers;
+    if (rows == 0) return;
+    if (n == 1)
+        walk_rows(hand, chain, 0, rows);
+    else if (rows >= n * ROWS_PER_WORKER)
+        walk_rows(hand, chain, rows * i / n, rows * (i + 1) / n);
+    else
+        walk_columns(hand, chain, rows);
+}
+
+static void work(void *context, uint32_t worker) {
+    zeb_plan *plan = context;
+    const cpu_hand *hand = &plan->hand[worker];
+    for (uint32_t c = 0; c < plan->chains; c++) {
+        if (c > 0) cpu_pool_barrier(plan->pool);
+        if (plan->profiling && worker == 0) plan->span[2 * c] = now_ns();
+        walk_chain(hand, &plan->chain[c]);
+        if (plan->profiling && worker == 0) plan->span[2 * c + 1] = now_ns();
+    }
+}
+
+zeb_status cpu_pass(zeb_plan *plan, zeb_error *error) {
+    for (uint32_t s = 0; s < plan->stages; s++)
+        for (int i = 0; i < 2; i++)
+            atomic_store_explicit(&plan->stage[s].ticket[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&plan->bad_id_stage, 0, memory_order_relaxed);
+    cpu_pool_run(plan->pool, work, plan);
+    const int32_t bad = atomic_load_explicit(&plan->bad_id_stage, memory_order_relaxed);
+    if (bad != 0)
+        return zeb_fail(error, ZEB_ERR_RANGE, "node \"%s\": an id or a position lies outside its table",
+                        plan->stage[bad - 1].name);
+    return ZEB_OK;
+}

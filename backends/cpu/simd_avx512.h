@@ -1,0 +1,116 @@
+/* simd_avx512.h - vectors of 16 floats for kernels_body.h: AVX-512 F, BW, DQ, VL. Only for files compiled with them. */
+#ifndef ZEB_CPU_SIMD_AVX512_H
+#define ZEB_CPU_SIMD_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef __m512 vf;
+enum { VW = 16, TILE_VECTORS = 2, TILE_ROWS = 12 };
+
+static inline vf vf_zero(void) {
+    return _mm512_setzero_ps();
+}
+static inline vf vf_set1(float x) {
+    return _mm512_set1_ps(x);
+}
+static inline vf vf_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+static inline void vf_store(float *p, vf x) {
+    _mm512_storeu_ps(p, x);
+}
+static inline __mmask16 vf_mask(int n) {
+    return (__mmask16)((1u << n) - 1u);
+}
+static inline vf vf_load_n(const float *p, int n) {
+    return _mm512_maskz_loadu_ps(vf_mask(n), p);
+}
+static inline void vf_store_n(float *p, vf x, int n) {
+    _mm512_mask_storeu_ps(p, vf_mask(n), x);
+}
+static inline vf vf_add(vf a, vf b) {
+    return _mm512_add_ps(a, b);
+}
+static inline vf vf_sub(vf a, vf b) {
+    return _mm512_sub_ps(a, b);
+}
+static inline vf vf_mul(vf a, vf b) {
+    return _mm512_mul_ps(a, b);
+}
+static inline vf vf_div(vf a, vf b) {
+    return _mm512_div_ps(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+/* With a NaN in b the result is NaN: callers put the variable there. */
+static inline vf vf_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+static inline vf vf_min(vf a, vf b) {
+    return _mm512_min_ps(a, b);
+}
+static inline vf vf_abs(vf a) {
+    return _mm512_abs_ps(a);
+}
+static inline vf vf_round(vf a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* a * 2^n for integral n in the range of binary32 exponents. */
+static inline vf vf_ldexp(vf a, vf n) {
+    return _mm512_scalef_ps(a, n);
+}
+/* 0 where x < limit, else x (NaN too). */
+static inline vf vf_drop_lt(vf x, vf limit) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), x);
+}
+static inline float vf_sum(vf a) {
+    return _mm512_reduce_add_ps(a);
+}
+static inline float vf_top(vf a) {
+    return _mm512_reduce_max_ps(a);
+}
+/* Eight-bit integers of values already rounded and within [-127, 127]. */
+static inline void vf_store_i8(int8_t *p, vf a, int n) {
+    _mm512_mask_cvtepi32_storeu_epi8(p, vf_mask(n), _mm512_cvtps_epi32(a));
+}
+
+#define VF_TRANSPOSE 1
+/* out[c][r] = x[r][c] for 16 x 16 floats. */
+static inline void vf_transpose(const float *x, size_t ldx, float *out, size_t ldo) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_loadu_ps(x + (size_t)i * ldx);
+    for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) { /* a[i + j]: columns 4 * lane + j of the rows i .. i + 3 */
+        for (int j = 0; j < 2; j++) {
+            const __m512d lo = _mm512_castps_pd(b[i + j]), hi = _mm512_castps_pd(b[i + 2 + j]);
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+        }
+    }
+    for (int j = 0; j < 4; j++) { /* lanes of 128 bits: rows 0-7 and 8-15, then all */
+        b[j] = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88);
+        b[4 + j] = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd);
+        b[8 + j] = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
+        b[12 + j] = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+    }
+    for (int j = 0; j < 4; j++) {
+        _mm512_storeu_ps(out + (size_t)j * ldo, _mm512_shuffle_f32x4(b[j], b[8 + j], 0x88));
+        _mm512_storeu_ps(out + (size_t)(8 + j) * ldo, _mm512_shuffle_f32x4(b[j], b[8 + j], 0xdd));
+        _mm512_storeu_ps(out + (size_t)(4 + j) * ldo, _mm512_shuffle_f32x4(b[4 + j], b[12 + j], 0x88));
+        _mm512_storeu_ps(out + (size_t)(12 + j) * ldo, _mm512_shuffle_f32x4(b[4 + j], b[12 + j], 0xdd));
+    }
+}
+/* Sixteen halves. */
+#define VF_LOAD_F16 1
+static inline vf vf_load_f16(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+#endif

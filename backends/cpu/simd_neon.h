@@ -1,0 +1,93 @@
+/* simd_neon.h - vectors of 4 floats for kernels_body.h: aarch64 Advanced SIMD. */
+#ifndef ZEB_CPU_SIMD_NEON_H
+#define ZEB_CPU_SIMD_NEON_H
+
+#include <arm_neon.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef float32x4_t vf;
+enum { VW = 4, TILE_VECTORS = 4, TILE_ROWS = 6 };
+
+static inline vf vf_zero(void) {
+    return vdupq_n_f32(0.0f);
+}
+static inline vf vf_set1(float x) {
+    return vdupq_n_f32(x);
+}
+static inline vf vf_load(const float *p) {
+    return vld1q_f32(p);
+}
+static inline void vf_store(float *p, vf x) {
+    vst1q_f32(p, x);
+}
+static inline vf vf_load_n(const float *p, int n) {
+    float lane[4] = {0};
+    for (int i = 0; i < n; i++)
+        lane[i] = p[i];
+    return vld1q_f32(lane);
+}
+static inline void vf_store_n(float *p, vf x, int n) {
+    float lane[4];
+    vst1q_f32(lane, x);
+    for (int i = 0; i < n; i++)
+        p[i] = lane[i];
+}
+static inline vf vf_add(vf a, vf b) {
+    return vaddq_f32(a, b);
+}
+static inline vf vf_sub(vf a, vf b) {
+    return vsubq_f32(a, b);
+}
+static inline vf vf_mul(vf a, vf b) {
+    return vmulq_f32(a, b);
+}
+static inline vf vf_div(vf a, vf b) {
+    return vdivq_f32(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c) {
+    return vfmaq_f32(c, a, b);
+}
+/* A NaN in either gives NaN. */
+static inline vf vf_max(vf a, vf b) {
+    return vmaxq_f32(a, b);
+}
+static inline vf vf_min(vf a, vf b) {
+    return vminq_f32(a, b);
+}
+static inline vf vf_abs(vf a) {
+    return vabsq_f32(a);
+}
+static inline vf vf_round(vf a) {
+    return vrndnq_f32(a);
+}
+/* a * 2^n for integral n in [-126, 127]. */
+static inline vf vf_ldexp(vf a, vf n) {
+    int32x4_t bits = vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23);
+    return vmulq_f32(a, vreinterpretq_f32_s32(bits));
+}
+/* 0 where x < limit, else x (NaN too). */
+static inline vf vf_drop_lt(vf x, vf limit) {
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltq_f32(x, limit)));
+}
+static inline float vf_sum(vf a) {
+    return vaddvq_f32(a);
+}
+static inline float vf_top(vf a) {
+    return vmaxvq_f32(a);
+}
+/* Eight-bit integers of values already rounded and within [-127, 127]. */
+static inline void vf_store_i8(int8_t *p, vf a, int n) {
+    int32_t lane[4];
+    vst1q_s32(lane, vcvtnq_s32_f32(a));
+    for (int i = 0; i < n; i++)
+        p[i] = (int8_t)lane[i];
+}
+
+/* Four halves. */
+#define VF_LOAD_F16 1
+static inline vf vf_load_f16(const uint16_t *p) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
+
+#endif

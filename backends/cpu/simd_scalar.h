@@ -1,0 +1,80 @@
+/* simd_scalar.h - the fallback for kernels_body.h: plain C, one float at a time, for any processor. */
+#ifndef ZEB_CPU_SIMD_SCALAR_H
+#define ZEB_CPU_SIMD_SCALAR_H
+
+#include <math.h>
+#include <stdint.h>
+
+typedef float vf;
+enum { VW = 1, TILE_VECTORS = 4, TILE_ROWS = 2 };
+
+static inline vf vf_zero(void) {
+    return 0.0f;
+}
+static inline vf vf_set1(float x) {
+    return x;
+}
+static inline vf vf_load(const float *p) {
+    return *p;
+}
+static inline void vf_store(float *p, vf x) {
+    *p = x;
+}
+static inline vf vf_load_n(const float *p, int n) {
+    return n > 0 ? *p : 0.0f;
+}
+static inline void vf_store_n(float *p, vf x, int n) {
+    if (n > 0) *p = x;
+}
+static inline vf vf_add(vf a, vf b) {
+    return a + b;
+}
+static inline vf vf_sub(vf a, vf b) {
+    return a - b;
+}
+static inline vf vf_mul(vf a, vf b) {
+    return a * b;
+}
+static inline vf vf_div(vf a, vf b) {
+    return a / b;
+}
+static inline vf vf_fma(vf a, vf b, vf c) {
+    return a * b + c;
+}
+/* With a NaN in b the result is NaN: callers put the variable there. */
+static inline vf vf_max(vf a, vf b) {
+    return a > b ? a : b;
+}
+static inline vf vf_min(vf a, vf b) {
+    return a < b ? a : b;
+}
+static inline vf vf_abs(vf a) {
+    return fabsf(a);
+}
+static inline vf vf_round(vf a) {
+    return nearbyintf(a);
+}
+/* a * 2^n for integral n in [-126, 127]. */
+static inline vf vf_ldexp(vf a, vf n) {
+    union {
+        uint32_t bits;
+        float value;
+    } power = {.bits = (uint32_t)((int32_t)n + 127) << 23};
+    return a * power.value;
+}
+/* 0 where x < limit, else x (NaN too). */
+static inline vf vf_drop_lt(vf x, vf limit) {
+    return x < limit ? 0.0f : x;
+}
+static inline float vf_sum(vf a) {
+    return a;
+}
+static inline float vf_top(vf a) {
+    return a;
+}
+/* Eight-bit integers of values already rounded and within [-127, 127]. */
+static inline void vf_store_i8(int8_t *p, vf a, int n) {
+    if (n > 0) *p = (int8_t)a;
+}
+
+#endif
