@@ -38,12 +38,12 @@ kernel void norm(global const float *x, global const float *residual, global con
 
 /* Words of 32 bits, whatever they mean. */
 kernel void gather(global const uint *x, global const int *indices, global uint *out, global const int *live, int at,
-                   int most, int width, int rows, global int *range, int node) {
+                   int most, int width, global const int *x_live, int x_at, int x_most, global int *range, int node) {
     int d = (int)get_global_id(0);
     int i = (int)get_global_id(1);
     if (d >= width || i >= live_rows(live, at, most)) return;
     int from = indices[i];
-    if (from < 0 || from >= rows) {
+    if (from < 0 || from >= live_rows(x_live, x_at, x_most)) {
         range[0] = node + 1;
         return;
     }
