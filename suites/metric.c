@@ -100,6 +100,14 @@ static bool is_constant(const double *value, const uint32_t *weight, size_t n) {
     return true;
 }
 
+/* Correlation knows no scale: squares of deviations brought to 1 stay in the range of a double, whatever the scores. */
+static double largest_deviation(const double *value, size_t n, double mean) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs(value[i] - mean));
+    return largest;
+}
+
 bool zeb_pearson(const double *x, const double *y, const uint32_t *weight, size_t n, double *value) {
     double total = 0, mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
     *value = 0;
@@ -112,13 +120,14 @@ bool zeb_pearson(const double *x, const double *y, const uint32_t *weight, size_
     }
     mean_x /= total;
     mean_y /= total;
+    double scale_x = largest_deviation(x, n, mean_x), scale_y = largest_deviation(y, n, mean_y);
     for (size_t i = 0; i < n; i++) {
-        double w = weight == NULL ? 1 : weight[i], dx = x[i] - mean_x, dy = y[i] - mean_y;
+        double w = weight == NULL ? 1 : weight[i], dx = (x[i] - mean_x) / scale_x, dy = (y[i] - mean_y) / scale_y;
         xx += w * dx * dx;
         yy += w * dy * dy;
         xy += w * dx * dy;
     }
-    double r = xy / (sqrt(xx) * sqrt(yy)); /* two roots: the product of the sums may leave the range of a double */
+    double r = xy / (sqrt(xx) * sqrt(yy));
     if (!isfinite(r)) return false;
     *value = fmin(1, fmax(-1, r));
     return true;
