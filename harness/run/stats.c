@@ -32,7 +32,7 @@ static uint64_t pivot_of(const uint64_t *value, size_t n) {
     return c < low ? low : c > high ? high : c;
 }
 
-uint64_t zeb_select(uint64_t *value, size_t n, size_t k) {
+uint64_t zeb_select_u64(uint64_t *value, size_t n, size_t k) {
     while (n > 1) {
         uint64_t pivot = pivot_of(value, n);
         /* Three parts: under, equal, over. Equal ones are set aside, so that many ties do not cost a pass each. */
@@ -119,13 +119,13 @@ static double half_width(uint64_t *scratch, size_t n) {
     zeb_binomial_ranks((int64_t)n, 0.5, confidence, &low, &high);
     if (low < 1 || high > (int64_t)n) return -1;
     /* high >= low + 1, and what stands behind low's place is all >= it: each selection works on what is left. */
-    uint64_t lower = zeb_select(scratch, n, (size_t)low - 1);
-    uint64_t upper = zeb_select(scratch + low, n - (size_t)low, (size_t)(high - low - 1));
+    uint64_t lower = zeb_select_u64(scratch, n, (size_t)low - 1);
+    uint64_t upper = zeb_select_u64(scratch + low, n - (size_t)low, (size_t)(high - low - 1));
     size_t inside = (size_t)(high - low), middle = (n - 1) / 2;
     double median =
-        (double)(middle + 1 == (size_t)low ? lower : zeb_select(scratch + low, inside, middle - (size_t)low));
+        (double)(middle + 1 == (size_t)low ? lower : zeb_select_u64(scratch + low, inside, middle - (size_t)low));
     if (n % 2 == 0) {
-        uint64_t next = zeb_select(scratch + low, inside, n / 2 - (size_t)low);
+        uint64_t next = zeb_select_u64(scratch + low, inside, n / 2 - (size_t)low);
         median = (median + (double)next) / 2;
     }
     return median > 0 ? (double)(upper - lower) / 2 / median : -1;

@@ -56,7 +56,7 @@ uint64_t zeb_stats_queries_min(double p, double confidence, uint64_t over);
 
 /* The k-th smallest (from 0, k < n) of value[n]; reorders value so that all before place k are <= it, all after >= it.
  */
-uint64_t zeb_select(uint64_t *value, size_t n, size_t k);
+uint64_t zeb_select_u64(uint64_t *value, size_t n, size_t k);
 
 /* Sorts ascending. */
 void zeb_sort_u64(uint64_t *value, size_t n);
