@@ -272,6 +272,7 @@ static uint64_t seed_of(uint64_t seed, const char *op, const char *name) {
 
 void op_case(op_suite *suite, int line, const char *name, op_build_fn *build, const void *parameters) {
     zeb_error error = {""};
+    if (suite->only != NULL && strcmp(suite->only, op_line_name(line)) != 0) return;
     if (suite->list) {
         printf("%-15s %s\n", op_line_name(line), name);
         return;

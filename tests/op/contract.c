@@ -54,7 +54,7 @@ void op_contract(op_suite *suite) {
     uint32_t count = 0;
     op_fixture fx;
     zeb_plan *plan = NULL;
-    if (suite->list) return;
+    if (suite->list || (suite->only != NULL && strcmp(suite->only, "contract") != 0)) return;
     (void)snprintf(suite->now, OP_NOW_MAX, "contract");
     expect(suite, "device has an id and a name", target->info.id[0] != '\0' && target->info.name[0] != '\0');
     expect(suite, "settings", backend->settings(target->device, &settings, &error) == ZEB_OK);

@@ -10,7 +10,7 @@
 #include "suite.h"
 
 typedef struct options {
-    const char *folder, *only, *ref;
+    const char *folder, *only, *ref, *op;
     uint64_t seed;
     bool list;
 } options;
@@ -23,8 +23,9 @@ typedef struct shared {
 } shared;
 
 static const char USAGE[] =
-    "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--ref FILE] [--seed N] [--list]\n"
-    "Runs every op of every plugin in FOLDER against the plugin ref. Exit: 0 nothing failed, 1 something did, 2 "
+    "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--op NAME] [--ref FILE] [--seed N] [--list]\n"
+    "Runs every op (or one: linear, ..., chain, contract) of every plugin in FOLDER against the plugin ref. Exit: 0 "
+    "nothing failed, 1 something did, 2 "
     "usage,\n"
     "3 no plugin to run.\n";
 
@@ -41,6 +42,8 @@ static bool parse(int argc, char **argv, options *o) {
             o->folder = value;
         else if (strcmp(argv[i], "--plugin") == 0)
             o->only = value;
+        else if (strcmp(argv[i], "--op") == 0)
+            o->op = value;
         else if (strcmp(argv[i], "--ref") == 0)
             o->ref = value;
         else if (strcmp(argv[i], "--seed") == 0) {
@@ -91,7 +94,7 @@ static void run_plugin(const options *o, const char *path, shared *result) {
     if (status == ZEB_OK) status = plugin->backend->device_count(&devices, &error);
     if (status == ZEB_OK && devices == 0) printf("%s: no device on this machine, nothing compared\n", plugin->name);
     for (uint32_t i = 0; status == ZEB_OK && i < devices; ++i) {
-        op_suite suite = {.seed = o->seed, .now = result->now};
+        op_suite suite = {.seed = o->seed, .now = result->now, .only = o->op};
         status = op_target_open(ref, 0, &suite.ref, &error);
         if (status == ZEB_OK) status = op_target_open(plugin, i, &suite.target, &error);
         if (status == ZEB_OK && suite.target.info.kind == ZEB_DEVICE_NONE) {
@@ -168,7 +171,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (o.list) {
-        op_suite suite = {.list = true};
+        op_suite suite = {.list = true, .only = o.op};
         run_cases(&suite);
         return 0;
     }
