@@ -35,11 +35,12 @@ float dot_rows(global const float *a, global const float *b, int n) {
     return sum_of(sum) + rest;
 }
 
-/* zeb_activation of zeb/graph.h. */
+/* zeb_activation of zeb/graph.h. Both forms of GELU are written so that nothing cancels for large negative x: 1 + erf(y)
+ * is erfc(-y), and (1 + tanh(y)) / 2 is 1 / (1 + exp(-2y)). */
 float activate(float x, uint kind) {
     switch (kind) {
-        case 1: return 0.5f * x * (1.0f + erf(x * 0.70710678118654752f));
-        case 2: return 0.5f * x * (1.0f + tanh(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+        case 1: return 0.5f * x * erfc(x * -0.70710678118654752f);
+        case 2: return x / (1.0f + exp(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
         case 3: return fmax(x, 0.0f);
         case 4: return x / (1.0f + exp(-x));
         case 5: return tanh(x);
