@@ -32,8 +32,9 @@ typedef struct op_tally {
 
 typedef struct op_suite {
     uint64_t seed;
-    bool list; /* name the cases, run none */
-    char *now; /* the case under way, in memory that outlives a crash; OP_NOW_MAX bytes */
+    bool list;        /* name the cases, run none */
+    const char *only; /* the name of the one line to run, or NULL */
+    char *now;        /* the case under way, in memory that outlives a crash; OP_NOW_MAX bytes */
     op_target ref, target;
     op_tally tally[OP_LINES];
 } op_suite;
