@@ -7,7 +7,7 @@ void zeb_json_put(json_t *object, const char *key, json_t *value, bool *whole) {
     if (json_object_set_new(object, key, value) != 0) *whole = false;
 }
 
-json_t *zeb_json_text(const char *text) {
+json_t *zeb_json_text_or_null(const char *text) {
     if (text == NULL || text[0] == '\0') return json_null();
     json_t *value = json_string(text);
     if (value != NULL) return value;
@@ -49,7 +49,7 @@ static json_t *column_json(const zeb_column *column, const void *record) {
         case ZEB_VALUE_INT:
             return column->kind == ZEB_COLUMN_BOOL ? json_boolean(value.integer != 0) : json_integer(value.integer);
         case ZEB_VALUE_REAL: return real_json(value.real);
-        case ZEB_VALUE_TEXT: return zeb_json_text(value.text);
+        case ZEB_VALUE_TEXT: return zeb_json_text_or_null(value.text);
     }
     return json_null();
 }
@@ -85,7 +85,7 @@ static json_t *headline_json(const zeb_row *row, bool *whole) {
     const zeb_row_metric none = {.name = ""};
     const zeb_row_metric *m = row->metric_count > 0 ? &row->metric[0] : &none;
     json_t *object = json_object();
-    zeb_json_put(object, "name", zeb_json_text(m->name), whole);
+    zeb_json_put(object, "name", zeb_json_text_or_null(m->name), whole);
     zeb_json_put(object, "value", maybe_real(m->value), whole);
     zeb_json_put(object, "lo", maybe_real(m->lo), whole);
     zeb_json_put(object, "hi", maybe_real(m->hi), whole);
@@ -139,7 +139,7 @@ static json_t *energy_json(const zeb_row_energy *e, bool *whole) {
 static json_t *flags_json(const zeb_row *row, bool *whole) {
     json_t *array = json_array();
     for (size_t i = 0; i < row->flag_count; i++) {
-        if (json_array_append_new(array, zeb_json_text(row->flag[i])) != 0) *whole = false;
+        if (json_array_append_new(array, zeb_json_text_or_null(row->flag[i])) != 0) *whole = false;
     }
     return array;
 }
@@ -147,15 +147,15 @@ static json_t *flags_json(const zeb_row *row, bool *whole) {
 /* The fields that scripts are promised, in the promised order. */
 static void put_contract(json_t *object, const zeb_row *row, bool *whole) {
     zeb_json_put(object, "schema", json_integer(ZEB_SCHEMA), whole);
-    zeb_json_put(object, "verdict", zeb_json_text(zeb_outcome_name(row->outcome)), whole);
-    zeb_json_put(object, "reason", zeb_json_text(row->reason), whole);
-    zeb_json_put(object, "model", zeb_json_text(row->model), whole);
-    zeb_json_put(object, "task", zeb_json_text(row->task), whole);
-    zeb_json_put(object, "backend", zeb_json_text(row->backend), whole);
-    zeb_json_put(object, "device", zeb_json_text(row->device), whole);
-    zeb_json_put(object, "precision", zeb_json_text(row->precision), whole);
-    zeb_json_put(object, "policy", zeb_json_text(row->policy), whole);
-    zeb_json_put(object, "scenario", zeb_json_text(row->scenario), whole);
+    zeb_json_put(object, "verdict", zeb_json_text_or_null(zeb_outcome_name(row->outcome)), whole);
+    zeb_json_put(object, "reason", zeb_json_text_or_null(row->reason), whole);
+    zeb_json_put(object, "model", zeb_json_text_or_null(row->model), whole);
+    zeb_json_put(object, "task", zeb_json_text_or_null(row->task), whole);
+    zeb_json_put(object, "backend", zeb_json_text_or_null(row->backend), whole);
+    zeb_json_put(object, "device", zeb_json_text_or_null(row->device), whole);
+    zeb_json_put(object, "precision", zeb_json_text_or_null(row->precision), whole);
+    zeb_json_put(object, "policy", zeb_json_text_or_null(row->policy), whole);
+    zeb_json_put(object, "scenario", zeb_json_text_or_null(row->scenario), whole);
     zeb_json_put(object, "threads", maybe_i64(row->effective.threads), whole);
     zeb_json_put(object, "n", json_integer((json_int_t)row->n), whole);
     zeb_json_put(object, "metric", headline_json(row, whole), whole);
@@ -195,7 +195,7 @@ json_t *zeb_run_json(const zeb_run_info *run) {
     json_t *object = struct_json(ZEB_TABLE_RUN, run, &whole);
     json_t *argv = json_array();
     for (size_t i = 0; i < run->argc; i++) {
-        json_t *word = run->argv[i][0] == '\0' ? json_string("") : zeb_json_text(run->argv[i]);
+        json_t *word = run->argv[i][0] == '\0' ? json_string("") : zeb_json_text_or_null(run->argv[i]);
         if (json_array_append_new(argv, word) != 0) whole = false;
     }
     zeb_json_put(object, "argv", argv, &whole);
@@ -208,7 +208,7 @@ static json_t *cell_json(sqlite3_stmt *from, int index) {
     switch (sqlite3_column_type(from, index)) {
         case SQLITE_INTEGER: return json_integer(sqlite3_column_int64(from, index));
         case SQLITE_FLOAT: return real_json(sqlite3_column_double(from, index));
-        case SQLITE_TEXT: return zeb_json_text((const char *)sqlite3_column_text(from, index));
+        case SQLITE_TEXT: return zeb_json_text_or_null((const char *)sqlite3_column_text(from, index));
         default: return json_null();
     }
 }

@@ -22,6 +22,6 @@ ZEB_MUST_CHECK zeb_status zeb_view_json(zeb_store *store, const char *view, json
 void zeb_json_put(json_t *object, const char *key, json_t *value, bool *whole);
 
 /* Text as JSON: NULL and "" become null, bad UTF-8 '?'. */
-json_t *zeb_json_text(const char *text);
+json_t *zeb_json_text_or_null(const char *text);
 
 #endif

@@ -69,7 +69,7 @@ static json_t *runs_json(const report *r, bool *whole) {
         json_t *object = zeb_run_json(&record->run);
         if (object != NULL) {
             zeb_json_put(object, "id", json_integer(record->run_id), whole);
-            zeb_json_put(object, "finished_utc", zeb_json_text(record->finished_utc), whole);
+            zeb_json_put(object, "finished_utc", zeb_json_text_or_null(record->finished_utc), whole);
         }
         if (json_array_append_new(array, object) != 0) *whole = false;
     }

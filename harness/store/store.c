@@ -8,7 +8,7 @@
 
 #include "store/internal.h"
 
-enum { BUSY_TIMEOUT_MS = 10000 };
+enum { BUSY_TIMEOUT_MS = 10000, SMALLEST_DATABASE = 512 };
 
 /* ---- errors --------------------------------------------------------------------------------------------------- */
 
@@ -76,6 +76,9 @@ static zeb_status check_file(const char *path, bool create, zeb_error *error) {
     if (info.st_size == 0 && !create) {
         return zeb_fail(error, ZEB_ERR_FORMAT, "%s: is empty, not a database of zeb", path);
     }
+    /* SQLite takes a file of a few bytes for an empty database and would write over it. */
+    if (info.st_size > 0 && info.st_size < SMALLEST_DATABASE)
+        return zeb_sql_fail(NULL, path, SQLITE_NOTADB, "open it", error);
     return ZEB_OK;
 }
 
@@ -176,10 +179,13 @@ static bool has_log(const char *path) {
     return there;
 }
 
+/* Opened as if for writing where that is allowed, so that the last reader tidies the log of a zeb that was killed; but
+ * no statement may change a thing (query_only). */
 static zeb_status connect_read(zeb_store *s, bool immutable, zeb_error *error) {
-    char *uri = file_uri(s->path, immutable ? "?mode=ro&immutable=1" : "?mode=ro");
+    char *uri = file_uri(s->path, immutable ? "?mode=ro&immutable=1" : "?mode=rw");
     if (uri == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to open %s", s->path);
-    zeb_status status = connect(s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, error);
+    int mode = immutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    zeb_status status = connect(s, uri, mode | SQLITE_OPEN_URI, error);
     free(uri);
     return status == ZEB_OK ? zeb_store_identify(s->db, s->path, &s->schema, error) : status;
 }
@@ -195,11 +201,12 @@ static zeb_status open_read(zeb_store *s, zeb_error *error) {
     if (s->schema == 0) return zeb_fail(error, ZEB_ERR_FORMAT, "%s: is empty, not a database of zeb", s->path);
     if (s->schema < ZEB_SCHEMA) {
         return zeb_fail(error, ZEB_ERR_VERSION,
-                        "%s: has schema %d, this zeb reads schema %d: any `zeb run --db %s` "
-                        "brings it up to date",
+                        "%s: has schema %d, this zeb reads schema %d: any `zeb run --db %s` brings it up to date",
                         s->path, s->schema, ZEB_SCHEMA, s->path);
     }
-    return zeb_store_views(s, error);
+    status = zeb_sql_exec(s->db, s->path, "PRAGMA temp_store = MEMORY", "set it up", error);
+    if (status == ZEB_OK) status = zeb_store_views(s, error);
+    return status == ZEB_OK ? zeb_sql_exec(s->db, s->path, "PRAGMA query_only = ON", "set it up", error) : status;
 }
 
 zeb_status zeb_store_open_read(const char *path, zeb_store **store, zeb_error *error) {

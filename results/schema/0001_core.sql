@@ -18,7 +18,7 @@ CREATE TABLE run (
     governor     TEXT,
     cpu_count    INTEGER CHECK (cpu_count > 0),
     memory_bytes INTEGER CHECK (memory_bytes > 0),
-    argv         TEXT NOT NULL CHECK (json_valid(argv) AND json_type(argv) = 'array'),
+    argv         TEXT NOT NULL CHECK (substr(argv, 1, 1) = '['),  -- a JSON array of strings
     started_utc  TEXT NOT NULL,
     finished_utc TEXT,  -- NULL: never ended orderly
     exit_code    INTEGER,
