@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "plugins/registry.h"
-#include "run/case.h"
+#include "zeb/bench.h"
 #include "run/worker.h"
 #include "store/row.h"
 

@@ -14,14 +14,14 @@
 #define KEEP(field, text) zeb_text_copy((field), sizeof(field), (text))
 
 /* The energy side of a case: a sampler, if there is a sensor, and the idle windows around the work. */
-typedef struct watch {
+typedef struct meter {
     zeb_sampler *sampler; /* NULL: nothing to measure with */
     zeb_window before, work, after;
     char reason[ZEB_ROW_TEXT_MAX]; /* why there is no sensor */
-} watch;
+} meter;
 
 /* Opens the wanted sensor. That there is none is no error; that a named one fails is. */
-static zeb_status watch_open(const zeb_assignment *assignment, watch *watch, zeb_error *error) {
+static zeb_status watch_open(const zeb_assignment *assignment, meter *watch, zeb_error *error) {
     const zeb_case *what = assignment->what;
     bool automatic = what->sensor == NULL || strcmp(what->sensor, "auto") == 0;
     KEEP(watch->reason, "no sensor");
@@ -46,7 +46,7 @@ static zeb_status watch_open(const zeb_assignment *assignment, watch *watch, zeb
 }
 
 /* Sits still for a while, unless the user stops it, and says what window that was. */
-static zeb_status rest(watch *watch, uint64_t idle_ns, zeb_shared *shared, zeb_window *window, zeb_error *error) {
+static zeb_status rest(meter *watch, uint64_t idle_ns, zeb_shared *shared, zeb_window *window, zeb_error *error) {
     if (watch->sampler == NULL || idle_ns == 0) return ZEB_OK;
     atomic_store(&shared->stage, ZEB_STAGE_IDLE);
     zeb_status status = zeb_sampler_mark(watch->sampler, &window->begin_ns, error);
@@ -57,14 +57,14 @@ static zeb_status rest(watch *watch, uint64_t idle_ns, zeb_shared *shared, zeb_w
     return status;
 }
 
-static zeb_status mark(watch *watch, uint64_t *time_ns, zeb_error *error) {
+static zeb_status mark(meter *watch, uint64_t *time_ns, zeb_error *error) {
     if (watch->sampler != NULL) return zeb_sampler_mark(watch->sampler, time_ns, error);
     *time_ns = zeb_clock_now_ns();
     return ZEB_OK;
 }
 
 /* What was drawn, measured or (marked) estimated, and what that is in CO2. */
-static zeb_status account(const zeb_session *session, watch *watch, const zeb_host_delta *host, zeb_energy *energy,
+static zeb_status account(const zeb_session *session, meter *watch, const zeb_host_delta *host, zeb_energy *energy,
                           zeb_arena *arena, zeb_row *row, zeb_error *error) {
     const zeb_case *what = session->what;
     zeb_status status = ZEB_OK;
@@ -85,7 +85,7 @@ static zeb_status account(const zeb_session *session, watch *watch, const zeb_ho
 }
 
 /* Warm-up, idle, the measured passes, idle again. */
-static zeb_status measure(zeb_session *session, watch *watch, zeb_shared *shared, zeb_measurement *measured,
+static zeb_status measure(zeb_session *session, meter *watch, zeb_shared *shared, zeb_measurement *measured,
                           zeb_host_delta *host, zeb_error *error) {
     zeb_host_snapshot before, after;
     atomic_store(&shared->stage, ZEB_STAGE_WARM_UP);
@@ -116,7 +116,7 @@ static void judge(const zeb_measurement *measured, zeb_row *row) {
     }
 }
 
-static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *session, watch *watch,
+static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *session, meter *watch,
                              zeb_shared *shared, zeb_outcome_record *record, zeb_error *error) {
     zeb_measurement measured = {0};
     zeb_host_delta host = {0};
@@ -143,7 +143,7 @@ zeb_status zeb_execute(const void *input, zeb_shared *shared, zeb_error *error) 
     zeb_outcome_record *record = shared->result;
     zeb_row *row = &record->row;
     zeb_session session = {0};
-    watch watch = {0};
+    meter watch = {0};
     zeb_arena *arena = NULL;
     atomic_store(&shared->stage, ZEB_STAGE_OPEN);
     zeb_status status = zeb_arena_create(&arena, error);

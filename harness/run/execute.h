@@ -3,7 +3,7 @@
 #define ZEB_RUN_EXECUTE_H
 
 #include "plugins/registry.h"
-#include "run/case.h"
+#include "zeb/bench.h"
 #include "run/worker.h"
 #include "store/row.h"
 

@@ -137,7 +137,7 @@ zeb_status zeb_fill_energy(zeb_row *row, const zeb_energy *energy, const zeb_car
                            zeb_error *error) {
     zeb_row_energy *to = &row->energy;
     to->known = energy->known || !energy->valid;
-    to->valid = energy->valid;
+    to->valid = energy->known;
     if (to->known) to->kind = energy->kind == ZEB_ENERGY_MEASURED ? ZEB_ROW_ENERGY_MEASURED : ZEB_ROW_ENERGY_ESTIMATED;
     KEEP(to->source, energy->source);
     KEEP(to->reason, energy->reason);
@@ -220,7 +220,7 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_case *what, const zeb_measurem
     raise_flag(&list, host->has_throttled && host->throttled > 0, "throttled");
     raise_flag(&list, host->has_foreign_load && host->is_loaded, "foreign-load");
     raise_flag(&list, host->has_steal && host->is_stolen, "steal-time");
-    raise_flag(&list, host->has_governor && host->governor_not_fixed, "governor-not-fixed");
+    raise_flag(&list, host->has_governor && !host->governor_fixed, "governor-not-fixed");
     raise_flag(&list, what->threads > 0 && row->effective.threads.has && row->effective.threads.value != what->threads,
                "threads-clamped");
     raise_flag(&list, what->isa != NULL && strcmp(what->isa, row->effective.isa) != 0, "isa-clamped");
@@ -234,5 +234,5 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_case *what, const zeb_measurem
 
 void zeb_fill_memory(zeb_row *row) {
     uint64_t bytes;
-    if (zeb_host_peak_memory("", 0, &bytes)) row->peak_rss_bytes = zeb_u64(bytes);
+    if (zeb_host_peak_rss(&bytes)) row->peak_rss_bytes = zeb_u64(bytes);
 }

@@ -12,15 +12,15 @@
 enum { WARM_UP_PASSES_MIN = 3, WARM_UP_PASSES_MAX = 1000, WARM_UP_NS = 250000000 };
 
 /* One walk over examples in some order. */
-typedef struct walk {
+typedef struct tour {
     const uint32_t *order; /* [count] */
     size_t count;
     size_t at; /* the next example */
     size_t taken; /* examples in the batch in hand, from at - taken */
-} walk;
+} tour;
 
 /* Fills the batch with the next examples of the walk; at least one, since any sequence fits an empty batch. */
-static void fill(zeb_session *session, walk *walk) {
+static void fill(zeb_session *session, tour *walk) {
     zeb_batch_clear(&session->batch);
     walk->taken = 0;
     while (walk->at < walk->count && zeb_batch_add(&session->batch, &session->sequence[walk->order[walk->at]])) {
@@ -30,7 +30,7 @@ static void fill(zeb_session *session, walk *walk) {
 }
 
 /* The timed span: packing, transfers and the pass itself, as a caller of the device would see them. */
-static zeb_status timed_pass(zeb_session *session, walk *walk, uint64_t *span_ns, uint64_t *end_ns, zeb_error *error) {
+static zeb_status timed_pass(zeb_session *session, tour *walk, uint64_t *span_ns, uint64_t *end_ns, zeb_error *error) {
     uint64_t begin = zeb_clock_now_ns();
     fill(session, walk);
     zeb_status status = zeb_session_pass(session, error);
@@ -56,7 +56,7 @@ zeb_status zeb_warm_up(zeb_session *session, zeb_shared *shared, zeb_measurement
     zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
     if (status != ZEB_OK) return status;
     for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
-    walk walk = {.order = order, .count = count};
+    tour walk = {.order = order, .count = count};
     uint64_t begin = zeb_clock_now_ns();
     uint64_t end = begin;
     while (measured->warmup < WARM_UP_PASSES_MAX && !stopped(shared)) {
@@ -80,7 +80,7 @@ static void add_sample(zeb_measurement *measured, uint64_t span_ns, size_t seque
 }
 
 /* Keeps the logits of the batch in hand. */
-static zeb_status keep_logits(zeb_session *session, const walk *walk, zeb_measurement *measured, zeb_error *error) {
+static zeb_status keep_logits(zeb_session *session, const tour *walk, zeb_measurement *measured, zeb_error *error) {
     size_t labels = (size_t)session->labels;
     size_t first = walk->at - walk->taken;
     for (size_t i = 0; i < walk->taken * labels; i++)
@@ -115,7 +115,7 @@ static zeb_status sweep(zeb_session *session, zeb_shared *shared, zeb_measuremen
         status = alloc(session->arena, (size_t)session->batch.sequence_max + 1, sizeof *offsets, &offsets, error);
     if (status != ZEB_OK) return status;
     for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
-    walk walk = {.order = order, .count = count};
+    tour walk = {.order = order, .count = count};
     while (walk.at < walk.count && !stopped(shared)) {
         uint64_t span, end;
         status = timed_pass(session, &walk, &span, &end, error);
@@ -165,7 +165,7 @@ static zeb_status sample_more(zeb_session *session, uint64_t window_min_ns, zeb_
     for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
     zeb_random random;
     zeb_random_seed(&random, session->what->seed);
-    walk walk = {.order = order, .count = count, .at = count};
+    tour walk = {.order = order, .count = count, .at = count};
     uint64_t now = zeb_clock_now_ns();
     size_t asked_at = 0;
     for (bool over = false;;) {

@@ -10,7 +10,7 @@
 #include "models/model.h"
 #include "plugins/devices.h"
 #include "run/batch.h"
-#include "run/case.h"
+#include "zeb/bench.h"
 #include "sparsity/policy.h"
 #include "store/row.h"
 #include "suites/task.h"

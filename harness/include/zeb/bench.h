@@ -1,12 +1,20 @@
-/* run/case.h - a case: model x policy x task x device x scenario x settings, the unit that is run, isolated and stored. */
-#ifndef ZEB_RUN_CASE_H
-#define ZEB_RUN_CASE_H
+/* zeb/bench.h - running cases from a program of one's own: what libzeb offers beside the plugin boundary.
+ *
+ * A case is model x policy x task x device x scenario x settings: the unit that is run, isolated and stored. Each runs
+ * in a worker process forked from the caller, which therefore must have no threads of its own at that time. Rows come
+ * back as JSON, an object a row, in the fields that 'zeb run --format jsonl' prints. Link with -lzeb (pkg-config zeb). */
+#ifndef ZEB_BENCH_H
+#define ZEB_BENCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/log.h"
 #include "zeb/graph.h"
+#include "zeb/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum zeb_scenario {
     ZEB_SCENARIO_SINGLE = 1, /* one sequence a pass; every latency is one query */
@@ -41,5 +49,24 @@ typedef struct zeb_case {
     const char *sensor;  /* plugin name, NULL: the first that is found, "none" */
     const char *sensor_root;
 } zeb_case;
+
+/* A case with every default set: the scenario single, fp32, dense, 128 tokens, 1 %, 60 s. model, task, data, split and
+ * device are still to be named. */
+zeb_case zeb_case_default(void);
+
+/* Takes a finished row; anything but ZEB_OK ends the run. json lives until the call returns. */
+typedef zeb_status (*zeb_row_taker)(const char *json, void *user, zeb_error *error);
+
+/* Runs cases[count] in order with the plugins of the folders. What goes wrong in a case is its row's verdict; errors are
+ * those of zeb itself. */
+ZEB_MUST_CHECK zeb_status zeb_cases_run(const char *const *plugin_folders, size_t folder_count, const zeb_case *cases,
+                                        size_t count, zeb_row_taker take, void *user, zeb_error *error);
+
+/* "0.1.0" */
+const char *zeb_version(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

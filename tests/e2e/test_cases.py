@@ -1,0 +1,165 @@
+"""Cases from start to row: what is measured, and what becomes of a plugin that goes wrong."""
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import time
+import unittest
+
+from zeb_program import FAULTY, ProgramTest, ROOT, ZEB
+
+CONTRACT = ["schema", "verdict", "reason", "model", "task", "backend", "device", "precision", "policy", "scenario",
+            "threads", "n", "metric", "metrics", "latency_ns", "throughput_per_s", "flops", "peak_rss_bytes", "energy",
+            "co2_ug", "flags"]
+
+
+class Rows(ProgramTest):
+    def test_a_row_keeps_the_contract(self):
+        (row,), _ = self.run_cases("ref", "--limit", "8", "--max-time", "1s")
+        for key in CONTRACT:
+            self.assertIn(key, row)
+        self.assertEqual(row["verdict"], "ok")
+        self.assertEqual(row["metric"]["name"], "accuracy")
+        self.assertTrue(0 <= row["metric"]["lo"] <= row["metric"]["value"] <= row["metric"]["hi"] <= 1)
+        self.assertTrue(0 < row["latency_ns"]["p50"] <= row["latency_ns"]["p90"] <= row["latency_ns"]["p99"])
+        self.assertIsNone(row["energy"]["gross_uj"])
+        self.assertIsNone(row["co2_ug"])
+        self.assertLess(row["flops"]["executed"], row["flops"]["dense"])  # the last layer computes [CLS] alone
+        self.assertGreater(row["peak_rss_bytes"], 1 << 20)
+
+    def test_devices_agree_on_predictions(self):
+        scores = {}
+        for device in ("ref", "cpu", "opencl"):
+            out = self.folder / f"{device}.jsonl"
+            for scenario in ("single", "offline"):
+                rows, _ = self.run_cases(device, "--limit", "24", "--max-time", "100ms", "--scenario", scenario,
+                                         "--predictions", out, "--batch", "7")
+                self.assertEqual(rows[0]["verdict"], "ok", rows[0]["reason"])
+                lines = [json.loads(line) for line in out.read_text().splitlines()]
+                self.assertEqual([line["index"] for line in lines], list(range(24)))
+                scores[device, scenario] = [line["scores"] for line in lines]
+        truth = scores["ref", "single"]
+        for key, found in scores.items():
+            for a, b in zip(truth, found):
+                for x, y in zip(a, b):
+                    self.assertAlmostEqual(x, y, delta=2e-4, msg=str(key))
+
+    def test_the_default_model_is_as_good_as_its_card(self):
+        if "fsanitize" in subprocess.run(["strings", ZEB], capture_output=True, text=True).stdout:
+            self.skipTest("too slow under sanitizers; the release build runs it")
+        (row,), _ = self.run_cases("cpu", "--max-time", "1s", "--scenario", "offline")
+        card = json.loads((ROOT / "baselines/bert-mini-sst2/card.json").read_text())
+        self.assertEqual(row["n"] > 0, True)
+        self.assertAlmostEqual(row["metric"]["value"], card["dev"]["metrics"]["accuracy"], delta=0.0024)
+
+    def test_an_estimate_is_marked(self):
+        (row,), _ = self.run_cases("ref", "--limit", "8", "--max-time", "1s", "--tdp", "65", "--country", "FRA",
+                                   "--target-ci", "0.0001%")
+        self.assertEqual(row["energy"]["kind"], "estimated")
+        self.assertGreater(row["energy"]["gross_uj"], 0)
+        self.assertIn("energy-estimated", row["flags"])
+        self.assertGreater(row["co2_ug"], 0)
+
+    def test_every_format_is_printed(self):
+        for form in ("table", "md", "csv", "json"):
+            done = self.zeb("run", "--device", "null", "--limit", "4", "--max-time", "100ms", "--db", self.db,
+                            "--format", form, "--sensor", "none", check=0)
+            self.assertIn("bert-mini-sst2", done.stdout)
+            self.assertNotIn("nan", done.stdout.lower())
+        for form in ("html", "md", "csv", "json"):
+            out = self.folder / f"report.{form}"
+            self.zeb("report", "--db", self.db, "--format", form, "--out", out, check=0)
+            self.assertIn("bert-mini-sst2", out.read_text())
+
+
+class Faults(ProgramTest):
+    def fault(self, name, verdict, *words, check=1, **expected):
+        """A case with the faulty device between two good ones: the good rows are there, the bad one says why."""
+        rows, done = self.run_cases(f"null,faulty-{name},null", "--limit", "4", "--max-time", "50ms", *words,
+                                    check=check)
+        self.assertEqual([row["verdict"] for row in rows], ["ok", verdict, "ok"], done.stderr)
+        for text in expected.get("reason", []):
+            self.assertIn(text, rows[1]["reason"])
+        return rows[1], done
+
+    def test_crash(self):
+        row, done = self.fault("crash", "crashed", reason=["11"])
+        self.assertIn("about to crash", done.stderr)
+
+    def test_crash_in_the_middle(self):
+        self.fault("late", "crashed", reason=["11"])
+
+    def test_abort(self):
+        self.fault("abort", "crashed", reason=["6"])
+
+    def test_exit(self):
+        self.fault("exit", "crashed", reason=["exited"])
+
+    def test_hang(self):
+        begin = time.monotonic()
+        self.fault("hang", "timeout", "--timeout", "2s", reason=["--timeout"])
+        self.assertLess(time.monotonic() - begin, 60)
+
+    def test_refused_nodes_are_named(self):
+        self.fault("refuse", "unsupported", reason=["layer.0.attention", "beyond this device"])
+
+    def test_device_error(self):
+        self.fault("fail", "failed", reason=["fell off the bus"])
+
+    def test_nan_logits(self):
+        self.fault("nan", "failed", reason=["not finite"])
+
+    def test_out_of_memory(self):
+        limit = 6 << 30  # of address space: workers map four GiB of it without using them
+        rows = subprocess.run(
+            [ZEB, "run", "--device", "null,faulty-memory,null", "--limit", "4", "--max-time", "50ms", "--format",
+             "jsonl", "--db", str(self.db), "--plugin-dir", FAULTY, "--sensor", "none"], capture_output=True, text=True,
+            cwd=self.folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))).stdout
+        self.assertEqual([json.loads(line)["verdict"] for line in rows.splitlines()], ["ok", "crashed", "ok"])
+
+
+class Interrupts(ProgramTest):
+    def start(self, *words):
+        return subprocess.Popen([ZEB, "run", "--format", "jsonl", "--db", str(self.db), "--plugin-dir", FAULTY,
+                                 "--sensor", "none", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                cwd=self.folder)
+
+    def test_ctrl_c_keeps_what_there_is(self):
+        program = self.start("--device", "null,faulty-slow,null", "--target-ci", "0.0001%", "--max-time", "1s",
+                             "--limit", "872")
+        first = json.loads(program.stdout.readline())
+        self.assertEqual(first["verdict"], "ok")
+        time.sleep(0.5)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=30)
+        rows = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([row["verdict"] for row in rows], ["interrupted"], err)
+        self.assertGreater(rows[0]["n"], 0)
+        self.assertEqual(program.returncode, 1)
+
+    def test_a_second_wish_is_not_needed_for_a_hung_plugin(self):
+        program = self.start("--device", "faulty-hang,null", "--limit", "4")
+        time.sleep(1.5)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+        rows = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([row["verdict"] for row in rows], ["interrupted"], err)
+
+    def test_a_killed_program_leaves_no_worker(self):
+        program = self.start("--device", "faulty-hang", "--limit", "4")
+        time.sleep(1.5)
+        children = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        self.assertEqual(len(children), 1)
+        program.kill()
+        program.communicate()
+        for _ in range(50):
+            if not os.path.exists(f"/proc/{children[0]}"):
+                break
+            time.sleep(0.1)
+        self.assertFalse(os.path.exists(f"/proc/{children[0]}"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,153 @@
+"""The command line: help, exit status, suggestions, lists, bad input."""
+import json
+import pathlib
+import subprocess
+import unittest
+
+from zeb_program import ProgramTest, ROOT, ZEB
+
+
+class Help(ProgramTest):
+    def test_help_names_every_command(self):
+        text = self.zeb("--help", check=0).stdout
+        for command in ("run", "list", "doctor", "report"):
+            self.assertIn(command, text)
+            page = self.zeb(command, "--help", check=0).stdout
+            self.assertIn("Examples:", page)
+
+    def test_man_and_completion_come_from_the_same_table(self):
+        man = self.zeb("--man", check=0).stdout
+        completion = self.zeb("--completion", check=0).stdout
+        for line in self.zeb("run", "--help", check=0).stdout.splitlines():
+            word = line.split()[0] if line.startswith("  --") else None
+            if word and word != "--help":
+                self.assertIn(word.replace("-", r"\-"), man)
+                self.assertIn(word, completion)
+        subprocess.run(["bash", "-n"], input=completion, text=True, check=True)
+
+    def test_no_colour_where_there_is_no_terminal(self):
+        self.assertNotIn("\033", self.zeb("doctor").stdout)
+
+
+class Usage(ProgramTest):
+    def test_unknown_option_suggests_the_nearest(self):
+        done = self.zeb("run", "--devcie", "ref", check=2)
+        self.assertIn("did you mean --device?", done.stderr)
+        self.assertEqual(done.stdout, "")
+
+    def test_unknown_command_and_task_and_device(self):
+        self.assertIn("did you mean 'run'?", self.zeb("rnu", check=2).stderr)
+        self.assertIn("sst2", self.zeb("run", "--task", "glue/sst", "--device", "ref", check=2).stderr)
+        self.assertIn("ref", self.zeb("run", "--device", "reff", "--db", self.db, check=3).stderr)
+
+    def test_values_are_checked(self):
+        for words in (["--threads", "two"], ["--batch", "0"], ["--seq-max", "1"], ["--target-ci", "200%"],
+                      ["--max-time", "soon"], ["--scenario", "serve"], ["--pue", "0.5"], ["--limit"], ["--no-pin=1"]):
+            done = self.zeb("run", "--device", "ref", *words, check=2)
+            self.assertIn(words[0].split("=")[0], done.stderr)
+
+    def test_listing_needs_a_list(self):
+        self.assertIn("models|tasks|devices|plugins|sensors", self.zeb("list", check=2).stderr)
+        for what in ("models", "tasks", "devices", "plugins", "sensors"):
+            rows = json.loads(self.zeb("list", what, "--format", "json", check=0).stdout)
+            self.assertIsInstance(rows, list)
+            table = self.zeb("list", what, check=0).stdout
+            if rows:
+                self.assertIn(str(rows[0]["name"]), table)
+
+    def test_a_full_stdout_is_an_error(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([ZEB, "list", "tasks"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("stdout", done.stderr)
+
+
+class Database(ProgramTest):
+    def refuse(self, path, needle):
+        done = self.zeb("run", "--device", "null", "--limit", "2", "--db", path, check=3)
+        self.assertIn(needle, done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+
+    def test_a_file_that_is_no_database(self):
+        path = self.folder / "text.db"
+        path.write_text("this is not a database, though it is long enough to look like one to somebody\n" * 20)
+        before = path.read_bytes()
+        self.refuse(path, "text.db")
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_a_newer_schema(self):
+        self.run_cases("null", "--limit", "2")
+        import sqlite3
+        with sqlite3.connect(self.db) as db:
+            db.execute("PRAGMA user_version = 9999")
+        self.refuse(self.db, "newer")
+
+    def test_a_report_without_a_database(self):
+        self.assertIn("absent.db", self.zeb("report", "--db", "absent.db", check=3).stderr)
+        self.assertFalse((self.folder / "absent.db").exists())
+
+
+class Plugins(ProgramTest):
+    def test_a_text_file_is_reported_and_the_rest_runs(self):
+        folder = self.folder / "plugins"
+        folder.mkdir()
+        (folder / "zeb_notes.so").write_text("not a shared object\n")
+        done = self.zeb("list", "plugins", "--format", "json", "--plugin-dir", folder, check=0)
+        rows = {row["name"]: row for row in json.loads(done.stdout)}
+        self.assertEqual(rows["notes"]["state"], "broken")
+        self.assertIn("zeb_notes.so", rows["notes"]["problem"])
+        self.assertEqual(rows["ref"]["state"], "ok")
+        done = self.zeb("run", "--device", "notes", "--plugin-dir", folder, "--db", self.db, check=3)
+        self.assertIn("zeb_notes.so", done.stderr)
+
+
+class Models(ProgramTest):
+    def refuse(self, model, needle):
+        rows, done = self.run_cases("ref", "--model", model, check=3)
+        self.assertEqual([row["verdict"] for row in rows], ["failed"])
+        self.assertIn(needle, rows[0]["reason"])
+
+    def copy_of_default(self):
+        source = ROOT / "baselines" / "bert-mini-sst2"
+        folder = self.folder / "model"
+        folder.mkdir()
+        for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+            (folder / name).write_bytes((source / name).read_bytes())
+        return source, folder
+
+    def test_a_missing_folder(self):
+        self.refuse(self.folder / "nowhere", "nowhere")
+
+    def test_a_truncated_checkpoint(self):
+        source, folder = self.copy_of_default()
+        data = (source / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+        self.refuse(folder, "model.safetensors")
+
+    def test_a_config_that_disagrees_with_its_weights(self):
+        source, folder = self.copy_of_default()
+        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text())
+        config["intermediate_size"] += 1
+        (folder / "config.json").write_text(json.dumps(config))
+        self.refuse(folder, "intermediate")
+
+    def test_an_unknown_model_type(self):
+        source, folder = self.copy_of_default()
+        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text())
+        config["model_type"] = "mamba"
+        (folder / "config.json").write_text(json.dumps(config))
+        self.refuse(folder, "mamba")
+
+    def test_a_vocabulary_with_duplicates(self):
+        source, folder = self.copy_of_default()
+        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        words = (folder / "vocab.txt").read_text().splitlines()
+        words[2000] = words[1999]
+        (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+        self.refuse(folder, "vocab.txt")
+
+
+if __name__ == "__main__":
+    unittest.main()
