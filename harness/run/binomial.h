@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* P(X <= k) for X ~ Binomial(n, p), 0 <= p <= 1; 0 for k < 0. Relative error under 1e-9 up to n = 10^7. By the
+/* P(X <= k) for X ~ Binomial(n, p), 0 <= p <= 1; 0 for k < 0. Relative error under 3e-8 up to n = 10^7,
+ * where lgamma runs out of digits. By the
  * regularised incomplete beta function I(1-p; n-k, k+1) and its continued fraction (NIST DLMF 8.17.5, 8.17.22). */
 double zeb_binomial_cdf(int64_t k, int64_t n, double p);
 

@@ -83,7 +83,7 @@ def from_points(args, draw, temporary):
         tokenizer = reference(vocab, lower, strip, ideographs)
         records = [("x".join(points[i:i + 40]), None, 1 << 20) for i in range(0, len(points), 40)]
         for _ in range(args.random):
-            pool = draw.choice([points[:0x250], points[:0x3000], marks, points[0xAC00:0xD7A4], points])
+            pool = draw.choice([SPECIAL + [" ", "[", "]", "SEP", "(", "\u3000"], points[:0x250], points[:0x3000], marks, points[0xAC00:0xD7A4], points])
             word = "".join(draw.choice(draw.choice([pool, marks, points[0x41:0x7b]])) for _ in range(draw.randrange(40)))
             records.append((word, draw.choice([None, word[::-1]]), draw.choice([3, 8, 9, 16, 1 << 20])))
         bad += compare(args.program, folder, tokenizer, records,
