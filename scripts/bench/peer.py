@@ -1,0 +1,261 @@
+"""What the benchmark scripts share: the plugin through libbert.so, the same network as an ONNX file, statistics."""
+import ctypes as C
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LAYERS_MAX = 48
+MODELS = {  # layers, hidden, heads, ffn
+    "mini": (4, 256, 4, 1024),
+    "minilm": (6, 384, 12, 1536),
+    "base": (12, 768, 12, 3072),
+}
+VOCAB, POSITIONS, LABELS = 30522, 512, 2
+
+
+class Config(C.Structure):
+    _fields_ = [(n, C.c_int32) for n in ("layers", "hidden", "heads", "ffn", "vocab", "positions", "labels", "token_max",
+                                         "batch_max", "precision", "attention_precision", "first_only", "unused")]
+    _fields_ += [("keep", C.c_float * LAYERS_MAX)]
+
+
+def library():
+    """Compiles bert.c where it is missing or older than its source."""
+    folder = os.path.join(ROOT, "build", "bench")
+    os.makedirs(folder, exist_ok=True)
+    out, source = os.path.join(folder, "libbert.so"), os.path.join(ROOT, "scripts", "bench", "bert.c")
+    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
+        subprocess.check_call(["cc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC",
+                               "-I" + os.path.join(ROOT, "harness", "include"), source, "-o", out, "-ldl"])
+    lib = C.CDLL(out)
+    lib.bench_open.restype = C.c_void_p
+    lib.bench_weights.restype = C.c_int64
+    for f in ("bench_close", "bench_write", "bench_run", "bench_logits", "bench_profile", "bench_settings"):
+        getattr(lib, f).argtypes = None
+    return lib
+
+
+def weights(model, seed=7):
+    """Random weights of a plausible size, in the order that bert.h names."""
+    layers, d, heads, f = MODELS[model]
+    rng = np.random.default_rng(seed)
+    parts = []
+
+    def add(name, *shape, scale=0.05, shift=0.0):
+        parts.append((name, (rng.standard_normal(shape, dtype=np.float32) * np.float32(scale) + np.float32(shift))))
+
+    add("word", VOCAB, d)
+    add("position", POSITIONS, d)
+    add("type", 2, d)
+    add("gamma", d, shift=1.0)
+    add("beta", d)
+    for l in range(layers):
+        for n in "qkvo":
+            add(f"{l}.{n}.w", d, d)
+            add(f"{l}.{n}.b", d)
+        add(f"{l}.gamma1", d, shift=1.0)
+        add(f"{l}.beta1", d)
+        add(f"{l}.in.w", f, d)
+        add(f"{l}.in.b", f)
+        add(f"{l}.out.w", d, f)
+        add(f"{l}.out.b", d)
+        add(f"{l}.gamma2", d, shift=1.0)
+        add(f"{l}.beta2", d)
+    add("pooler.w", d, d)
+    add("pooler.b", d)
+    add("classifier.w", LABELS, d)
+    add("classifier.b", LABELS)
+    flat = np.concatenate([p[1].ravel() for p in parts])
+    flat = np.require(flat, np.float32, ["C", "A"])
+    return flat, dict(parts)
+
+
+class Engine:
+    """Our side: one compiled plan."""
+
+    def __init__(self, lib, plugin, model, flat, tokens, batch=1, threads=1, isa="", precision=0, attention=0,
+                 first_only=0, keep=()):
+        layers, d, heads, f = MODELS[model]
+        self.lib, self.flat, self.batch = lib, flat, batch
+        c = Config(layers, d, heads, f, VOCAB, POSITIONS, LABELS, tokens, batch, precision, attention, first_only, 0)
+        for i, k in enumerate(keep):
+            c.keep[i] = k
+        self.error = C.create_string_buffer(512)
+        if lib.bench_weights(C.byref(c)) != flat.size:
+            raise SystemExit("weights and configuration disagree")
+        self.b = lib.bench_open(plugin.encode(), C.c_uint32(threads), isa.encode(), C.byref(c),
+                                flat.ctypes.data_as(C.c_void_p), self.error)
+        if not self.b:
+            raise SystemExit("cpu plugin: " + self.error.value.decode())
+        self.b = C.c_void_p(self.b)
+
+    def write(self, ids, offsets):
+        ids, offsets = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(offsets, np.int32)
+        if self.lib.bench_write(self.b, ids.ctypes.data_as(C.c_void_p), offsets.ctypes.data_as(C.c_void_p), self.error):
+            raise SystemExit("cpu plugin: " + self.error.value.decode())
+
+    def run(self, passes):
+        ns = np.zeros(passes, np.uint64)
+        if self.lib.bench_run(self.b, passes, ns.ctypes.data_as(C.c_void_p), self.error):
+            raise SystemExit("cpu plugin: " + self.error.value.decode())
+        return ns.astype(np.float64) * 1e-6
+
+    def logits(self):
+        out = np.zeros((self.batch, LABELS), np.float32)
+        if self.lib.bench_logits(self.b, out.ctypes.data_as(C.c_void_p), self.error):
+            raise SystemExit("cpu plugin: " + self.error.value.decode())
+        return out
+
+    def settings(self):
+        text = C.create_string_buffer(512)
+        self.lib.bench_settings(self.b, text)
+        return text.value.decode()
+
+    def profile(self):
+        name, ns = ((C.c_char * 64) * 512)(), np.zeros(512, np.uint64)
+        n = self.lib.bench_profile(self.b, name, ns.ctypes.data_as(C.c_void_p), 512)
+        return [(name[i].value.decode(), float(ns[i]) * 1e-3) for i in range(n)]
+
+    def close(self):
+        self.lib.bench_close(self.b)
+
+
+def onnx_file(model, parts, path, first_only=False, int8=False):
+    """The network as exporters write it (plain operators, which ONNX Runtime fuses as it sees fit). With int8, linear
+    layers of the encoder are DynamicQuantizeLinear + MatMulInteger, weights symmetric a channel."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    layers, d, heads, f = MODELS[model]
+    dh = d // heads
+    nodes, inits, serial = [], [], [0]
+
+    def const(a, name=None):
+        serial[0] += 1
+        name = name or f"c{serial[0]}"
+        inits.append(numpy_helper.from_array(np.array(a, order="C"), name))
+        return name
+
+    def op(kind, *ins, outs=1, **attrs):
+        serial[0] += 1
+        names = [f"v{serial[0]}_{i}" for i in range(outs)]
+        nodes.append(helper.make_node(kind, list(ins), names, **attrs))
+        return names[0] if outs == 1 else names
+
+    quantised = {}
+
+    def linear(x, w, b):
+        if not int8:
+            return op("Add", op("MatMul", x, const(parts[w].T)), const(parts[b]))
+        if x not in quantised:
+            quantised[x] = op("DynamicQuantizeLinear", x, outs=3)
+        q, scale, zero = quantised[x]
+        weight = parts[w]
+        ws = np.maximum(np.abs(weight).max(axis=1), 1e-30) / 127
+        wq = np.clip(np.rint(weight / ws[:, None]), -127, 127).astype(np.int8)
+        acc = op("MatMulInteger", q, const(wq.T), zero, const(np.zeros((), np.int8)))
+        factor = op("Mul", scale, const(ws.astype(np.float32)))
+        return op("Add", op("Mul", op("Cast", acc, to=TensorProto.FLOAT), factor), const(parts[b]))
+
+    def layer_norm(x, g, b):
+        return op("LayerNormalization", x, const(parts[g]), const(parts[b]), epsilon=1e-12, axis=-1)
+
+    def split(x):
+        return op("Transpose", op("Reshape", x, const(np.array([0, -1, heads, dh], np.int64))), perm=[0, 2, 1, 3])
+
+    length = op("Gather", op("Shape", "ids"), const(np.array(1, np.int64)), axis=0)
+    positions = op("Slice", const(parts["position"]), const(np.array([0], np.int64)),
+                   op("Unsqueeze", length, const(np.array([0], np.int64))), const(np.array([0], np.int64)))
+    x = op("Add", op("Add", op("Gather", const(parts["word"]), "ids"), op("Gather", const(parts["type"]), "types")),
+           positions)
+    x = layer_norm(x, "gamma", "beta")
+    for l in range(layers):
+        y = x
+        if first_only and l == layers - 1:
+            y = op("Slice", x, const(np.array([0], np.int64)), const(np.array([1], np.int64)), const(np.array([1], np.int64)))
+        q, k, v = split(linear(y, f"{l}.q.w", f"{l}.q.b")), linear(x, f"{l}.k.w", f"{l}.k.b"), linear(x, f"{l}.v.w", f"{l}.v.b")
+        k = op("Transpose", op("Reshape", k, const(np.array([0, -1, heads, dh], np.int64))), perm=[0, 2, 3, 1])
+        scores = op("Div", op("MatMul", q, k), const(np.array(np.sqrt(dh), np.float32)))
+        p = op("Softmax", op("Add", scores, "mask"), axis=-1)
+        context = op("Reshape", op("Transpose", op("MatMul", p, split(v)), perm=[0, 2, 1, 3]),
+                     const(np.array([0, -1, d], np.int64)))
+        y = layer_norm(op("Add", linear(context, f"{l}.o.w", f"{l}.o.b"), y), f"{l}.gamma1", f"{l}.beta1")
+        z = linear(y, f"{l}.in.w", f"{l}.in.b")
+        erf = op("Add", op("Erf", op("Div", z, const(np.array(np.sqrt(2), np.float32)))), const(np.array(1, np.float32)))
+        z = op("Mul", op("Mul", z, erf), const(np.array(0.5, np.float32)))
+        x = layer_norm(op("Add", linear(z, f"{l}.out.w", f"{l}.out.b"), y), f"{l}.gamma2", f"{l}.beta2")
+    first = op("Gather", x, const(np.array(0, np.int64)), axis=1)
+    pooled = op("Tanh", op("Gemm", first, const(parts["pooler.w"]), const(parts["pooler.b"]), transB=1))
+    nodes.append(helper.make_node("Gemm", [pooled, const(parts["classifier.w"]), const(parts["classifier.b"])],
+                                  ["logits"], transB=1))
+    i64 = TensorProto.INT64
+    graph = helper.make_graph(
+        nodes, "bert", [helper.make_tensor_value_info("ids", i64, ["b", "t"]),
+                        helper.make_tensor_value_info("types", i64, ["b", "t"]),
+                        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["b", 1, 1, "t"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", LABELS])], inits)
+    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    net.ir_version = 8
+    save(net, path)
+
+
+class Peer:
+    """ONNX Runtime with everything switched on, inputs bound once."""
+
+    def __init__(self, path, threads):
+        import onnxruntime as ort
+        o = ort.SessionOptions()
+        o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
+        o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        o.log_severity_level = 3
+        self.s = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+        self.version = ort.__version__
+
+    def bind(self, ids, mask=None):
+        import onnxruntime as ort
+        ids = np.atleast_2d(np.asarray(ids, np.int64))
+        mask = np.zeros((ids.shape[0], 1, 1, ids.shape[1]), np.float32) if mask is None else mask
+        self.feed = {"ids": ids, "types": np.zeros_like(ids), "mask": mask}
+        self.io = self.s.io_binding()
+        for n, a in self.feed.items():
+            self.io.bind_ortvalue_input(n, ort.OrtValue.ortvalue_from_numpy(a))
+        self.io.bind_output("logits")
+
+    def run(self, passes):
+        from time import perf_counter_ns
+        out = np.zeros(passes)
+        run, io = self.s.run_with_iobinding, self.io
+        for i in range(passes):
+            t = perf_counter_ns()
+            run(io)
+            out[i] = perf_counter_ns() - t
+        return out * 1e-6
+
+    def logits(self):
+        return self.s.run(["logits"], self.feed)[0]
+
+
+def alternate(sides, rounds, seconds):
+    """Rounds in which each side runs for about `seconds`, in turn; the median time of each round of each side, in ms."""
+    import time
+    passes = [max(3, int(seconds / max(1e-6, np.median(s.run(5)) * 1e-3))) for s in sides]
+    medians = [[] for _ in sides]
+    for _ in range(rounds):
+        for i, s in enumerate(sides):
+            s.run(max(2, passes[i] // 10))
+            medians[i].append(float(np.median(s.run(passes[i]))))
+            time.sleep(0.004)  # the peer's threads go on spinning for a while
+    return [np.array(m) for m in medians]
+
+
+def ratio(peer, ours):
+    """Median of the rounds' ratios with the lowest and highest."""
+    r = np.sort(peer / ours)
+    return float(np.median(r)), float(r[0]), float(r[-1])
+
+
+def fail(text):
+    print(text, file=sys.stderr)
+    raise SystemExit(1)
