@@ -6,6 +6,7 @@
 static const uint64_t second_ns = 1000000000u;
 static const uint64_t power_interval_ns = 20000000u;
 static const double quantisation_most = 0.01;
+static const double register_lag_s = 0.1;
 static const double gap_share_most = 0.05;
 static const uint64_t power_samples_least = 100;
 
@@ -105,7 +106,8 @@ static bool advance(walk *w, uint64_t a, uint64_t b, uint64_t *counts) {
     return true;
 }
 
-/* Whether so much can have been drawn between two readings. The span is widened by what the register may lag. */
+/* Whether so much can have been drawn between two readings. The span is widened by what a register may lag: readings
+ * may lie microseconds apart and an update between them. The whole window is judged without that. */
 static bool believe(walk *w, double drawn_uj, uint64_t span_ns) {
     const zeb_channel *about = w->about;
     double range_uj = (double)about->range * about->unit_uj;
@@ -123,7 +125,7 @@ static bool believe(walk *w, double drawn_uj, uint64_t span_ns) {
         return refuse(w, "sparse: %.0f ms between two readings, in which the counter may have wrapped more than once",
                       milliseconds(span_ns));
     }
-    double lag_s = 2.0 * (double)about->update_ns / 1e9 + 0.002;
+    double lag_s = 2.0 * (double)about->update_ns / 1e9 + register_lag_s;
     if (drawn_uj > bound_uw * (span_s + lag_s)) {
         return refuse(w, "implied power: %.0f J in %.0f ms, over twice the %.0f W that it can draw", drawn_uj / 1e6,
                       milliseconds(span_ns), (double)about->max_power_uw / 1e6);
@@ -154,6 +156,11 @@ static bool judge_counter(walk *w) {
     zeb_channel_result *out = w->out;
     if (w->moved == 0) return refuse(w, "stuck: the counter did not move");
     uint64_t span = w->window.end_ns - w->window.begin_ns;
+    double mean_uw = w->energy_uj / ((double)span / 1e9), most_uw = (double)w->about->max_power_uw;
+    if (most_uw > 0 && mean_uw > 2.0 * most_uw) {
+        return refuse(w, "implied power: %.0f W over the window, over twice the %.0f W that it can draw", mean_uw / 1e6,
+                      most_uw / 1e6);
+    }
     bool seen_only = w->about->update_ns == 0 || w->stalled > 0;
     out->updates = seen_only ? w->moved : span / w->about->update_ns;
     double step_uj = out->updates == 0 ? w->energy_uj : w->energy_uj / (double)out->updates;

@@ -126,7 +126,7 @@ bool zeb_host_cpus_allowed(const char *root, zeb_host_cpus *set, char *list, siz
     zeb_host_cpus online;
     if (!zeb_host_value(zeb_host_open(root, "/proc/self/status"), "Cpus_allowed_list", ':', list, capacity) ||
         !zeb_host_cpus_parse(list, set)) {
-        list[0] = '\0';
+        memset(list, 0, capacity);
         return false;
     }
     if (!zeb_host_cpus_online(root, &online)) return true;

@@ -43,11 +43,25 @@ void replay_tree_remove(const replay_tree *tree, const char *path) {
     assert_int_equal(unlink(full), 0);
 }
 
+/* "\\n" and "\\t" become what they stand for. */
+static void unescape(char *text) {
+    char *to = text;
+    for (; *text != '\0'; text++) {
+        bool escaped = text[0] == '\\' && (text[1] == 'n' || text[1] == 't');
+        *to++ = !escaped ? *text : (text[1] == 'n' ? '\n' : '\t');
+        text += escaped;
+    }
+    *to = '\0';
+}
+
 static void apply_line(const replay_tree *tree, char *line) {
     line[strcspn(line, "\n")] = '\0';
     if (line[0] == '#' || line[0] == '\0') return;
     char *content = strchr(line, ' ');
-    if (content != NULL) *content++ = '\0';
+    if (content != NULL) {
+        *content++ = '\0';
+        unescape(content);
+    }
     if (content != NULL && strcmp(content, "-") == 0) {
         replay_tree_remove(tree, line);
     } else if (line[strlen(line) - 1] == '/') {

@@ -1,7 +1,8 @@
 /* replay/tree.h - lays a machine's files out in a temporary folder from a description, and changes them while a test
  * runs.
  *
- * A description is a text file: "# remark", "path<blank>content" (a file with one line), "path" alone (an empty file),
+ * A description is a text file: "# remark", "path<blank>content" (a file; \n and \t
+ * stand for a new line and a tab), "path" alone (an empty file),
  * "path/" (an empty folder). Where the content is "-" there is no such file: it removes one that stood before it. */
 #ifndef ZEB_TESTS_REPLAY_TREE_H
 #define ZEB_TESTS_REPLAY_TREE_H
