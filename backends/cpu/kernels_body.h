@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "convert.h"
 #include "kernels.h"
+#include "zeb/number.h"
 
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
@@ -302,14 +302,14 @@ static void widen(zeb_dtype dtype, const void *from, float *to, size_t n) {
         memcpy(to, from, n * sizeof *to);
     } else if (dtype == ZEB_BF16) {
         for (; i < n; i++)
-            to[i] = cpu_float_of_bf16(half[i]);
+            to[i] = zeb_bf16_to_f32(half[i]);
     } else {
 #ifdef VF_LOAD_F16
         for (; i + VW <= n; i += VW)
             vf_store(to + i, vf_load_f16(half + i));
 #endif
         for (; i < n; i++)
-            to[i] = cpu_float_of_f16(half[i]);
+            to[i] = zeb_f16_to_f32(half[i]);
     }
 }
 

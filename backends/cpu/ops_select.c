@@ -2,13 +2,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "convert.h"
 #include "plan.h"
+#include "zeb/number.h"
 
 /* Greater is better: importance first (NaN as -inf, -0 as 0), then the earlier row. */
 static uint64_t key_of(float importance, int64_t row) {
     const float value = isnan(importance) ? -INFINITY : importance + 0.0f;
-    const uint32_t bits = cpu_bits_of_float(value);
+    const uint32_t bits = zeb_f32_bits(value);
     const uint32_t order = bits >> 31 ? ~bits : bits | 0x80000000u;
     return (uint64_t)order << 32 | (0xffffffffu - (uint32_t)row);
 }
@@ -59,19 +59,14 @@ int64_t cpu_select_rows(const zeb_select *select, const float *importance, int64
         indices[0] = (int32_t)first;
         return 1;
     }
-    int64_t kept = 0, wanted = select->floor < n ? select->floor : n;
+    const int64_t wanted = zeb_select_quota(select, (int32_t)n);
+    int64_t kept = 0;
     memset(mark, 0, (size_t)n);
     mark[0] = 1;
     if (select->keep_last) mark[n - 1] = 1;
-    if (select->mode == ZEB_SELECT_THRESHOLD) {
-        for (int64_t i = 0; i < n; i++) {
-            const float value = isnan(importance[i]) ? -INFINITY : importance[i];
-            if (value >= select->value) mark[i] = 1;
-        }
-    } else {
-        const int64_t most =
-            select->mode == ZEB_SELECT_TOPK ? select->count : (int64_t)ceil((double)select->value * (double)n);
-        if (most > wanted) wanted = most;
+    for (int64_t i = 0; select->mode == ZEB_SELECT_THRESHOLD && i < n; i++) {
+        const float value = isnan(importance[i]) ? -INFINITY : importance[i];
+        if (value >= select->value) mark[i] = 1;
     }
     for (int64_t i = 0; i < n; i++)
         kept += mark[i];
