@@ -34,13 +34,10 @@ void zeb_map_close(zeb_map *map) {
     *map = (zeb_map){0};
 }
 
-void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]) {
+static void hex_digest(struct sha256_ctx *context, char hex[ZEB_SHA256_HEX]) {
     static const char digit[] = "0123456789abcdef";
-    struct sha256_ctx context;
     uint8_t hash[SHA256_DIGEST_SIZE];
-    sha256_init(&context);
-    sha256_update(&context, size, data);
-    sha256_digest(&context, sizeof hash, hash);
+    sha256_digest(context, sizeof hash, hash);
     for (size_t i = 0; i < sizeof hash; i++) {
         hex[2 * i] = digit[hash[i] >> 4];
         hex[2 * i + 1] = digit[hash[i] & 15];
@@ -48,13 +45,28 @@ void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]) {
     hex[2 * sizeof hash] = '\0';
 }
 
+void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]) {
+    struct sha256_ctx context;
+    sha256_init(&context);
+    sha256_update(&context, size, data);
+    hex_digest(&context, hex);
+}
+
+/* Read, not mapped: the pages of a mapped checkpoint would count as this process's memory. */
 zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error *error) {
-    zeb_map map;
     hex[0] = '\0';
-    zeb_status status = zeb_map_open(path, &map, error);
-    if (status == ZEB_OK) zeb_sha256(map.data, map.size, hex);
-    zeb_map_close(&map);
-    return status;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
+    struct sha256_ctx context;
+    sha256_init(&context);
+    unsigned char piece[1 << 16];
+    ssize_t got;
+    while ((got = read(file, piece, sizeof piece)) > 0) sha256_update(&context, (size_t)got, piece);
+    int why = errno;
+    (void)close(file);
+    if (got < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(why));
+    hex_digest(&context, hex);
+    return ZEB_OK;
 }
 
 zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path, zeb_error *error) {
