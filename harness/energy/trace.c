@@ -18,6 +18,7 @@ void zeb_trace_clear(zeb_trace *trace) {
 static zeb_status grow(zeb_trace *trace, zeb_error *error) {
     if (trace->blocks == trace->block_capacity) {
         size_t capacity = trace->block_capacity == 0 ? 16 : 2 * trace->block_capacity;
+        /* An array of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
         zeb_trace_block **block = realloc(trace->block, capacity * sizeof *block);
         if (block == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %zu sensor samples", trace->sets);
         trace->block = block;

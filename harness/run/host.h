@@ -60,17 +60,17 @@ typedef struct zeb_host_snapshot {
 
 /* What happened between two snapshots of one process. */
 typedef struct zeb_host_delta {
-    bool has_utilisation;  /* false when the span is under half a second: ticks are too coarse */
     double utilisation;    /* share of all processors' time that was busy, 0 to 1 */
-    bool has_foreign_load; /* likewise */
     double foreign_load;   /* processors' worth of time taken by others */
-    bool is_loaded;        /* a flag: more than a tenth of a processor and 2 % of the machine */
+    double steal;          /* share of all processors' time that the hypervisor withheld */
+    uint64_t throttled;    /* thermal throttling events; any is a flag */
+    bool has_utilisation;  /* the numbers hold; the first three not when the span is under half a second, for which */
+    bool has_foreign_load; /* ticks are too coarse */
     bool has_steal;
-    double steal;   /* share of all processors' time that the hypervisor withheld */
-    bool is_stolen; /* a flag: more than 1 % */
     bool has_throttled;
-    uint64_t throttled; /* thermal throttling events; any is a flag */
     bool has_governor;
+    bool is_loaded;      /* a flag: others took more than a tenth of a processor and 2 % of the machine */
+    bool is_stolen;      /* a flag: more than 1 % */
     bool governor_fixed; /* at both ends; not fixed is a flag */
 } zeb_host_delta;
 
