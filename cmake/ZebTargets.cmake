@@ -55,7 +55,10 @@ function(zeb_add_plugin name)
     endif()
     set_target_properties(plugin_${name} PROPERTIES
         PREFIX "" OUTPUT_NAME "zeb_${name}" LIBRARY_OUTPUT_DIRECTORY "${ZEB_PLUGIN_OUTPUT_DIR}")
-    install(TARGETS plugin_${name} LIBRARY DESTINATION "${ZEB_PLUGIN_INSTALL_DIR}")
+    string(FIND "${CMAKE_CURRENT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/backends/" at)
+    if(at EQUAL 0) # plugins of the tests are not for users
+        install(TARGETS plugin_${name} LIBRARY DESTINATION "${ZEB_PLUGIN_INSTALL_DIR}")
+    endif()
 endfunction()
 
 # zeb_add_unit_test(NAME SOURCES a.c ... [LIBS zeb_base ...]): a cmocka program, run by ctest from the source folder,
