@@ -25,7 +25,7 @@ ZEB_MUST_CHECK zeb_status zeb_arena_copy(zeb_arena *arena, const char *text, siz
                                          zeb_error *error);
 
 /* A formatted copy. */
-ZEB_MUST_CHECK ZEB_PRINTF(4, 5) zeb_status zeb_arena_format(zeb_arena *arena, char **copy, zeb_error *error,
-                                                            const char *format, ...);
+ZEB_MUST_CHECK ZEB_PRINTF(4, 5) zeb_status
+    zeb_arena_format(zeb_arena *arena, char **copy, zeb_error *error, const char *format, ...);
 
 #endif

@@ -22,8 +22,10 @@ zeb_status zeb_map_open(const char *path, zeb_map *map, zeb_error *error) {
         map->data = (const unsigned char *)"";
     } else {
         void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-        if (data == MAP_FAILED) status = zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
-        else *map = (zeb_map){.data = data, .size = (size_t)about.st_size};
+        if (data == MAP_FAILED)
+            status = zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
+        else
+            *map = (zeb_map){.data = data, .size = (size_t)about.st_size};
     }
     (void)close(file);
     return status;
@@ -61,7 +63,8 @@ zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error
     sha256_init(&context);
     unsigned char piece[1 << 16];
     ssize_t got;
-    while ((got = read(file, piece, sizeof piece)) > 0) sha256_update(&context, (size_t)got, piece);
+    while ((got = read(file, piece, sizeof piece)) > 0)
+        sha256_update(&context, (size_t)got, piece);
     int why = errno;
     (void)close(file);
     if (got < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(why));

@@ -14,7 +14,8 @@ struct zeb_json {
 
 zeb_status zeb_json_parse(const char *path, const void *text, size_t size, zeb_json **json, zeb_error *error) {
     *json = NULL;
-    if (size > JSON_BYTES_MAX) return zeb_fail(error, ZEB_ERR_FORMAT, "%s: %zu bytes are too many for JSON", path, size);
+    if (size > JSON_BYTES_MAX)
+        return zeb_fail(error, ZEB_ERR_FORMAT, "%s: %zu bytes are too many for JSON", path, size);
     json_error_t why;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL)

@@ -14,7 +14,8 @@
 
 typedef struct zeb_json zeb_json;
 
-/* Parses a file of at most 64 MiB whose root is an object. Errors: ZEB_ERR_IO, or ZEB_ERR_FORMAT with line and column. */
+/* Parses a file of at most 64 MiB whose root is an object. Errors: ZEB_ERR_IO, or ZEB_ERR_FORMAT with line and column.
+ */
 ZEB_MUST_CHECK zeb_status zeb_json_open(const char *path, zeb_json **json, zeb_error *error);
 /* The same from memory; path is only for messages. */
 ZEB_MUST_CHECK zeb_status zeb_json_parse(const char *path, const void *text, size_t size, zeb_json **json,

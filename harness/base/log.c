@@ -11,6 +11,8 @@ void zeb_log_write(const zeb_log *log, zeb_log_level level, const char *format, 
     va_end(args);
     const char *on = log->colour ? colour[level] : "";
     const char *off = *on != '\0' ? "\033[0m" : "";
-    if (level == ZEB_LOG_INFO) (void)fprintf(log->stream, "zeb: %s\n", text);
-    else (void)fprintf(log->stream, "zeb: %s%s:%s %s\n", on, name[level], off, text);
+    if (level == ZEB_LOG_INFO)
+        (void)fprintf(log->stream, "zeb: %s\n", text);
+    else
+        (void)fprintf(log->stream, "zeb: %s%s:%s %s\n", on, name[level], off, text);
 }

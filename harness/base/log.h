@@ -8,9 +8,9 @@ typedef enum zeb_log_level { ZEB_LOG_ERROR, ZEB_LOG_WARNING, ZEB_LOG_INFO, ZEB_L
 
 /* Where lines go and which. Passed to whoever may log; there is no global logger. */
 typedef struct zeb_log {
-    FILE *stream;         /* NULL: nothing is said */
-    zeb_log_level level;  /* the most talkative level that is written */
-    int colour;           /* ANSI colours; set only when the stream is a terminal */
+    FILE *stream;        /* NULL: nothing is said */
+    zeb_log_level level; /* the most talkative level that is written */
+    int colour;          /* ANSI colours; set only when the stream is a terminal */
 } zeb_log;
 
 /* Writes "zeb: warning: text\n" in one call. A NULL log is silent. */

@@ -52,7 +52,8 @@ size_t zeb_text_distance(const char *a, const char *b) {
     size_t n = strnlen(a, DISTANCE_WORD_MAX);
     size_t m = strnlen(b, DISTANCE_WORD_MAX);
     size_t row[3][DISTANCE_WORD_MAX + 1]; /* rows i-2, i-1, i of the optimal string alignment table */
-    for (size_t j = 0; j <= m; j++) row[0][j] = 0, row[1][j] = j;
+    for (size_t j = 0; j <= m; j++)
+        row[0][j] = 0, row[1][j] = j;
     for (size_t i = 1; i <= n; i++) {
         row[2][0] = i;
         for (size_t j = 1; j <= m; j++) {

@@ -9,7 +9,8 @@
 /* Copies text into to[capacity], cut if need be, always terminated. */
 void zeb_text_copy(char *to, size_t capacity, const char *text);
 
-/* The whole text must be a number (no blanks, no rest) within range; false leaves *value alone. Independent of locale. */
+/* The whole text must be a number (no blanks, no rest) within range; false leaves *value alone. Independent of locale.
+ */
 bool zeb_text_to_i64(const char *text, int64_t *value);
 bool zeb_text_to_u64(const char *text, uint64_t *value);
 bool zeb_text_to_f64(const char *text, double *value); /* finite only */

@@ -23,14 +23,17 @@ static void show_host(void) {
     zeb_host host;
     zeb_host_read("", &host);
     char text[512];
-    (void)snprintf(text, sizeof text, "%s, %u processors of %u may be used%s%s", host.cpu_model[0] != '\0' ? host.cpu_model : "unknown",
-                   host.cpus_allowed, host.cpus, host.has_quota ? ", limited by a quota" : "",
+    (void)snprintf(text, sizeof text, "%s, %u processors of %u may be used%s%s",
+                   host.cpu_model[0] != '\0' ? host.cpu_model : "unknown", host.cpus_allowed, host.cpus,
+                   host.has_quota ? ", limited by a quota" : "",
                    host.has_virtual && host.is_virtual ? ", a virtual machine" : "");
     line("cpu", "ok", text);
     line("system", "ok", host.os);
     line("kernel", "ok", host.kernel);
-    if (host.governor[0] == '\0') line("governor", "unknown", "no cpufreq here: frequencies can't be checked");
-    else line("governor", "ok", host.governor);
+    if (host.governor[0] == '\0')
+        line("governor", "unknown", "no cpufreq here: frequencies can't be checked");
+    else
+        line("governor", "ok", host.governor);
 }
 
 static void show_plugin(const zeb_plugin_record *record, size_t *devices) {
@@ -65,7 +68,8 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = zeb_registry_open(places.plugins, places.plugin_count, NULL, &registry, &error);
     if (status == ZEB_OK) {
         show_host();
-        for (size_t i = 0; i < zeb_registry_count(registry); i++) show_plugin(zeb_registry_at(registry, i), &devices);
+        for (size_t i = 0; i < zeb_registry_count(registry); i++)
+            show_plugin(zeb_registry_at(registry, i), &devices);
         line("data", zeb_path_is_folder(places.data) ? "ok" : "absent", places.data);
         line("model", zeb_path_is_folder(places.model) ? "ok" : "absent", places.model);
     }

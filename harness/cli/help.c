@@ -6,7 +6,8 @@ static const char purpose[] = "zero-emission bench: what a correct answer of a t
 
 void zeb_help_program(FILE *to, const zeb_command *const *commands, size_t count) {
     (void)fprintf(to, "zeb - %s\n\nUsage: zeb COMMAND [OPTIONS]\n\nCommands:\n", purpose);
-    for (size_t i = 0; i < count; i++) (void)fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     (void)fputs("\n'zeb COMMAND --help' shows a command's options and examples; 'zeb --version' the version.\n\n"
                 "Exit status: 0 every case ok, 1 some case not ok, 2 wrong usage, 3 nothing could run.\n",
                 to);
@@ -50,8 +51,8 @@ void zeb_help_command(FILE *to, const zeb_command *command) {
         if (option->choices != NULL && used < sizeof text) {
             used += (size_t)snprintf(text + used, sizeof text - used, " One of");
             for (size_t i = 0; option->choices[i] != NULL && used < sizeof text; i++)
-                used += (size_t)snprintf(text + used, sizeof text - used, "%s %s", i > 0 ? "," : "",
-                                         option->choices[i]);
+                used +=
+                    (size_t)snprintf(text + used, sizeof text - used, "%s %s", i > 0 ? "," : "", option->choices[i]);
             if (used < sizeof text) used += (size_t)snprintf(text + used, sizeof text - used, ".");
         }
         if (option->fallback != NULL && used < sizeof text)
@@ -62,15 +63,19 @@ void zeb_help_command(FILE *to, const zeb_command *command) {
     (void)fprintf(to, "  %-*sthis text\n", INDENT - 2, "--help");
     if (command->examples == NULL) return;
     (void)fputs("\nExamples:\n", to);
-    for (size_t i = 0; command->examples[i] != NULL; i++) (void)fprintf(to, "  %s\n", command->examples[i]);
+    for (size_t i = 0; command->examples[i] != NULL; i++)
+        (void)fprintf(to, "  %s\n", command->examples[i]);
 }
 
 /* Text with roff's special characters made plain. */
 static void roff(FILE *to, const char *text) {
     for (; *text != '\0'; text++) {
-        if (*text == '-') (void)fputs("\\-", to);
-        else if (*text == '\\') (void)fputs("\\e", to);
-        else (void)fputc(*text, to);
+        if (*text == '-')
+            (void)fputs("\\-", to);
+        else if (*text == '\\')
+            (void)fputs("\\e", to);
+        else
+            (void)fputc(*text, to);
     }
 }
 
@@ -105,7 +110,8 @@ void zeb_help_man(FILE *to, const zeb_command *const *commands, size_t count) {
     (void)fprintf(to, ".TH ZEB 1 \"\" \"zeb %s\" \"User Commands\"\n.SH NAME\nzeb \\- ", ZEB_VERSION);
     roff(to, purpose);
     (void)fputs("\n.SH SYNOPSIS\n.B zeb\nCOMMAND [OPTIONS]\n.SH COMMANDS\n", to);
-    for (size_t i = 0; i < count; i++) man_command(to, commands[i]);
+    for (size_t i = 0; i < count; i++)
+        man_command(to, commands[i]);
     (void)fputs(".SH EXIT STATUS\n0: every case ok. 1: some case not ok. 2: wrong usage. 3: nothing could run.\n"
                 ".SH ENVIRONMENT\n.TP\n.B ZEB_DATA\nwhere data sets are looked for\n.TP\n.B ZEB_PLUGIN_PATH\n"
                 "further folders with plugins, separated by colons\n.TP\n.B NO_COLOR\nif set, no colours\n",
@@ -117,9 +123,10 @@ void zeb_help_completion(FILE *to, const zeb_command *const *commands, size_t co
                 "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options=\n"
                 "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"",
                 to);
-    for (size_t i = 0; i < count; i++) (void)fprintf(to, "%s%s", i > 0 ? " " : "", commands[i]->name);
-    (void)fputs(" --help --version\" -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n",
-                to);
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(to, "%s%s", i > 0 ? " " : "", commands[i]->name);
+    (void)fputs(
+        " --help --version\" -- \"$word\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n", to);
     for (size_t i = 0; i < count; i++)
         for (const zeb_option *option = commands[i]->options; option->name != NULL; option++) {
             if (option->choices == NULL) continue;

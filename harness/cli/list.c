@@ -65,7 +65,8 @@ static zeb_status list_models(const zeb_places *places, json_t *rows, zeb_arena 
     }
     (void)closedir(folder);
     qsort(path, count, sizeof path[0], by_name);
-    for (size_t i = 0; i < count && status == ZEB_OK; i++) status = list_model(path[i], rows, error);
+    for (size_t i = 0; i < count && status == ZEB_OK; i++)
+        status = list_model(path[i], rows, error);
     return status;
 }
 
@@ -145,15 +146,21 @@ static zeb_status list_sensors(const zeb_places *places, json_t *rows, zeb_arena
 
 /* The value as a cell; numbers and texts alike. */
 static void cell_text(const json_t *value, char *text, size_t capacity) {
-    if (json_is_string(value)) (void)snprintf(text, capacity, "%s", json_string_value(value));
-    else if (json_is_integer(value)) (void)snprintf(text, capacity, "%lld", (long long)json_integer_value(value));
-    else if (json_is_boolean(value)) (void)snprintf(text, capacity, "%s", json_is_true(value) ? "yes" : "no");
-    else (void)snprintf(text, capacity, "-");
+    if (json_is_string(value))
+        (void)snprintf(text, capacity, "%s", json_string_value(value));
+    else if (json_is_integer(value))
+        (void)snprintf(text, capacity, "%lld", (long long)json_integer_value(value));
+    else if (json_is_boolean(value))
+        (void)snprintf(text, capacity, "%s", json_is_true(value) ? "yes" : "no");
+    else
+        (void)snprintf(text, capacity, "-");
 }
 
 static void print_cell(const char *text, size_t width, bool last) {
-    if (last) (void)printf("%s\n", text);
-    else (void)printf("%-*s  ", (int)width, text);
+    if (last)
+        (void)printf("%s\n", text);
+    else
+        (void)printf("%-*s  ", (int)width, text);
 }
 
 static void print_table(const json_t *rows) {
@@ -165,7 +172,8 @@ static void print_table(const json_t *rows) {
     char text[1024];
     json_array_foreach(rows, i, row) json_object_foreach(row, name, value) {
         size_t c = 0;
-        while (c < columns && strcmp(key[c], name) != 0) c++;
+        while (c < columns && strcmp(key[c], name) != 0)
+            c++;
         if (c == COLUMNS) continue;
         if (c == columns) {
             key[columns] = name;
@@ -174,7 +182,8 @@ static void print_table(const json_t *rows) {
         cell_text(value, text, sizeof text);
         if (strlen(text) > width[c]) width[c] = strlen(text);
     }
-    for (size_t c = 0; c < columns; c++) print_cell(key[c], width[c], c + 1 == columns);
+    for (size_t c = 0; c < columns; c++)
+        print_cell(key[c], width[c], c + 1 == columns);
     json_array_foreach(rows, i, row) {
         for (size_t c = 0; c < columns; c++) {
             cell_text(json_object_get(row, key[c]), text, sizeof text);

@@ -30,11 +30,14 @@ static int run_command(const zeb_command *command, int argc, char **argv) {
 
 static int unknown_command(const char *word) {
     const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i]->name;
+    for (size_t i = 0; i < COMMANDS; i++)
+        names[i] = commands[i]->name;
     const char *nearest = zeb_text_nearest(word, names, COMMANDS);
     zeb_error error;
-    if (nearest != NULL) (void)zeb_fail(&error, ZEB_ERR_ARGUMENT, "unknown command '%s'; did you mean '%s'?", word, nearest);
-    else (void)zeb_fail(&error, ZEB_ERR_ARGUMENT, "unknown command '%s'; 'zeb --help' lists them", word);
+    if (nearest != NULL)
+        (void)zeb_fail(&error, ZEB_ERR_ARGUMENT, "unknown command '%s'; did you mean '%s'?", word, nearest);
+    else
+        (void)zeb_fail(&error, ZEB_ERR_ARGUMENT, "unknown command '%s'; 'zeb --help' lists them", word);
     return zeb_cli_fail(ZEB_EXIT_USAGE, &error);
 }
 

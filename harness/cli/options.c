@@ -64,9 +64,7 @@ static zeb_status set_value(const zeb_option *option, const char *text, void *se
             return zeb_fail(error, ZEB_ERR_ARGUMENT, "'%s' is not a number", text);
         case ZEB_OPTION_PERCENT: return parse_percent(text, target, error);
         case ZEB_OPTION_DURATION: return zeb_duration_parse(text, target, error);
-        case ZEB_OPTION_CHOICE:
-            *(const char **)target = text;
-            return parse_choice(option, text, error);
+        case ZEB_OPTION_CHOICE: *(const char **)target = text; return parse_choice(option, text, error);
     }
     return zeb_fail(error, ZEB_ERR_INTERNAL, "option --%s has no kind", option->name);
 }

@@ -8,8 +8,7 @@
 
 static zeb_status add_folder(zeb_places *places, const char *folder, zeb_error *error) {
     size_t most = sizeof places->plugins / sizeof places->plugins[0];
-    if (places->plugin_count == most)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "more than %zu plugin folders", most);
+    if (places->plugin_count == most) return zeb_fail(error, ZEB_ERR_ARGUMENT, "more than %zu plugin folders", most);
     places->plugins[places->plugin_count++] = folder;
     return ZEB_OK;
 }
@@ -32,7 +31,8 @@ static zeb_status find(zeb_arena *arena, const char *beside, const char *install
                        const char **place, zeb_error *error) {
     char *path;
     zeb_status status = zeb_path_join(arena, beside, installed, &path, error);
-    if (status == ZEB_OK && !zeb_path_is_folder(path)) status = zeb_path_join(arena, ZEB_SOURCE_DIR, source, &path, error);
+    if (status == ZEB_OK && !zeb_path_is_folder(path))
+        status = zeb_path_join(arena, ZEB_SOURCE_DIR, source, &path, error);
     *place = path;
     return status;
 }
@@ -52,7 +52,8 @@ zeb_status zeb_places_find(const char *plugin_dir, zeb_arena *arena, zeb_places 
     if (status == ZEB_OK) status = zeb_path_join(arena, program, "../" ZEB_PLUGIN_INSTALL_DIR, &folder, error);
     if (status == ZEB_OK && zeb_path_is_folder(folder)) status = add_folder(places, folder, error);
     if (status == ZEB_OK) status = find(arena, program, "../share/zeb/data", "suites/data", &places->data, error);
-    if (status == ZEB_OK) status = find(arena, program, "../share/zeb/baselines", "baselines", &places->baselines, error);
+    if (status == ZEB_OK)
+        status = find(arena, program, "../share/zeb/baselines", "baselines", &places->baselines, error);
     const char *data = getenv("ZEB_DATA");
     if (data != NULL && *data != '\0') places->data = data;
     char *model;

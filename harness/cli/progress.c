@@ -18,7 +18,8 @@ static void show_bar(zeb_progress *progress, const char *name, const char *stage
     if (total > 0)
         (void)fprintf(progress->stream, "\r\033[K%s: %s [%s] %llu/%llu", name, stage, bar, (unsigned long long)done,
                       (unsigned long long)total);
-    else (void)fprintf(progress->stream, "\r\033[K%s: %s ...", name, stage);
+    else
+        (void)fprintf(progress->stream, "\r\033[K%s: %s ...", name, stage);
     (void)fflush(progress->stream);
     progress->shown = true;
 }

@@ -24,7 +24,8 @@ static zeb_status command_line(zeb_arena *arena, const char *const **argv, size_
     if (status != ZEB_OK) return status;
     const char **word = words;
     *argc = 0;
-    for (size_t at = 0; at < length && *argc < ARGUMENTS_MAX; at += strlen(copy + at) + 1) word[(*argc)++] = copy + at;
+    for (size_t at = 0; at < length && *argc < ARGUMENTS_MAX; at += strlen(copy + at) + 1)
+        word[(*argc)++] = copy + at;
     *argv = word;
     return ZEB_OK;
 }

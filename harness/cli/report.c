@@ -16,7 +16,8 @@ static const char *const formats[] = {"html", "md", "csv", "json", "jsonl", "tab
 static const zeb_option options[] = {
     {"db", ZEB_OPTION_TEXT, "FILE", "results/local/zeb.db", AT(db), "Database of results.", NULL},
     {"format", ZEB_OPTION_CHOICE, "NAME", "html", AT(format), "What is written.", formats},
-    {"out", ZEB_OPTION_TEXT, "FILE", NULL, AT(out), "Where to; replaced only when all is written. Default: stdout.", NULL},
+    {"out", ZEB_OPTION_TEXT, "FILE", NULL, AT(out), "Where to; replaced only when all is written. Default: stdout.",
+     NULL},
     {0}};
 
 static const char *const examples[] = {"zeb report --out report.html", "zeb report --db nightly.db --format md",

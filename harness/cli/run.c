@@ -34,7 +34,8 @@ static const zeb_option options[] = {
      "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
     {"task", ZEB_OPTION_TEXT, "NAME[,...]", "glue/sst2", AT(task), "Tasks; 'zeb list tasks' shows them.", NULL},
     {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
-    {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.", NULL},
+    {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
+     NULL},
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
      "Devices: a plugin, plugin:device, or all that are found (null and template only by name).", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
@@ -46,7 +47,8 @@ static const zeb_option options[] = {
     {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use (scalar, avx2, ...).",
      NULL},
     {"batch", ZEB_OPTION_COUNT, "N", "32", AT(batch), "Sequences a pass in offline.", NULL},
-    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.", NULL},
+    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.",
+     NULL},
     {"limit", ZEB_OPTION_COUNT, "N", "0", AT(limit), "Examples at most; 0: the whole split.", NULL},
     {"target-ci", ZEB_OPTION_PERCENT, "SHARE", "1%", AT(target_ci),
      "Sample until the 95 % interval of the median is this narrow (half-width).", NULL},
@@ -62,7 +64,8 @@ static const zeb_option options[] = {
      "Idle power is measured this long before and after each case, if there is a sensor.", NULL},
     {"tdp", ZEB_OPTION_NUMBER, "WATTS", "0", AT(tdp),
      "Without a sensor, estimate energy from this power; the row is marked as an estimate. 0: no estimate.", NULL},
-    {"country", ZEB_OPTION_TEXT, "ISO3", NULL, AT(country), "Where the electricity comes from. Default: world mean.", NULL},
+    {"country", ZEB_OPTION_TEXT, "ISO3", NULL, AT(country), "Where the electricity comes from. Default: world mean.",
+     NULL},
     {"carbon", ZEB_OPTION_NUMBER, "G/KWH", "-1", AT(carbon), "Carbon intensity, if known better; -1: from the tables.",
      NULL},
     {"pue", ZEB_OPTION_NUMBER, "RATIO", "1", AT(pue), "Power usage effectiveness of the site.", NULL},
@@ -170,9 +173,9 @@ static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, co
         for (uint32_t d = 0; record->plugin != NULL && d < record->device_count && *count < LIST_MAX; d++) {
             if (record->device[d].kind == ZEB_DEVICE_NONE) continue;
             char *spec;
-            zeb_status status = record->device_count == 1
-                                    ? zeb_arena_format(arena, &spec, error, "%s", record->name)
-                                    : zeb_arena_format(arena, &spec, error, "%s:%s", record->name, record->device[d].id);
+            zeb_status status = record->device_count == 1 ? zeb_arena_format(arena, &spec, error, "%s", record->name)
+                                                          : zeb_arena_format(arena, &spec, error, "%s:%s", record->name,
+                                                                             record->device[d].id);
             if (status != ZEB_OK) return status;
             device[(*count)++] = spec;
         }
@@ -187,14 +190,16 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
-    if (set->pue < 1) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 or more");
+    if (set->pue < 1)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 or more");
     if (set->tdp < 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--tdp must not be negative");
     return ZEB_OK;
 }
 
 static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
     size_t precision = 0;
-    while (strcmp(precisions[precision], set->precision) != 0) precision++;
+    while (strcmp(precisions[precision], set->precision) != 0)
+        precision++;
     return (zeb_case){
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
@@ -230,8 +235,10 @@ static zeb_status make_cases(const run_settings *set, const zeb_places *places, 
     const char *task_name[LIST_MAX], *device[LIST_MAX];
     size_t tasks, devices;
     zeb_status status = split_list(arena, set->task, task_name, LIST_MAX, &tasks, error);
-    if (status == ZEB_OK && strcmp(set->device, "all") == 0) status = all_devices(registry, arena, device, &devices, error);
-    else if (status == ZEB_OK) status = split_list(arena, set->device, device, LIST_MAX, &devices, error);
+    if (status == ZEB_OK && strcmp(set->device, "all") == 0)
+        status = all_devices(registry, arena, device, &devices, error);
+    else if (status == ZEB_OK)
+        status = split_list(arena, set->device, device, LIST_MAX, &devices, error);
     void *memory = NULL;
     if (status == ZEB_OK) status = zeb_arena_alloc(arena, tasks * devices, sizeof(zeb_case), &memory, error);
     if (status != ZEB_OK) return status;
@@ -243,7 +250,8 @@ static zeb_status make_cases(const run_settings *set, const zeb_places *places, 
             return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", task_name[t],
                             near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
                             near != NULL ? "'?" : "");
-        for (size_t d = 0; d < devices; d++) list->cases[list->count++] = make_case(set, places, task, device[d]);
+        for (size_t d = 0; d < devices; d++)
+            list->cases[list->count++] = make_case(set, places, task, device[d]);
     }
     return ZEB_OK;
 }
@@ -271,7 +279,8 @@ static zeb_status print_rows(run_context *context, zeb_arena *arena, zeb_error *
     if (status == ZEB_OK) status = zeb_arena_alloc(arena, count, sizeof(zeb_row *), &memory, error);
     if (status != ZEB_OK) return status;
     const zeb_row **row = memory;
-    for (size_t i = 0; i < count; i++) row[i] = &record[i].row;
+    for (size_t i = 0; i < count; i++)
+        row[i] = &record[i].row;
     unsigned how = zeb_cli_colour(stdout) ? ZEB_WRITE_COLOUR : 0;
     return zeb_rows_write(stdout, context->format, how, row, count, error);
 }

@@ -30,6 +30,7 @@ bool zeb_batch_add(zeb_batch *batch, const zeb_sequence *sequence) {
     memcpy(batch->type + batch->tokens, sequence->type, (size_t)sequence->length * sizeof(int32_t));
     batch->tokens += sequence->length;
     batch->sequences++;
-    for (int32_t b = batch->sequences; b <= batch->sequence_max; b++) batch->offsets[b] = batch->tokens;
+    for (int32_t b = batch->sequences; b <= batch->sequence_max; b++)
+        batch->offsets[b] = batch->tokens;
     return true;
 }

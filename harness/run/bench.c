@@ -23,9 +23,11 @@ static const char *precision_name(zeb_precision precision) {
 /* The folder's or file's last name, without ending slashes. */
 static void base_name(const char *path, char *name, size_t capacity) {
     size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/') end--;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
     size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/') begin--;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
     (void)snprintf(name, capacity, "%.*s", (int)(end - begin), path + begin);
 }
 
@@ -37,8 +39,10 @@ static void prefill(const zeb_case *what, zeb_row *row) {
     KEEP(row->split, what->split);
     (void)snprintf(row->backend, sizeof row->backend, "%.*s", (int)strcspn(what->device, ":"), what->device);
     KEEP(row->precision, precision_name(what->precision));
-    if (what->policy == NULL) KEEP(row->policy, "dense");
-    else base_name(what->policy, row->policy, sizeof row->policy);
+    if (what->policy == NULL)
+        KEEP(row->policy, "dense");
+    else
+        base_name(what->policy, row->policy, sizeof row->policy);
     KEEP(row->scenario, what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single");
     zeb_row_settings *asked = &row->requested;
     if (what->threads > 0) asked->threads = zeb_i64(what->threads);
@@ -91,17 +95,20 @@ static void judge_end(const zeb_case *what, const zeb_worker_report *report, zeb
 static void write_predictions(FILE *to, const zeb_case *what, const zeb_outcome_record *record) {
     for (size_t i = 0; i < record->answer_count; i++) {
         const zeb_answer *answer = &record->answer[i];
-        (void)fprintf(to, "{\"model\": \"%s\", \"task\": \"%s\", \"device\": \"%s\", \"index\": %lld, ", record->row.model,
-                      record->row.task, what->device, (long long)answer->index);
+        (void)fprintf(to, "{\"model\": \"%s\", \"task\": \"%s\", \"device\": \"%s\", \"index\": %lld, ",
+                      record->row.model, record->row.task, what->device, (long long)answer->index);
         if (answer->predicted >= 0) {
-            if (answer->label >= 0) (void)fprintf(to, "\"label\": %d, ", answer->label);
-            else (void)fputs("\"label\": null, ", to);
+            if (answer->label >= 0)
+                (void)fprintf(to, "\"label\": %d, ", answer->label);
+            else
+                (void)fputs("\"label\": null, ", to);
             (void)fprintf(to, "\"prediction\": %d, \"scores\": [", answer->predicted);
         } else {
             (void)fprintf(to, "\"label\": %.9g, \"prediction\": %.9g, \"scores\": [", answer->target, answer->score);
         }
         for (int32_t c = 0; c < record->labels; c++)
-            (void)fprintf(to, "%s%.9g", c > 0 ? ", " : "", (double)record->logits[i * (size_t)record->labels + (size_t)c]);
+            (void)fprintf(to, "%s%.9g", c > 0 ? ", " : "",
+                          (double)record->logits[i * (size_t)record->labels + (size_t)c]);
         (void)fputs("]}\n", to);
     }
 }
@@ -118,8 +125,7 @@ static void on_tick(const zeb_shared *shared, void *user) {
 }
 
 /* Runs one case and hands its row on. */
-static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_bench_summary *summary,
-                           zeb_error *error) {
+static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_bench_summary *summary, zeb_error *error) {
     zeb_shared *shared = NULL;
     zeb_row fallen = {0}; /* for a worker that died: nothing of its memory is trusted */
     void *memory = NULL;

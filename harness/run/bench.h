@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "plugins/registry.h"
-#include "zeb/bench.h"
 #include "run/worker.h"
 #include "store/row.h"
+#include "zeb/bench.h"
 
 /* What the worker is at, for progress. */
 typedef enum zeb_stage {

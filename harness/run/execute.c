@@ -116,8 +116,8 @@ static void judge(const zeb_measurement *measured, zeb_row *row) {
     }
 }
 
-static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *session, meter *watch,
-                             zeb_shared *shared, zeb_outcome_record *record, zeb_error *error) {
+static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *session, meter *watch, zeb_shared *shared,
+                             zeb_outcome_record *record, zeb_error *error) {
     zeb_measurement measured = {0};
     zeb_host_delta host = {0};
     zeb_latency latency = {0};
@@ -132,7 +132,8 @@ static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *sess
     if (status == ZEB_OK) status = zeb_fill_scores(record, session, &measured, shared->arena, error);
     if (status == ZEB_OK) status = account(session, watch, &host, &energy, shared->arena, row, error);
     if (status == ZEB_OK) status = zeb_fill_work(row, session, &measured, shared->arena, error);
-    if (status == ZEB_OK) status = zeb_fill_flags(row, session->what, &measured, &latency, &energy, &host, shared->arena, error);
+    if (status == ZEB_OK)
+        status = zeb_fill_flags(row, session->what, &measured, &latency, &energy, &host, shared->arena, error);
     if (status == ZEB_OK && row->model_hash[0] == '\0') status = zeb_model_hash(session->model, row->model_hash, error);
     if (status == ZEB_OK) judge(&measured, row);
     return status;

@@ -3,9 +3,9 @@
 #define ZEB_RUN_EXECUTE_H
 
 #include "plugins/registry.h"
-#include "zeb/bench.h"
 #include "run/worker.h"
 #include "store/row.h"
+#include "zeb/bench.h"
 
 /* The worker's input. */
 typedef struct zeb_assignment {

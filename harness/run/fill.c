@@ -85,9 +85,11 @@ zeb_status zeb_fill_scores(zeb_outcome_record *record, const zeb_session *sessio
     for (size_t i = 0; i < n; i++) {
         const zeb_example *example = &data->example[i];
         const float *logits = measured->logits + i * labels;
-        answer[i] = (zeb_answer){
-            .index = example->index, .label = example->label, .target = example->target, .predicted = -1,
-            .score = (double)logits[0]};
+        answer[i] = (zeb_answer){.index = example->index,
+                                 .label = example->label,
+                                 .target = example->target,
+                                 .predicted = -1,
+                                 .score = (double)logits[0]};
         if (!regression) answer[i].predicted = winner(logits, session->labels, session->class_of, &answer[i].score);
         prediction[i] = (zeb_prediction){.label = answer[i].predicted, .score = answer[i].score};
     }
@@ -98,7 +100,8 @@ zeb_status zeb_fill_scores(zeb_outcome_record *record, const zeb_session *sessio
     record->row.examples = n;
     zeb_metric metric[ZEB_METRICS_MAX];
     size_t count;
-    status = zeb_task_score(data->task, data, prediction, n, session->what->seed, metric, ZEB_METRICS_MAX, &count, error);
+    status =
+        zeb_task_score(data->task, data, prediction, n, session->what->seed, metric, ZEB_METRICS_MAX, &count, error);
     return status == ZEB_OK ? keep_metrics(&record->row, metric, count, arena, error) : status;
 }
 
@@ -146,7 +149,8 @@ zeb_status zeb_fill_energy(zeb_row *row, const zeb_energy *energy, const zeb_car
     zeb_status status = zeb_arena_alloc(arena, energy->channel_count, sizeof(zeb_row_channel), &memory, error);
     if (status != ZEB_OK) return status;
     zeb_row_channel *channel = memory;
-    for (uint32_t i = 0; i < energy->channel_count; i++) fill_channel(&channel[i], energy, &energy->channel[i]);
+    for (uint32_t i = 0; i < energy->channel_count; i++)
+        fill_channel(&channel[i], energy, &energy->channel[i]);
     to->channel = channel;
     to->channel_count = energy->channel_count;
     to->window_ns = zeb_u64((uint64_t)(energy->seconds * 1e9));

@@ -15,7 +15,7 @@ enum { WARM_UP_PASSES_MIN = 3, WARM_UP_PASSES_MAX = 1000, WARM_UP_NS = 250000000
 typedef struct tour {
     const uint32_t *order; /* [count] */
     size_t count;
-    size_t at; /* the next example */
+    size_t at;    /* the next example */
     size_t taken; /* examples in the batch in hand, from at - taken */
 } tour;
 
@@ -55,7 +55,8 @@ zeb_status zeb_warm_up(zeb_session *session, zeb_shared *shared, zeb_measurement
     size_t count = session->data.count;
     zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
     tour walk = {.order = order, .count = count};
     uint64_t begin = zeb_clock_now_ns();
     uint64_t end = begin;
@@ -102,7 +103,14 @@ static zeb_status count_work(zeb_session *session, int32_t *offsets, zeb_measure
         if (status != ZEB_OK) return status;
         measured->kept[layer] += (uint64_t)offsets[session->batch.sequence_max];
     }
-    return zeb_session_cost(session, measured, error);
+    zeb_work dense, executed;
+    zeb_status status = zeb_session_work(session, &dense, &executed, error);
+    if (status != ZEB_OK) return status;
+    measured->flops_dense += (double)dense.flops;
+    measured->flops_executed += (double)executed.flops;
+    measured->bytes_dense += (double)dense.bytes;
+    measured->bytes_executed += (double)executed.bytes;
+    return ZEB_OK;
 }
 
 /* The pass over all examples in their order: timed and scored. */
@@ -114,7 +122,8 @@ static zeb_status sweep(zeb_session *session, zeb_shared *shared, zeb_measuremen
     if (status == ZEB_OK)
         status = alloc(session->arena, (size_t)session->batch.sequence_max + 1, sizeof *offsets, &offsets, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
     tour walk = {.order = order, .count = count};
     while (walk.at < walk.count && !stopped(shared)) {
         uint64_t span, end;
@@ -162,7 +171,8 @@ static zeb_status sample_more(zeb_session *session, uint64_t window_min_ns, zeb_
     size_t count = session->data.count;
     zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
     zeb_random random;
     zeb_random_seed(&random, session->what->seed);
     tour walk = {.order = order, .count = count, .at = count};

@@ -3,7 +3,6 @@
 #ifndef ZEB_RUN_MEASURE_H
 #define ZEB_RUN_MEASURE_H
 
-#include "graph/cost.h"
 #include "run/session.h"
 #include "run/worker.h"
 
@@ -13,19 +12,19 @@ enum { ZEB_SAMPLES_MAX = 8000000 };
 typedef struct zeb_measurement {
     uint64_t *sample_ns; /* [ZEB_SAMPLES_MAX], in the order taken */
     size_t samples;
-    uint64_t timed_ns;       /* sum of the timed spans */
-    uint64_t sequences;      /* in them */
-    uint64_t first_ns;       /* the first pass after compile */
-    uint64_t first_done_ns;  /* when it was done, on the clock */
-    uint64_t warmup;         /* passes before sampling */
+    uint64_t timed_ns;         /* sum of the timed spans */
+    uint64_t sequences;        /* in them */
+    uint64_t first_ns;         /* the first pass after compile */
+    uint64_t first_done_ns;    /* when it was done, on the clock */
+    uint64_t warmup;           /* passes before sampling */
     uint64_t begin_ns, end_ns; /* the window around all timed passes */
-    double ci;               /* relative half-width reached; < 0: too few samples to say */
-    bool capped;             /* time was up first */
-    bool interrupted;        /* the user stopped */
-    size_t scored;           /* examples with logits: all of them unless interrupted */
-    float *logits;           /* [data.count, labels] */
-    uint64_t tokens;         /* into the first layer, of the scored examples */
-    uint64_t *kept;          /* [layers]: tokens that a layer kept, of the scored examples */
+    double ci;                 /* relative half-width reached; < 0: too few samples to say */
+    bool capped;               /* time was up first */
+    bool interrupted;          /* the user stopped */
+    size_t scored;             /* examples with logits: all of them unless interrupted */
+    float *logits;             /* [data.count, labels] */
+    uint64_t tokens;           /* into the first layer, of the scored examples */
+    uint64_t *kept;            /* [layers]: tokens that a layer kept, of the scored examples */
     double flops_dense, flops_executed, bytes_dense, bytes_executed; /* of the scored examples */
 } zeb_measurement;
 

@@ -29,7 +29,8 @@ static zeb_status match_labels(zeb_session *session, const zeb_task *task, zeb_e
     const zeb_model_info *about = zeb_model_about(session->model);
     if (task->kind == ZEB_TASK_REGRESSION) {
         if (about->labels == 1) return ZEB_OK;
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "%s gives %d outputs, but %s asks for one value: choose a checkpoint for it",
+        return zeb_fail(error, ZEB_ERR_ARGUMENT,
+                        "%s gives %d outputs, but %s asks for one value: choose a checkpoint for it",
                         session->what->model, about->labels, task->name);
     }
     void *memory;
@@ -131,6 +132,10 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     if (status == ZEB_OK)
         status = zeb_arena_alloc(session->arena, (size_t)(batch * session->labels), sizeof(float), &memory, error);
     session->logits = memory;
+    if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, (size_t)batch, sizeof(int32_t), &memory, error);
+    session->length = memory;
+    if (status == ZEB_OK) status = zeb_cost_create(session->plain_graph, &session->plain_cost, error);
+    if (status == ZEB_OK) status = zeb_cost_create(session->graph, &session->cost, error);
     return status;
 }
 
@@ -209,6 +214,8 @@ zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, 
 void zeb_session_close(zeb_session *session) {
     if (session->plan != NULL) session->device.backend->release(session->plan);
     zeb_device_close(&session->device);
+    zeb_cost_destroy(session->cost);
+    zeb_cost_destroy(session->plain_cost);
     zeb_builder_destroy(session->rewritten);
     zeb_builder_destroy(session->plain);
     zeb_policy_close(session->policy);
@@ -232,6 +239,21 @@ zeb_status zeb_session_pass(zeb_session *session, zeb_error *error) {
     if (status == ZEB_OK) status = backend->submit(plan, error);
     if (status == ZEB_OK) status = backend->wait(plan, error);
     if (status == ZEB_OK) status = backend->read(plan, session->at.logits, session->logits, logit_bytes, error);
+    return status;
+}
+
+zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *executed, zeb_error *error) {
+    const zeb_batch *batch = &session->batch;
+    size_t count = (size_t)batch->sequences;
+    for (size_t b = 0; b < count; b++)
+        session->length[b] = batch->offsets[b + 1] - batch->offsets[b];
+    const zeb_cost_read *read;
+    size_t reads = zeb_cost_reads(session->cost, &read);
+    zeb_status status = ZEB_OK;
+    for (size_t i = 0; i < reads && status == ZEB_OK; i++)
+        status = session->device.backend->read(session->plan, read[i].tensor, read[i].value, read[i].bytes, error);
+    if (status == ZEB_OK) status = zeb_cost_dense(session->plain_cost, session->length, count, NULL, dense, error);
+    if (status == ZEB_OK) status = zeb_cost_executed(session->cost, session->length, count, NULL, executed, error);
     return status;
 }
 

@@ -1,20 +1,22 @@
-/* run/session.h - everything a case needs, opened and compiled: model, tokens, graph, device, plan. Lives in the worker.
+/* run/session.h - everything a case needs, opened and compiled: model, tokens, graph, device, plan. Lives in the
+ * worker.
  *
- * Opening goes the one path: checkpoint -> data set -> tokens -> graph -> rewrites -> check -> compile. What is learnt on
- * the way (hashes, names, effective settings) is written into the row at once, so that a row that fails later still
+ * Opening goes the one path: checkpoint -> data set -> tokens -> graph -> rewrites -> check -> compile. What is learnt
+ * on the way (hashes, names, effective settings) is written into the row at once, so that a row that fails later still
  * says what it was about. */
 #ifndef ZEB_RUN_SESSION_H
 #define ZEB_RUN_SESSION_H
 
 #include "graph/builder.h"
+#include "graph/cost.h"
 #include "models/model.h"
 #include "plugins/devices.h"
 #include "run/batch.h"
-#include "zeb/bench.h"
 #include "sparsity/policy.h"
 #include "store/row.h"
 #include "suites/task.h"
 #include "tokenizers/tokenizer.h"
+#include "zeb/bench.h"
 
 enum { ZEB_SESSION_LAYERS_MAX = 256 };
 
@@ -30,6 +32,8 @@ typedef struct zeb_session {
     zeb_builder *rewritten; /* as the policy wants it: what is compiled */
     const zeb_graph *plain_graph;
     const zeb_graph *graph;
+    zeb_cost *plain_cost, *cost; /* of plain_graph and graph */
+    int32_t *length;             /* [sequence_max]: scratch of zeb_session_work */
     zeb_device_handle device;
     zeb_plan *plan;
     zeb_batch batch;
@@ -53,7 +57,11 @@ void zeb_session_close(zeb_session *session);
 /* One pass over session->batch: write, submit, wait, read the logits. */
 ZEB_MUST_CHECK zeb_status zeb_session_pass(zeb_session *session, zeb_error *error);
 
-/* After a pass: the offsets [sequence_max + 1] of the rows that `layer` kept; ZEB_ERR_NOT_FOUND if it selects nothing. */
+/* After a pass: the work it took as the model stands, and as it was executed. */
+ZEB_MUST_CHECK zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *executed, zeb_error *error);
+
+/* After a pass: the offsets [sequence_max + 1] of the rows that `layer` kept; ZEB_ERR_NOT_FOUND if it selects nothing.
+ */
 ZEB_MUST_CHECK zeb_status zeb_session_kept(zeb_session *session, int32_t layer, int32_t *offsets, zeb_error *error);
 
 #endif

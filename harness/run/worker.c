@@ -28,8 +28,7 @@ zeb_status zeb_shared_create(size_t size, zeb_shared **shared, zeb_error *error)
     if (memory == MAP_FAILED) return zeb_fail(error, ZEB_ERR_MEMORY, "cannot map %zu bytes: %s", size, strerror(errno));
     mapping *map = memory;
     map->size = size;
-    zeb_status status =
-        zeb_arena_create_in((char *)memory + header, size / 2 - header, &map->shared.arena, error);
+    zeb_status status = zeb_arena_create_in((char *)memory + header, size / 2 - header, &map->shared.arena, error);
     if (status != ZEB_OK) {
         (void)munmap(memory, size);
         return status;
@@ -95,8 +94,10 @@ static bool drain(int pipe_end, char words[ZEB_WORKER_WORDS_MAX]) {
 }
 
 static void report_exit(int status, const zeb_shared *shared, zeb_worker_report *report) {
-    if (WIFSIGNALED(status)) report->signal_number = WTERMSIG(status);
-    else report->exit_code = WEXITSTATUS(status);
+    if (WIFSIGNALED(status))
+        report->signal_number = WTERMSIG(status);
+    else
+        report->exit_code = WEXITSTATUS(status);
     if (report->end != 0) return; /* killed for a reason that is already written down */
     bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 && shared->finished;
     report->end = clean ? ZEB_WORKER_RETURNED : ZEB_WORKER_DIED;

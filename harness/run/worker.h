@@ -20,7 +20,7 @@ typedef struct zeb_shared {
     _Atomic uint32_t stop;  /* set by the parent: finish the row in hand and end */
     _Atomic uint32_t stage; /* of the caller's own counting */
     _Atomic uint64_t done, total;
-    bool finished;     /* the body returned; status and error are its own */
+    bool finished; /* the body returned; status and error are its own */
     zeb_status status;
     zeb_error error;
     zeb_arena *arena; /* in the mapping: what is allocated here is the parent's to read once `finished` */
@@ -30,19 +30,24 @@ typedef struct zeb_shared {
 /* Runs in the worker. */
 typedef zeb_status (*zeb_worker_body)(const void *input, zeb_shared *shared, zeb_error *error);
 
-typedef enum zeb_worker_end { ZEB_WORKER_RETURNED = 1, ZEB_WORKER_DIED, ZEB_WORKER_TIMED_OUT, ZEB_WORKER_KILLED } zeb_worker_end;
+typedef enum zeb_worker_end {
+    ZEB_WORKER_RETURNED = 1,
+    ZEB_WORKER_DIED,
+    ZEB_WORKER_TIMED_OUT,
+    ZEB_WORKER_KILLED
+} zeb_worker_end;
 
 typedef struct zeb_worker_report {
     zeb_worker_end end;
-    int signal_number;               /* DIED by a signal, else 0 */
-    int exit_code;                   /* DIED by exiting before the body returned */
+    int signal_number;                /* DIED by a signal, else 0 */
+    int exit_code;                    /* DIED by exiting before the body returned */
     char words[ZEB_WORKER_WORDS_MAX]; /* the end of what it printed */
 } zeb_worker_report;
 
 typedef struct zeb_worker_watch {
-    uint64_t timeout_ns;                                  /* 0: none */
-    uint64_t grace_ns;                                    /* time to finish after a stop before it is killed */
-    const volatile sig_atomic_t *stop;                    /* the user's wish; may be NULL */
+    uint64_t timeout_ns;                                    /* 0: none */
+    uint64_t grace_ns;                                      /* time to finish after a stop before it is killed */
+    const volatile sig_atomic_t *stop;                      /* the user's wish; may be NULL */
     void (*progress)(const zeb_shared *shared, void *user); /* about ten times a second; may be NULL */
     void *user;
 } zeb_worker_watch;

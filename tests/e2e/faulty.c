@@ -11,8 +11,18 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-enum { FAULT_crash = 1, FAULT_hang, FAULT_abort, FAULT_exit, FAULT_memory, FAULT_refuse, FAULT_fail, FAULT_nan,
-       FAULT_slow, FAULT_late };
+enum {
+    FAULT_crash = 1,
+    FAULT_hang,
+    FAULT_abort,
+    FAULT_exit,
+    FAULT_memory,
+    FAULT_refuse,
+    FAULT_fail,
+    FAULT_nan,
+    FAULT_slow,
+    FAULT_late
+};
 #define FAULT_OF_(x) FAULT_##x
 #define FAULT_OF(x) FAULT_OF_(x)
 enum { FAULT = FAULT_OF(FAULT_NAME) };
@@ -84,7 +94,8 @@ static void eat_memory(void) {
     for (;;) {
         char *piece = malloc((size_t)64 << 20);
         if (piece == NULL) abort();
-        for (size_t i = 0; i < (size_t)64 << 20; i += 4096) piece[i] = 1;
+        for (size_t i = 0; i < (size_t)64 << 20; i += 4096)
+            piece[i] = 1;
     }
 }
 
@@ -107,14 +118,16 @@ static zeb_status wait_plan(zeb_plan *plan, zeb_error *error) {
     (void)error;
     const struct timespec nap = {.tv_nsec = 2000000};
     if (FAULT == FAULT_slow) (void)nanosleep(&nap, NULL);
-    while (FAULT == FAULT_hang) (void)pause();
+    while (FAULT == FAULT_hang)
+        (void)pause();
     return ZEB_OK;
 }
 
 static zeb_status read_tensor(zeb_plan *plan, int32_t tensor, void *data, size_t bytes, zeb_error *error) {
     zeb_status status = zeb_host_plan_read(&plan->host, tensor, data, bytes, error);
     if (FAULT == FAULT_nan && status == ZEB_OK)
-        for (size_t i = 0; i < bytes / sizeof(float); i++) ((float *)data)[i] = NAN;
+        for (size_t i = 0; i < bytes / sizeof(float); i++)
+            ((float *)data)[i] = NAN;
     return status;
 }
 

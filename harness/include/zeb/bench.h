@@ -2,7 +2,8 @@
  *
  * A case is model x policy x task x device x scenario x settings: the unit that is run, isolated and stored. Each runs
  * in a worker process forked from the caller, which therefore must have no threads of its own at that time. Rows come
- * back as JSON, an object a row, in the fields that 'zeb run --format jsonl' prints. Link with -lzeb (pkg-config zeb). */
+ * back as JSON, an object a row, in the fields that 'zeb run --format jsonl' prints. Link with -lzeb (pkg-config zeb).
+ */
 #ifndef ZEB_BENCH_H
 #define ZEB_BENCH_H
 
@@ -34,13 +35,13 @@ typedef struct zeb_case {
     zeb_precision precision;
     uint32_t threads;
     bool pin;
-    uint32_t batch;          /* sequences a pass, offline */
-    uint32_t seq_max;        /* tokens a sequence; longer ones are truncated */
-    uint64_t limit;          /* examples; 0: the whole split */
-    double target_ci;        /* half-width of the median's 95 % interval, as a share of it */
-    uint64_t max_time_ns;    /* cap on the measured time */
-    uint64_t timeout_ns;     /* the worker is killed after this */
-    uint64_t idle_ns;        /* idle measurement before and after, where a sensor is found */
+    uint32_t batch;       /* sequences a pass, offline */
+    uint32_t seq_max;     /* tokens a sequence; longer ones are truncated */
+    uint64_t limit;       /* examples; 0: the whole split */
+    double target_ci;     /* half-width of the median's 95 % interval, as a share of it */
+    uint64_t max_time_ns; /* cap on the measured time */
+    uint64_t timeout_ns;  /* the worker is killed after this */
+    uint64_t idle_ns;     /* idle measurement before and after, where a sensor is found */
     uint64_t seed;
     double tdp_watts;        /* for an estimate where no sensor is found; 0: the device's own, or no estimate */
     double carbon_g_per_kwh; /* < 0: from the tables */
@@ -57,8 +58,8 @@ zeb_case zeb_case_default(void);
 /* Takes a finished row; anything but ZEB_OK ends the run. json lives until the call returns. */
 typedef zeb_status (*zeb_row_taker)(const char *json, void *user, zeb_error *error);
 
-/* Runs cases[count] in order with the plugins of the folders. What goes wrong in a case is its row's verdict; errors are
- * those of zeb itself. */
+/* Runs cases[count] in order with the plugins of the folders. What goes wrong in a case is its row's verdict; errors
+ * are those of zeb itself. */
 ZEB_MUST_CHECK zeb_status zeb_cases_run(const char *const *plugin_folders, size_t folder_count, const zeb_case *cases,
                                         size_t count, zeb_row_taker take, void *user, zeb_error *error);
 

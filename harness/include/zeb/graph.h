@@ -44,10 +44,10 @@ typedef enum zeb_dtype {
 /* Arithmetic that a node is asked to use; formats bit by bit in docs/formats/quantisation.md. */
 typedef enum zeb_precision {
     ZEB_PRECISION_F32 = 0,
-    ZEB_PRECISION_BF16 = 1,  /* both operands rounded to bf16, binary32 accumulation */
-    ZEB_PRECISION_W8A8 = 2,  /* weights I8 a channel, activations I8 a row, int32 accumulation */
-    ZEB_PRECISION_W4A8 = 3,  /* weights U4 a group, activations I8 a row, int32 accumulation a group */
-    ZEB_PRECISION_W4A16 = 4  /* weights U4 a group, activations as they are, binary32 accumulation */
+    ZEB_PRECISION_BF16 = 1, /* both operands rounded to bf16, binary32 accumulation */
+    ZEB_PRECISION_W8A8 = 2, /* weights I8 a channel, activations I8 a row, int32 accumulation */
+    ZEB_PRECISION_W4A8 = 3, /* weights U4 a group, activations I8 a row, int32 accumulation a group */
+    ZEB_PRECISION_W4A16 = 4 /* weights U4 a group, activations as they are, binary32 accumulation */
 } zeb_precision;
 
 /* One extent of a shape: the number of elements that is planned for, and where the live number stands. */
@@ -71,9 +71,9 @@ typedef struct zeb_tensor {
     uint32_t rank;
     uint32_t reserved0;
     zeb_extent extent[ZEB_RANK_MAX]; /* row-major, extent[rank-1] contiguous */
-    int32_t offsets;                 /* for a tensor whose extent[0] is packed rows: its offsets tensor; else ZEB_NONE */
-    int32_t scale;                   /* for I8 and U4 weights: id of the scale tensor (F32 [N], or F16 [N, K/group]) */
-    int32_t group;                   /* for U4 weights: elements of K a scale, 32 or 64; else 0 */
+    int32_t offsets; /* for a tensor whose extent[0] is packed rows: its offsets tensor; else ZEB_NONE */
+    int32_t scale;   /* for I8 and U4 weights: id of the scale tensor (F32 [N], or F16 [N, K/group]) */
+    int32_t group;   /* for U4 weights: elements of K a scale, 32 or 64; else 0 */
     int32_t reserved1;
     const void *data; /* weights: the first element inside the mapped checkpoint, aligned to the dtype's size; valid
                          until release of every plan compiled from it. NULL otherwise. */
@@ -107,8 +107,8 @@ typedef enum zeb_select_mode {
 /* Which rows of a sequence survive. Rows are ordered by (importance descending, row ascending); NaN counts as -inf.
  * The result keeps the original order of rows. In every mode but FIRST: row 0 is always kept; keep_last also forces the
  * sequence's last row; if fewer than min(floor, n) rows survived, the best of the others are added until there are.
- * Forced rows count towards `count` and the ratio (value * n is a binary32 product): zeb_select_quota. An empty sequence
- * stays empty. */
+ * Forced rows count towards `count` and the ratio (value * n is a binary32 product): zeb_select_quota. An empty
+ * sequence stays empty. */
 typedef struct zeb_select {
     uint32_t mode; /* zeb_select_mode */
     float value;   /* threshold, or ratio in (0,1] */
@@ -157,10 +157,22 @@ typedef enum zeb_op {
 } zeb_op;
 
 /* Input positions. Positions marked (optional) may be ZEB_NONE. */
-enum { ZEB_EMBED_IDS, ZEB_EMBED_TYPES /*(optional)*/, ZEB_EMBED_WORD, ZEB_EMBED_POSITION /*(optional)*/,
-       ZEB_EMBED_TYPE /*(optional)*/, ZEB_EMBED_GAMMA /*(optional)*/, ZEB_EMBED_BETA /*(optional)*/ };
-enum { ZEB_LINEAR_X, ZEB_LINEAR_W, ZEB_LINEAR_BIAS /*(optional)*/, ZEB_LINEAR_RESIDUAL /*(optional)*/,
-       ZEB_LINEAR_GATES /*(optional)*/ };
+enum {
+    ZEB_EMBED_IDS,
+    ZEB_EMBED_TYPES /*(optional)*/,
+    ZEB_EMBED_WORD,
+    ZEB_EMBED_POSITION /*(optional)*/,
+    ZEB_EMBED_TYPE /*(optional)*/,
+    ZEB_EMBED_GAMMA /*(optional)*/,
+    ZEB_EMBED_BETA /*(optional)*/
+};
+enum {
+    ZEB_LINEAR_X,
+    ZEB_LINEAR_W,
+    ZEB_LINEAR_BIAS /*(optional)*/,
+    ZEB_LINEAR_RESIDUAL /*(optional)*/,
+    ZEB_LINEAR_GATES /*(optional)*/
+};
 enum { ZEB_NORM_X, ZEB_NORM_RESIDUAL /*(optional)*/, ZEB_NORM_GAMMA, ZEB_NORM_BETA /*(optional)*/ };
 enum { ZEB_ATTENTION_Q, ZEB_ATTENTION_K, ZEB_ATTENTION_V, ZEB_ATTENTION_GATES /*(optional)*/ };
 enum { ZEB_SELECT_IMPORTANCE /*(optional for FIRST)*/, ZEB_SELECT_ROWS /* any tensor of the row space, for offsets */ };
@@ -171,9 +183,13 @@ enum { ZEB_HEAD_GATE_X, ZEB_HEAD_GATE_W, ZEB_HEAD_GATE_BIAS };
 enum { ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W, ZEB_LOG_LIKELIHOOD_TARGETS };
 
 /* Output positions. Every op but SELECT writes its main result to position 0. */
-enum { ZEB_ATTENTION_CONTEXT, ZEB_ATTENTION_IMPORTANCE /*(optional) F32 [Tk]*/,
-       ZEB_ATTENTION_INDICES /*with select: I32 [T]*/, ZEB_ATTENTION_OFFSETS /*with select: I32 [B+1]*/,
-       ZEB_ATTENTION_COUNT /*with select: I32 [1]*/ };
+enum {
+    ZEB_ATTENTION_CONTEXT,
+    ZEB_ATTENTION_IMPORTANCE /*(optional) F32 [Tk]*/,
+    ZEB_ATTENTION_INDICES /*with select: I32 [T]*/,
+    ZEB_ATTENTION_OFFSETS /*with select: I32 [B+1]*/,
+    ZEB_ATTENTION_COUNT /*with select: I32 [1]*/
+};
 enum { ZEB_SELECT_INDICES, ZEB_SELECT_OFFSETS, ZEB_SELECT_COUNT };
 
 typedef struct zeb_embed_attr {

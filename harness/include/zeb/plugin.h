@@ -38,27 +38,32 @@ enum { ZEB_NAME_MAX = 64, ZEB_TEXT_MAX = 256 };
 
 /* ---- devices ------------------------------------------------------------------------------------------------- */
 
-typedef enum zeb_device_kind { ZEB_DEVICE_CPU = 1, ZEB_DEVICE_GPU = 2, ZEB_DEVICE_NPU = 3, ZEB_DEVICE_NONE = 4 } zeb_device_kind;
+typedef enum zeb_device_kind {
+    ZEB_DEVICE_CPU = 1,
+    ZEB_DEVICE_GPU = 2,
+    ZEB_DEVICE_NPU = 3,
+    ZEB_DEVICE_NONE = 4
+} zeb_device_kind;
 
 /* What a device is. Text is UTF-8, NUL-terminated, empty when unknown. */
 typedef struct zeb_device_info {
-    char id[ZEB_NAME_MAX];       /* unique in the plugin, stable across runs of one machine: "0", "gpu0" */
-    char name[ZEB_TEXT_MAX];     /* "AMD EPYC 9354", "NVIDIA H100" */
-    char driver[ZEB_TEXT_MAX];   /* driver or runtime with its version */
+    char id[ZEB_NAME_MAX];     /* unique in the plugin, stable across runs of one machine: "0", "gpu0" */
+    char name[ZEB_TEXT_MAX];   /* "AMD EPYC 9354", "NVIDIA H100" */
+    char driver[ZEB_TEXT_MAX]; /* driver or runtime with its version */
     zeb_device_kind kind;
-    uint32_t units;              /* hardware threads or compute units; 0 unknown */
-    uint64_t memory_bytes;       /* 0 unknown */
-    double tdp_watts;            /* 0 unknown */
+    uint32_t units;        /* hardware threads or compute units; 0 unknown */
+    uint64_t memory_bytes; /* 0 unknown */
+    double tdp_watts;      /* 0 unknown */
     uint64_t reserved[8];
 } zeb_device_info;
 
 /* What the harness asks for. 0 and "" mean: the plugin's own choice. */
 typedef struct zeb_device_options {
     uint32_t struct_size;
-    uint32_t threads;           /* worker threads for CPU-like devices */
-    uint32_t pin;               /* 1: pin threads to the processors this process may use */
+    uint32_t threads; /* worker threads for CPU-like devices */
+    uint32_t pin;     /* 1: pin threads to the processors this process may use */
     uint32_t reserved0;
-    char isa[ZEB_NAME_MAX];     /* highest instruction set to use ("scalar", "avx2", "avx512", "neon", ...) */
+    char isa[ZEB_NAME_MAX]; /* highest instruction set to use ("scalar", "avx2", "avx512", "neon", ...) */
     uint64_t reserved[8];
 } zeb_device_options;
 
@@ -147,15 +152,16 @@ typedef struct zeb_channel {
     char name[ZEB_NAME_MAX];   /* unique in the sensor: "package-0", "dram-0", "psys" */
     char domain[ZEB_NAME_MAX]; /* "package", "core", "uncore", "dram", "psys", "gpu", "board", a rail's label */
     zeb_channel_kind kind;
-    int32_t parent;            /* index of the channel whose energy already contains this one, or ZEB_NONE */
-    int32_t mirror;            /* index of the channel of which this is another view (mirrored die), or ZEB_NONE */
+    int32_t parent; /* index of the channel whose energy already contains this one, or ZEB_NONE */
+    int32_t mirror; /* index of the channel of which this is another view (mirrored die), or ZEB_NONE */
     uint32_t reserved0;
-    uint64_t range;            /* counters: the value after which it wraps to 0, in the counter's unit; 0: never wraps;
-                                  ZEB_RANGE_UNKNOWN: it wraps, and where can't be read (windows are then invalid) */
-    uint64_t max_power_uw;     /* the most this domain can draw (its long-term limit or TDP); 0 unknown */
-    uint64_t update_ns;        /* how often the value changes, as far as known; 0 unknown */
-    double unit_uj;            /* counters: microjoules of one count */
-    uint64_t window_min_ns;    /* the shortest window that this source can be trusted over; 0: the harness's for the kind */
+    uint64_t range;        /* counters: the value after which it wraps to 0, in the counter's unit; 0: never wraps;
+                              ZEB_RANGE_UNKNOWN: it wraps, and where can't be read (windows are then invalid) */
+    uint64_t max_power_uw; /* the most this domain can draw (its long-term limit or TDP); 0 unknown */
+    uint64_t update_ns;    /* how often the value changes, as far as known; 0 unknown */
+    double unit_uj;        /* counters: microjoules of one count */
+    uint64_t
+        window_min_ns; /* the shortest window that this source can be trusted over; 0: the harness's for the kind */
     uint64_t reserved[5];
 } zeb_channel;
 
@@ -176,7 +182,8 @@ typedef struct zeb_sensor_table {
      * ZEB_ERR_IO: it is there but may not be read (error says which file and what would help). */
     zeb_status (*open)(const char *root, zeb_sensor **sensor, zeb_error *error);
     /* *count is what there are; channel[capacity] what fits. Constant while open. */
-    zeb_status (*channels)(zeb_sensor *sensor, zeb_channel *channel, uint32_t capacity, uint32_t *count, zeb_error *error);
+    zeb_status (*channels)(zeb_sensor *sensor, zeb_channel *channel, uint32_t capacity, uint32_t *count,
+                           zeb_error *error);
     /* One reading a channel, in order. Cheap, allocates nothing. Fails only when no channel could be read. */
     zeb_status (*sample)(zeb_sensor *sensor, zeb_reading *reading, uint32_t count, zeb_error *error);
     void (*close)(zeb_sensor *sensor); /* takes NULL */
@@ -189,10 +196,10 @@ typedef struct zeb_plugin {
     uint32_t abi;         /* ZEB_PLUGIN_ABI of the headers that it was built with */
     uint32_t struct_size; /* sizeof(zeb_plugin) of those headers */
     uint32_t reserved;
-    const char *name;     /* what --device and --sensor say: [a-z0-9-]+, equal to the file name zeb_<name>.so */
+    const char *name; /* what --device and --sensor say: [a-z0-9-]+, equal to the file name zeb_<name>.so */
     const char *version;
-    const zeb_backend *backend;       /* NULL: no devices */
-    const zeb_sensor_table *sensor;   /* NULL: no sensor */
+    const zeb_backend *backend;     /* NULL: no devices */
+    const zeb_sensor_table *sensor; /* NULL: no sensor */
 } zeb_plugin;
 
 typedef const zeb_plugin *(*zeb_plugin_entry_fn)(void);

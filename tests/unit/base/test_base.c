@@ -23,7 +23,8 @@ static void arena_gives_aligned_zeroed_distinct_memory(void **state) {
         assert_int_equal(zeb_arena_alloc(arena, i, 7, &memory, &error), ZEB_OK);
         assert_int_equal((uintptr_t)memory % 64, 0);
         unsigned char *bytes = memory;
-        for (size_t j = 0; j < 7 * i; j++) assert_int_equal(bytes[j], 0);
+        for (size_t j = 0; j < 7 * i; j++)
+            assert_int_equal(bytes[j], 0);
         memset(memory, 0xab, 7 * i);
         if (last != NULL) assert_int_equal(last[0], 0xab);
         last = bytes;
@@ -68,7 +69,8 @@ static void numbers_are_strict(void **state) {
     }
     assert_false(zeb_text_to_u64("-1", &u));
     const char *const not_real[] = {"", " 1", "1 ", "+", "-", "1a", "nan", "inf", "1e999"};
-    for (size_t k = 0; k < sizeof not_real / sizeof not_real[0]; k++) assert_false(zeb_text_to_f64(not_real[k], &d));
+    for (size_t k = 0; k < sizeof not_real / sizeof not_real[0]; k++)
+        assert_false(zeb_text_to_f64(not_real[k], &d));
     assert_true(i == -12 && u == UINT64_MAX && d == 1500);
 }
 

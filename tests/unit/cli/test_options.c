@@ -47,7 +47,8 @@ static outcome parse(const char *line) {
     int argc = 0;
     outcome out = {0};
     (void)snprintf(text, sizeof text, "%s", line);
-    for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) argv[argc++] = word;
+    for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " "))
+        argv[argc++] = word;
     out.status = zeb_options_parse(&command, argc, argv, &out.set, out.operand, &out.operands, &out.help, &out.error);
     return out;
 }
@@ -84,7 +85,7 @@ static void durations_have_units(void **state) {
     static const struct {
         const char *text;
         uint64_t ns;
-    } good[] = {{"10", UINT64_C(10000000000)}, {"250ms", 250000000}, {"7us", 7000}, {"9ns", 9}, {"0", 0},
+    } good[] = {{"10", UINT64_C(10000000000)},  {"250ms", 250000000}, {"7us", 7000}, {"9ns", 9}, {"0", 0},
                 {"2h", UINT64_C(7200000000000)}};
     zeb_error error;
     uint64_t ns;
@@ -101,9 +102,15 @@ static void mistakes_are_named(void **state) {
     (void)state;
     static const struct {
         const char *line, *says;
-    } wrong[] = {{"--coutn 1", "did you mean --count?"}, {"--zzzzzzzz", "--help"}, {"--count", "needs N"},
-                 {"--count -1", "--count"},              {"--flag=1", "takes no value"}, {"--share 101%", "--share"},
-                 {"--colour blue", "red, green"},        {"-x", "--name"},             {"a b", "one argument too many"},
+    } wrong[] = {{"--coutn 1", "did you mean --count?"},
+                 {"--zzzzzzzz", "--help"},
+                 {"--count", "needs N"},
+                 {"--count -1", "--count"},
+                 {"--flag=1", "takes no value"},
+                 {"--share 101%", "--share"},
+                 {"--colour blue", "red, green"},
+                 {"-x", "--name"},
+                 {"a b", "one argument too many"},
                  {"--number nan", "--number"}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         outcome out = parse(wrong[i].line);
@@ -121,8 +128,10 @@ static void help_wins_over_mistakes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_parsed_like_values), cmocka_unit_test(values_follow_or_are_joined),
-        cmocka_unit_test(durations_have_units),            cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(defaults_are_parsed_like_values),
+        cmocka_unit_test(values_follow_or_are_joined),
+        cmocka_unit_test(durations_have_units),
+        cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(help_wins_over_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

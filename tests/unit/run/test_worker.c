@@ -114,7 +114,8 @@ static void an_early_exit_is_a_death_whatever_its_code(void **state) {
 static zeb_status sleep_until_stopped(const void *input, zeb_shared *shared, zeb_error *error) {
     (void)error;
     const struct timespec nap = {.tv_nsec = 1000000};
-    while (*(const int *)input || atomic_load(&shared->stop) == 0) (void)nanosleep(&nap, NULL);
+    while (*(const int *)input || atomic_load(&shared->stop) == 0)
+        (void)nanosleep(&nap, NULL);
     return ZEB_OK;
 }
 
@@ -140,7 +141,8 @@ static zeb_status chatter(const void *input, zeb_shared *shared, zeb_error *erro
     (void)input;
     (void)shared;
     (void)error;
-    for (int i = 0; i < 20000; i++) (void)printf("line %d\n", i);
+    for (int i = 0; i < 20000; i++)
+        (void)printf("line %d\n", i);
     (void)fputs("the end\n", stdout);
     (void)fflush(stdout);
     return ZEB_OK;
