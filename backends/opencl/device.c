@@ -118,7 +118,7 @@ void ocl_device_close(zeb_device *device) {
 zeb_status ocl_device_settings(zeb_device *device, zeb_device_settings *settings, zeb_error *error) {
     (void)error;
     bool cpu = (device->type & CL_DEVICE_TYPE_CPU) != 0;
-    settings->threads = cpu ? device->units : 0;
+    settings->threads = cpu ? device->units : 1; /* elsewhere one host thread feeds the queue */
     settings->pinned = 0;
     (void)snprintf(settings->isa, sizeof settings->isa, "opencl-c-1.2");
     (void)snprintf(settings->note, sizeof settings->note, "units=%u platform=%s", device->units, device->platform);
