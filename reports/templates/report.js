@@ -1,1 +1,510 @@
-{{data}}
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const $ = (id) => document.getElementById(id);
+  const has = (x) => x !== null && x !== undefined;
+
+  /* ---- small builders: data only ever becomes text, never markup ---- */
+  function el(name, properties, ...children) {
+    const node = document.createElement(name);
+    for (const [key, value] of Object.entries(properties || {})) {
+      if (key === "class") node.className = value;
+      else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (has(value) && value !== false) node.setAttribute(key, value);
+    }
+    for (const child of children.flat(Infinity)) if (has(child)) node.append(child);
+    return node;
+  }
+  function svg(name, properties, ...children) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(properties || {})) node.setAttribute(key, value);
+    node.append(...children);
+    return node;
+  }
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  /* ---- numbers for people ---- */
+  function digits(x) {
+    const size = Math.abs(x);
+    return size >= 99.95 || size === 0 ? x.toFixed(0) : size >= 9.995 ? x.toFixed(1) : size >= 0.9995 ? x.toFixed(2) : x.toPrecision(3);
+  }
+  function scaled(x, scales, units) {
+    let i = 0;
+    while (i + 1 < scales.length && Math.abs(x) >= scales[i + 1] * 0.9995) i++;
+    return `${digits(x / scales[i])} ${units[i]}`;
+  }
+  const ns = (x) => scaled(x, [1, 1e3, 1e6, 1e9], ["ns", "µs", "ms", "s"]);
+  const uj = (x) => scaled(x, [1, 1e3, 1e6, 1e9], ["µJ", "mJ", "J", "kJ"]);
+  const bytes = (x) => scaled(x, [1, 1024, 1048576, 1073741824], ["B", "KiB", "MiB", "GiB"]);
+  const flops = (x) => scaled(x, [1, 1e3, 1e6, 1e9, 1e12, 1e15], ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"]);
+  const percent = (x) => (100 * x).toFixed(2);
+  const or = (x, format) => (has(x) ? format(x) : "–");
+
+  /* ---- what a row means ---- */
+  const rows = data.rows;
+  const runs = new Map(data.runs.map((run) => [run.id, run]));
+  const front = { latency: new Set(data.pareto_latency.map((p) => p.id)), energy: new Set(data.pareto_energy.map((p) => p.id)) };
+  const estimated = (row) => row.energy.kind === "estimated";
+  const perQuery = (row, total) => (row.energy.valid && has(total) && row.energy.examples ? total / row.energy.examples : null);
+  for (const row of rows) {
+    row.uj = perQuery(row, row.energy.gross_uj);
+    row.co2 = perQuery(row, row.co2_ug); /* µg a query is g a million queries */
+    row.place = row.device && row.device !== "0" && row.device !== row.backend ? `${row.backend}:${row.device}` : row.backend;
+    row.place += has(row.threads) ? ` ×${row.threads}` : "";
+    row.label = [row.model, row.policy === "dense" ? null : row.policy, row.place].filter(Boolean).join(" · ");
+  }
+  const newest = rows.filter((row) => row.latest);
+  const unique = (values) => [...new Set(values)];
+  const backends = unique(newest.map((row) => row.backend)).sort();
+  const policies = unique(newest.map((row) => row.policy)).sort((a, b) => (a === "dense" ? -1 : b === "dense" ? 1 : a < b ? -1 : 1));
+  const shapes = ["circle", "triangle", "rect", "rectRot", "star", "crossRot"];
+  const colour = (row) => css(`--c${backends.indexOf(row.backend) % 8}`);
+  const shape = (row) => shapes[policies.indexOf(row.policy) % shapes.length];
+
+  /* ---- what is shown ---- */
+  const view = { task: null, scenario: null, history: false, sort: "metric", down: true, open: new Set() };
+  const inView = (row) => row.task === view.task && row.scenario === view.scenario;
+  const shown = () => rows.filter((row) => inView(row) && (row.latest || view.history));
+  const good = () => newest.filter((row) => inView(row) && row.verdict === "ok");
+
+  /* ---- charts ---- */
+  /* Intervals of both axes, drawn under the points. */
+  const intervals = {
+    id: "intervals",
+    beforeDatasetsDraw(chart) {
+      const { ctx, scales: { x, y }, chartArea: area } = chart;
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(area.left, area.top, area.right - area.left, area.bottom - area.top);
+      ctx.clip();
+      ctx.lineWidth = 1.5;
+      for (const set of chart.data.datasets) {
+        if (!set.points) continue;
+        for (const point of set.data) {
+          ctx.strokeStyle = point.colour;
+          ctx.globalAlpha = 0.42;
+          ctx.beginPath();
+          if (has(point.ylo) && has(point.yhi)) {
+            const at = x.getPixelForValue(point.x);
+            ctx.moveTo(at, y.getPixelForValue(point.ylo));
+            ctx.lineTo(at, y.getPixelForValue(point.yhi));
+          }
+          if (has(point.xlo) && has(point.xhi)) {
+            const at = y.getPixelForValue(point.y);
+            ctx.moveTo(x.getPixelForValue(point.xlo), at);
+            ctx.lineTo(x.getPixelForValue(point.xhi), at);
+          }
+          ctx.stroke();
+        }
+      }
+      ctx.restore();
+    },
+  };
+  /* Names of the points on the front, where there is room: a label that would hit another one is left to the tooltip. */
+  const names = {
+    id: "names",
+    afterDatasetsDraw(chart) {
+      const { ctx, chartArea: area } = chart;
+      const taken = [];
+      ctx.save();
+      ctx.font = "12px system-ui, sans-serif";
+      ctx.fillStyle = css("--ink");
+      ctx.textBaseline = "middle";
+      chart.data.datasets.forEach((set, index) => {
+        if (!set.points) return;
+        chart.getDatasetMeta(index).data.forEach((element, i) => {
+          const point = set.data[i];
+          taken.push({ left: element.x - 6, right: element.x + 6, top: element.y - 6, bottom: element.y + 6 });
+          if (point.front) point.at = element;
+        });
+      });
+      const wanted = chart.data.datasets.filter((set) => set.points).flatMap((set) => set.data).filter((p) => p.front && p.at);
+      for (const point of wanted.sort((a, b) => b.y - a.y)) {
+        const width = ctx.measureText(point.row.label).width;
+        const { x, y } = point.at;
+        const places = [[x + 9, y - 11], [x + 9, y + 12], [x - 9 - width, y - 11], [x - 9 - width, y + 12], [x + 9, y - 26], [x - width / 2, y + 26]];
+        for (const [left, middle] of places) {
+          const box = { left, right: left + width, top: middle - 8, bottom: middle + 8 };
+          const inside = box.left >= area.left && box.right <= area.right && box.top >= area.top && box.bottom <= area.bottom;
+          if (!inside || taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom)) continue;
+          ctx.fillText(point.row.label, left, middle);
+          taken.push(box);
+          break;
+        }
+      }
+      ctx.restore();
+    },
+  };
+
+  function points(list, costOf, frontSet) {
+    return list.map((row) => {
+      const cost = costOf(row);
+      return { x: cost.value, xlo: cost.lo, xhi: cost.hi, y: 100 * row.metric.value, ylo: has(row.metric.lo) ? 100 * row.metric.lo : null,
+        yhi: has(row.metric.hi) ? 100 * row.metric.hi : null, row, colour: colour(row), front: frontSet.has(row.id) };
+    });
+  }
+  function pointSet(list, hollow) {
+    return { type: "scatter", points: true, data: list, pointStyle: list.map((p) => shape(p.row)), pointRadius: 6.5, pointHoverRadius: 9,
+      pointBackgroundColor: list.map((p) => (hollow ? css("--card") : p.colour)), pointBorderColor: list.map((p) => p.colour),
+      pointBorderWidth: hollow ? 2.2 : 1, order: 1 };
+  }
+  function frontSet(list, dashed) {
+    const line = list.filter((p) => p.front).sort((a, b) => a.x - b.x).map((p) => ({ x: p.x, y: p.y }));
+    return { type: "line", data: line, stepped: "before", borderColor: css("--front"), borderWidth: 1.5, borderDash: dashed ? [5, 4] : [], pointRadius: 0,
+      pointHitRadius: 0, order: 2 };
+  }
+  function bounds(list) {
+    const xs = list.flatMap((p) => [p.x, p.xlo, p.xhi]).filter((v) => has(v) && v > 0);
+    const ys = list.flatMap((p) => [p.y, p.ylo, p.yhi]).filter(has);
+    const margin = Math.max(0.5, 0.06 * (Math.max(...ys) - Math.min(...ys)));
+    return { xmin: Math.min(...xs) / 1.5, xmax: Math.max(...xs) * 1.8, ymin: Math.min(...ys) - margin, ymax: Math.max(...ys) + margin };
+  }
+  function tooltip(format, costName) {
+    return {
+      displayColors: false, filter: (item) => Boolean(item.raw.row),
+      callbacks: {
+        title: (items) => (items.length ? items[0].raw.row.label : ""),
+        label: (item) => {
+          const { row } = item.raw;
+          const interval = has(row.metric.lo) ? ` [${percent(row.metric.lo)}, ${percent(row.metric.hi)}]` : "";
+          return [`${row.metric.name} ${percent(row.metric.value)}${interval}`,
+            `${costName} ${format(item.raw.x)}${has(item.raw.xlo) ? ` [${format(item.raw.xlo)}, ${format(item.raw.xhi)}]` : ""}`,
+            has(row.uj) && estimated(row) ? "energy is an estimate" : null].filter(Boolean);
+        },
+      },
+    };
+  }
+  const charts = {};
+  function scatter(id, list, format, xTitle, yTitle, costName, empty) {
+    const canvas = $(id);
+    const note = canvas.parentElement.querySelector(".none");
+    if (charts[id]) charts[id].destroy();
+    delete charts[id];
+    note.hidden = list.length > 0;
+    canvas.hidden = list.length === 0;
+    note.textContent = empty;
+    if (list.length === 0) return;
+    const byEnergy = id === "energy-chart";
+    const measured = byEnergy ? list.filter((p) => !estimated(p.row)) : list;
+    const guessed = byEnergy ? list.filter((p) => estimated(p.row)) : [];
+    const b = bounds(list);
+    const grid = { color: css("--line"), borderColor: css("--line"), drawTicks: false };
+    const text = { color: css("--quiet"), font: { size: 12 } };
+    charts[id] = new Chart(canvas, {
+      data: { datasets: [pointSet(measured, false), pointSet(guessed, true), frontSet(measured, false), frontSet(guessed, true)] },
+      plugins: [intervals, names],
+      options: {
+        animation: false, responsive: true, maintainAspectRatio: false, clip: 8,
+        onClick: (event, hits) => { const hit = hits.find((h) => charts[id].data.datasets[h.datasetIndex].points); if (hit) reveal(list, charts[id], hit); },
+        plugins: { legend: { display: false }, tooltip: tooltip(format, costName) },
+        scales: {
+          x: { type: "logarithmic", min: b.xmin, max: b.xmax, grid, title: { display: true, text: xTitle, ...text },
+            ticks: { ...text, padding: 6, maxRotation: 0, autoSkip: false,
+              callback: (v) => ([1, 2, 5].includes(Number(v.toExponential()[0])) && Math.abs(v / 10 ** Math.floor(Math.log10(v) + 1e-9) % 1) < 1e-6 ? format(v).replace(/\.0+ /, " ") : null) } },
+          y: { min: b.ymin, max: b.ymax, grid, title: { display: true, text: yTitle, ...text }, ticks: { ...text, padding: 6, callback: (v) => (Number.isInteger(v * 2) ? v : null) } },
+        },
+      },
+    });
+  }
+  function reveal(list, chart, hit) {
+    const { row } = chart.data.datasets[hit.datasetIndex].data[hit.index];
+    view.open.add(row.id);
+    table();
+    document.querySelector(`tr[data-id="${row.id}"]`).scrollIntoView({ block: "center" });
+  }
+  function drawCharts() {
+    const list = good().filter((row) => has(row.metric.value));
+    const metric = list.length ? `${list[0].metric.name} (×100)` : "";
+    const latency = points(list.filter((row) => has(row.latency_ns.p50)), (row) => ({ value: row.latency_ns.p50, lo: row.latency_ns.p50_lo, hi: row.latency_ns.p50_hi }), front.latency);
+    const energy = points(list.filter((row) => has(row.uj) && row.uj > 0), (row) => ({ value: row.uj }), front.energy);
+    scatter("latency-chart", latency, ns, "median latency (log)", metric, "p50", "No case of this task and scenario has both a score and a latency.");
+    scatter("energy-chart", energy, uj, "energy per query (log)", metric, "energy", "No case of this task and scenario has an energy: there was no sensor, and no estimate was asked for.");
+  }
+  function mark(kind, hue, hollow) {
+    const fill = hollow ? "none" : hue;
+    const paint = { fill, stroke: hue, "stroke-width": 1.8 };
+    const path = { circle: "M7 2a5 5 0 1 0 .01 0z", triangle: "M7 1.5 12.5 12h-11z", rect: "M2.5 2.5h9v9h-9z", rectRot: "M7 1 13 7 7 13 1 7z",
+      star: "M7 1v12M1.8 4l10.4 6M12.2 4 1.8 10", crossRot: "M2.5 2.5l9 9M11.5 2.5l-9 9" }[kind];
+    return svg("svg", { width: 14, height: 14, "aria-hidden": "true" }, svg("path", { d: path, ...paint }));
+  }
+  function legend() {
+    const list = good();
+    const item = (symbol, text) => el("span", {}, symbol, text);
+    const used = (key, all) => all.filter((name) => list.some((row) => row[key] === name));
+    $("legend").replaceChildren(
+      el("span", { class: "group" }, "Colour: backend"),
+      ...used("backend", backends).map((name) => item(mark("circle", css(`--c${backends.indexOf(name) % 8}`), false), name)),
+      el("span", { class: "group" }, "Shape: policy"),
+      ...used("policy", policies).map((name) => item(mark(shapes[policies.indexOf(name) % shapes.length], css("--quiet"), false), name)),
+      list.some((row) => has(row.uj) && estimated(row)) ? item(mark("circle", css("--quiet"), true), "estimated energy") : "");
+  }
+
+  /* ---- tiles ---- */
+  function tiles() {
+    const list = good();
+    const best = (value, less) => list.filter((row) => has(value(row))).sort((a, b) => (less ? 1 : -1) * (value(a) - value(b)))[0];
+    const tile = (name, value, note) => el("div", { class: "tile" }, el("div", { class: "name" }, name), el("div", { class: "value" }, value), el("div", { class: "note" }, note));
+    const accurate = best((row) => row.metric.value, false);
+    const quick = best((row) => row.latency_ns.p50, true);
+    const frugal = best((row) => (estimated(row) ? null : row.uj), true);
+    const scope = newest.filter(inView);
+    const ok = scope.filter((row) => row.verdict === "ok").length;
+    const rest = unique(scope.map((row) => row.verdict)).filter((v) => v !== "ok").map((v) => `${scope.filter((row) => row.verdict === v).length} ${v}`);
+    $("tiles").replaceChildren(
+      tile("Most accurate", accurate ? [percent(accurate.metric.value), el("small", {}, ` ${accurate.metric.name}`)] : "–", accurate ? accurate.label : "no score"),
+      tile("Fastest median", quick ? ns(quick.latency_ns.p50) : "–", quick ? quick.label : "no latency"),
+      tile("Least measured energy", frugal ? [uj(frugal.uj), el("small", {}, " per query")] : "–", frugal ? `${frugal.label}${has(frugal.co2) ? ` · ${digits(frugal.co2)} gCO₂e per million queries` : ""}` : "no sensor"),
+      tile("Cases", [`${ok}`, el("small", {}, ` of ${scope.length} ok`)], rest.length ? rest.join(", ") : "all ran"));
+  }
+
+  /* ---- the table ---- */
+  const energyCell = (row) => {
+    if (has(row.uj)) return [`${estimated(row) ? "~" : ""}${uj(row.uj)}`, estimated(row) ? el("span", { class: "est" }, "est") : null];
+    if (row.energy.known && !row.energy.valid) return [el("span", { class: "sub", title: row.energy.reason || "" }, "invalid")];
+    return [el("span", { class: "sub" }, row.n > 0 ? "no sensor" : "–")];
+  };
+  const columns = [
+    { key: "model", title: "Model", value: (r) => r.model, cell: (r) => [r.model] },
+    { key: "device", title: "Device", value: (r) => r.place, cell: (r) => [el("span", { class: "swatch", style: `background:${colour(r)}` }), " ", r.place] },
+    { key: "policy", title: "Policy", value: (r) => r.policy, cell: (r) => [r.policy, " ", el("span", { class: "sub" }, r.precision || "")] },
+    { key: "verdict", title: "Verdict", value: (r) => r.verdict, cell: (r) => [el("span", { class: `badge ${r.verdict}`, title: r.reason || "" }, r.verdict)] },
+    { key: "metric", title: "Score [95 % interval]", number: true, more: true, value: (r) => r.metric.value,
+      cell: (r) => (has(r.metric.value) ? [percent(r.metric.value), has(r.metric.lo) ? el("span", { class: "sub" }, ` [${percent(r.metric.lo)}, ${percent(r.metric.hi)}]`) : null] : ["–"]) },
+    { key: "p50", title: "p50", number: true, value: (r) => r.latency_ns.p50, cell: (r) => [or(r.latency_ns.p50, ns), front.latency.has(r.id) ? el("span", { class: "front-mark", title: "on the Pareto front of accuracy and latency" }, " ◆") : null] },
+    { key: "p90", title: "p90", number: true, value: (r) => r.latency_ns.p90, cell: (r) => [or(r.latency_ns.p90, ns)] },
+    { key: "p99", title: "p99", number: true, value: (r) => r.latency_ns.p99, cell: (r) => [or(r.latency_ns.p99, ns)] },
+    { key: "rate", title: "seq/s", number: true, more: true, value: (r) => r.throughput_per_s, cell: (r) => [or(r.throughput_per_s, digits)] },
+    { key: "memory", title: "Peak memory", number: true, value: (r) => r.peak_rss_bytes, cell: (r) => [or(r.peak_rss_bytes, bytes)] },
+    { key: "energy", title: "Energy/query", number: true, value: (r) => r.uj, group: (r) => (estimated(r) ? 1 : 0), cell: energyCell },
+    { key: "co2", title: "gCO₂e/1M", number: true, value: (r) => r.co2, group: (r) => (estimated(r) ? 1 : 0),
+      cell: (r) => [or(r.co2, (x) => `${estimated(r) ? "~" : ""}${digits(x)}`), has(r.co2) && estimated(r) ? el("span", { class: "est" }, "est") : null] },
+  ];
+  /* Unknown comes last either way; estimates stand after measurements, as a ranking of their own. */
+  function compare(column, down) {
+    return (a, b) => {
+      const x = column.value(a), y = column.value(b);
+      if (has(x) !== has(y)) return has(x) ? -1 : 1;
+      if (!has(x)) return a.id - b.id;
+      if (column.group && column.group(a) !== column.group(b)) return column.group(a) - column.group(b);
+      const order = x < y ? -1 : x > y ? 1 : 0;
+      return (down ? -order : order) || a.id - b.id;
+    };
+  }
+  function sortBy(column) {
+    view.down = view.sort === column.key ? !view.down : Boolean(column.more);
+    view.sort = column.key;
+    table();
+  }
+  function toggle(row) {
+    if (view.open.has(row.id)) view.open.delete(row.id);
+    else view.open.add(row.id);
+    table();
+  }
+  function table() {
+    const heads = columns.map((c) => el("th", { class: c.number ? "number" : "", scope: "col", "aria-sort": view.sort === c.key ? (view.down ? "descending" : "ascending") : "none" },
+      el("button", { type: "button", onclick: () => sortBy(c) }, c.title)));
+    $("results").tHead.replaceChildren(el("tr", {}, heads));
+    const column = columns.find((c) => c.key === view.sort);
+    const body = [];
+    for (const row of shown().sort(compare(column, view.down))) {
+      body.push(el("tr", { class: row.latest ? "case" : "case old", "data-id": row.id, tabindex: 0, "aria-expanded": view.open.has(row.id) ? "true" : "false",
+        onclick: () => toggle(row), onkeydown: (e) => { if (e.key === "Enter") toggle(row); } },
+        columns.map((c) => el("td", { class: c.number ? "number" : "" }, c.cell(row)))));
+      if (view.open.has(row.id)) body.push(el("tr", { class: "detail" }, el("td", { colspan: columns.length }, detail(row))));
+    }
+    if (!body.length) body.push(el("tr", {}, el("td", { colspan: columns.length }, "No rows.")));
+    $("results").tBodies[0].replaceChildren(...body);
+  }
+
+  /* ---- provenance ---- */
+  function facts(title, pairs) {
+    const known = pairs.filter(([, value]) => has(value) && value !== "");
+    if (!known.length) return null;
+    return el("div", {}, el("h3", {}, title), el("dl", {}, known.map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])));
+  }
+  function settings(row) {
+    const lines = Object.keys(row.requested).filter((key) => has(row.requested[key]) || has(row.effective[key])).map((key) => {
+      const text = key.endsWith("_ns") ? ns : String;
+      const asked = or(row.requested[key], text), took = or(row.effective[key], text);
+      return el("tr", { class: has(row.requested[key]) && has(row.effective[key]) && asked !== took ? "differs" : "" }, el("td", {}, key.replace("_ns", "").replaceAll("_", " ")), el("td", {}, asked), el("td", {}, took));
+    });
+    if (!lines.length) return null;
+    return el("div", {}, el("h3", {}, "Settings"), el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, ""), el("th", {}, "asked"), el("th", {}, "took effect"))), el("tbody", {}, lines)));
+  }
+  function channels(row) {
+    if (!row.energy.channels.length) return null;
+    return el("div", {}, el("h3", {}, "Energy channels"), el("table", {},
+      el("thead", {}, el("tr", {}, ["channel", "gross", "net", "in total"].map((t) => el("th", {}, t)))),
+      el("tbody", {}, row.energy.channels.map((c) => el("tr", {}, el("td", {}, `${c.source} ${c.name}`), el("td", {}, or(c.gross_uj, uj)), el("td", {}, or(c.net_uj, uj)), el("td", {}, c.counted ? "yes" : "no"))))));
+  }
+  function kept(row) {
+    if (!row.kept.length) return null;
+    return el("div", {}, el("h3", {}, "Kept by layer"), el("table", {},
+      el("thead", {}, el("tr", {}, ["layer", "tokens in", "kept", "share", "heads"].map((t) => el("th", {}, t)))),
+      el("tbody", {}, row.kept.map((k) => el("tr", {}, el("td", {}, String(k.layer)), el("td", {}, or(k.tokens_in, digits)), el("td", {}, or(k.tokens_kept, digits)),
+        el("td", {}, has(k.tokens_kept) && k.tokens_in ? `${percent(k.tokens_kept / k.tokens_in)} %` : "–"), el("td", {}, or(k.heads_kept, digits)))))));
+  }
+  function detail(row) {
+    const run = runs.get(row.run_id) || {};
+    const quantile = (q) => [q, has(row.latency_ns[q]) ? `${ns(row.latency_ns[q])}${has(row.latency_ns[`${q}_lo`]) ? ` [${ns(row.latency_ns[`${q}_lo`])}, ${ns(row.latency_ns[`${q}_hi`])}]` : ""}` : null];
+    return el("div", { class: "facts" },
+      facts("Verdict", [["verdict", row.verdict], ["reason", row.reason], ["signal", row.signal_number], ["exit code", row.exit_code], ["last words", row.last_words],
+        ["flags", row.flags.join(", ")], ["time cap", row.capped ? "reached before the target interval" : null]]),
+      facts("Latency", [["samples", row.n], quantile("p50"), quantile("p90"), quantile("p95"), quantile("p99"), ["mean", or(row.latency_ns.mean, ns)], ["MAD", or(row.latency_ns.mad, ns)],
+        ["min, max", has(row.latency_ns.min) ? `${ns(row.latency_ns.min)}, ${ns(row.latency_ns.max)}` : null], ["first pass", or(row.latency_ns.first, ns)], ["interval reached", has(row.ci_reached) ? `±${percent(row.ci_reached)} %` : null],
+        ["start-up", or(row.startup_ns, ns)], ["compile", or(row.compile_ns, ns)]]),
+      facts("Scores", [...row.metrics.map((m) => [m.name, m.defined ? `${percent(m.value)}${has(m.lo) ? ` [${percent(m.lo)}, ${percent(m.hi)}] ${m.method || ""}` : ""}` : `not defined${m.method ? `: ${m.method}` : ""}`]), ["examples", row.examples]]),
+      facts("Energy", [["kind", row.energy.kind], ["source", row.energy.source], ["why not", row.energy.reason], ["gross", or(row.energy.gross_uj, uj)], ["idle", or(row.energy.idle_uj, uj)], ["net", or(row.energy.net_uj, uj)],
+        ["queries in window", row.energy.examples], ["window", or(row.energy.window_ns, ns)], ["idle drift", has(row.energy.idle_drift) ? `${percent(row.energy.idle_drift)} %` : null],
+        ["CO₂e", has(row.co2_ug) ? `${digits(row.co2_ug / 1e6)} g` : null], ["intensity", has(row.carbon.intensity_g_per_kwh) ? `${row.carbon.intensity_g_per_kwh} g/kWh, ${[row.carbon.place, row.carbon.source, row.carbon.year].filter(has).join(", ")}` : null], ["PUE", row.carbon.pue]]),
+      facts("Work", [["FLOPs dense", or(row.flops.dense, flops)], ["executed", or(row.flops.executed, flops)], ["bytes dense", or(row.bytes.dense, bytes)], ["executed ", or(row.bytes.executed, bytes)], ["tokens", row.tokens], ["skips", row.skip_mode],
+        ["device memory", or(row.device_memory_bytes, bytes)]]),
+      settings(row), channels(row), kept(row),
+      facts("Model and data", [["model", row.model_path || row.model], ["sha256", row.model_hash], ["stored as", row.model_dtype], ["family", row.family], ["parameters", row.parameters], ["task", `${row.task}${has(row.task_version) ? ` v${row.task_version}` : ""}`], ["split", row.split],
+        ["data sha256", row.data_hash], ["rows read, skipped, truncated", has(row.rows_read) ? [row.rows_read, or(row.rows_skipped, String), or(row.rows_truncated, String)].join(", ") : null], ["seed", row.seed], ["order seed", row.order_seed]]),
+      facts("Device and run", [["plugin", `${row.backend}${row.backend_version ? ` ${row.backend_version}` : ""}`], ["device", row.device_name], ["driver", row.driver], ["policy sha256", row.policy_hash], ["started", row.started_utc], ["took", or(row.duration_ns, ns)],
+        ["zeb", [run.zeb_version, run.zeb_commit].filter(Boolean).join(" ")], ["host", run.host], ["CPU", run.cpu_model], ["row", `${row.id} of run ${row.run_id}`]]));
+  }
+
+  /* ---- distribution: density over log(latency / median), from 201 quantiles ---- */
+  function density(curve, median, lo, hi, bins) {
+    const width = Math.log(hi / lo) / bins;
+    const raw = new Array(bins).fill(0);
+    for (const x of curve) {
+      const bin = Math.floor(Math.log(x / median / lo) / width);
+      if (bin >= 0 && bin < bins) raw[bin] += 1;
+    }
+    const kernel = [1, 4, 7, 10, 7, 4, 1];
+    return raw.map((_, i) => kernel.reduce((sum, k, j) => sum + k * (raw[i + j - 3] || 0), 0));
+  }
+  function spread() {
+    const list = good().filter((row) => row.curve_ns && row.latency_ns.p50 > 0).sort((a, b) => a.latency_ns.p50 - b.latency_ns.p50).slice(0, 24);
+    $("spread-card").hidden = list.length === 0;
+    const left = 250, right = 940, line = 38, lo = 0.8;
+    const tail = Math.max(1.3, ...list.map((row) => (row.latency_ns.p99 || row.latency_ns.p50) / row.latency_ns.p50));
+    const hi = Math.min(8, tail * 1.15);
+    const x = (ratio) => left + ((right - left) * Math.log(Math.min(Math.max(ratio, lo), hi) / lo)) / Math.log(hi / lo);
+    const picture = svg("svg", { viewBox: `0 0 1180 ${list.length * line + 34}`, role: "img", "aria-label": "Latency distributions relative to the median" });
+    const foot = list.length * line + 12;
+    for (const ratio of [0.8, 0.9, 1, 1.25, 1.5, 2, 3, 4, 6, 8].filter((r) => r <= hi)) {
+      picture.append(svg("line", { x1: x(ratio), x2: x(ratio), y1: 4, y2: foot, stroke: css("--line"), "stroke-width": ratio === 1 ? 2 : 1 }));
+      const label = svg("text", { x: x(ratio), y: foot + 16, "text-anchor": "middle", class: "quiet" });
+      label.textContent = `${ratio}×`;
+      picture.append(label);
+    }
+    list.forEach((row, i) => {
+      const base = (i + 1) * line, bins = 110;
+      const shape = density(row.curve_ns, row.latency_ns.p50, lo, hi, bins);
+      const top = Math.max(...shape);
+      const at = (b) => left + ((right - left) * (b + 0.5)) / bins;
+      const path = `M${left} ${base}` + shape.map((v, b) => `L${at(b).toFixed(1)} ${(base - (v / top) * (line - 8)).toFixed(1)}`).join("") + `L${right} ${base}Z`;
+      picture.append(svg("path", { d: path, fill: colour(row), "fill-opacity": 0.28, stroke: colour(row), "stroke-width": 1.3 }));
+      for (const q of ["p90", "p99"]) {
+        if (has(row.latency_ns[q])) {
+          const where = x(row.latency_ns[q] / row.latency_ns.p50);
+          picture.append(svg("line", { x1: where, x2: where, y1: base - 9, y2: base + 3, stroke: css("--ink"), "stroke-width": 1.6 }));
+        }
+      }
+      const name = svg("text", { x: left - 12, y: base - 5, "text-anchor": "end" });
+      name.textContent = row.label.length > 38 ? `${row.label.slice(0, 37)}…` : row.label;
+      const value = svg("text", { x: right + 14, y: base - 5, class: "quiet" });
+      value.textContent = `p50 ${ns(row.latency_ns.p50)} · p99 ${or(row.latency_ns.p99, ns)}`;
+      picture.append(name, value);
+    });
+    $("spread").replaceChildren(picture);
+  }
+
+  /* ---- the other sections ---- */
+  function rankings() {
+    const list = data.energy_ranking.filter((entry) => entry.task === view.task && entry.scenario === view.scenario);
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    $("ranking-card").hidden = list.length === 0;
+    const one = (kind, title, note) => {
+      const part = list.filter((entry) => entry.energy_kind === kind);
+      if (!part.length) return el("div", {}, el("h3", {}, title), el("p", { class: "quiet" }, note));
+      const tilde = kind === "estimated" ? "~" : "";
+      return el("div", {}, el("h3", {}, title, kind === "estimated" ? el("span", { class: "est" }, "est") : null), el("table", {},
+        el("thead", {}, el("tr", {}, el("th", {}, "#"), el("th", {}, "Case"), el("th", { class: "number" }, "per query"), el("th", { class: "number" }, "gCO₂e/1M"))),
+        el("tbody", {}, part.map((entry) => el("tr", {}, el("td", {}, String(entry.place)), el("td", {}, byId.get(entry.id).label),
+          el("td", { class: "number" }, tilde + uj(entry.uj_per_query)), el("td", { class: "number" }, or(entry.co2_ug_per_query, (v) => tilde + digits(v))))))));
+    };
+    $("rankings").replaceChildren(one("measured", "Measured", "Nothing was measured: no sensor."), one("estimated", "Estimated", "No estimates."));
+  }
+  function problems() {
+    const list = newest.filter((row) => row.verdict !== "ok");
+    $("problems-card").hidden = list.length === 0;
+    $("problems").replaceChildren(...list.map((row) => el("li", {}, el("div", {}, el("span", { class: `badge ${row.verdict}` }, row.verdict)),
+      el("div", {}, el("div", {}, el("strong", {}, row.label), el("span", { class: "quiet" }, ` · ${row.task} · ${row.scenario}`)), el("div", {}, row.reason || ""),
+        row.last_words ? el("pre", {}, row.last_words) : null))));
+  }
+  function training() {
+    $("training-card").hidden = data.training.length === 0;
+    const heads = ["Model", "When", "Took", "Energy", "gCO₂e", "Country", "By"];
+    $("training").tHead.replaceChildren(el("tr", {}, heads.map((title) => el("th", {}, title))));
+    $("training").tBodies[0].replaceChildren(...data.training.map((t) => el("tr", {}, [t.model || t.project_name || "–", t.timestamp, or(t.duration_s, (s) => ns(s * 1e9)),
+      or(t.energy_consumed_kwh, (k) => `${digits(k * 1000)} Wh`), or(t.emissions_kg, (k) => digits(k * 1000)), t.country_iso_code || "–", `CodeCarbon ${t.codecarbon_version || ""}`].map((text) => el("td", {}, text)))));
+  }
+  function provenance() {
+    const used = unique(newest.map((row) => row.run_id));
+    $("runs").replaceChildren(...used.map((id) => runs.get(id)).filter(Boolean).map((run) => el("div", { class: "facts" },
+      facts(`Run ${run.id}`, [["started", run.started_utc], ["finished", run.finished_utc || "did not end orderly"], ["zeb", [run.zeb_version, run.zeb_commit].filter(Boolean).join(", commit ")], ["compiler", [run.compiler, run.build_flags].filter(Boolean).join(" ")], ["command", run.argv.join(" ")]]),
+      facts("Machine", [["host", run.host], ["CPU", run.cpu_model], ["processors", run.cpu_count], ["memory", has(run.memory_bytes) ? bytes(run.memory_bytes) : null], ["governor", run.governor], ["OS", run.os], ["kernel", run.kernel]]),
+      facts("", [["CPU flags", run.cpu_flags]]))));
+  }
+  function subtitle() {
+    const machines = unique(newest.map((row) => (runs.get(row.run_id) || {}).cpu_model).filter(Boolean));
+    const days = unique(data.runs.map((run) => run.started_utc.slice(0, 10))).sort();
+    const parts = [`${newest.length} cases`, `${data.runs.length} ${data.runs.length === 1 ? "run" : "runs"}`, machines.slice(0, 2).join("; "), days.length > 1 ? `${days[0]} to ${days[days.length - 1]}` : days[0]];
+    $("subtitle").textContent = parts.filter(Boolean).join(" · ");
+  }
+
+  /* ---- all together ---- */
+  function draw() {
+    tiles();
+    drawCharts();
+    legend();
+    table();
+    spread();
+    rankings();
+    problems();
+    training();
+    provenance();
+  }
+  function choices(select, values, current) {
+    select.replaceChildren(...values.map((value) => el("option", { value, selected: value === current ? "selected" : null }, value)));
+  }
+  function most(values) {
+    const count = new Map();
+    for (const value of values) count.set(value, (count.get(value) || 0) + 1);
+    return [...count].sort((a, b) => b[1] - a[1]).map(([value]) => value)[0];
+  }
+  function chooseTask(task) {
+    const of = newest.filter((row) => row.task === task);
+    view.task = task;
+    view.scenario = most(of.filter((row) => row.verdict === "ok").map((row) => row.scenario)) || most(of.map((row) => row.scenario));
+    choices($("scenario"), unique(of.map((row) => row.scenario)).sort(), view.scenario);
+    draw();
+  }
+  function theme(name) {
+    document.documentElement.dataset.theme = name;
+    $("theme").textContent = name === "dark" ? "Light" : "Dark";
+    draw();
+  }
+  subtitle();
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
+  $("theme").textContent = dark.matches ? "Light" : "Dark";
+  $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  dark.addEventListener("change", (event) => theme(event.matches ? "dark" : "light"));
+  $("task").addEventListener("change", (event) => chooseTask(event.target.value));
+  $("scenario").addEventListener("change", (event) => { view.scenario = event.target.value; draw(); });
+  $("history").addEventListener("change", (event) => { view.history = event.target.checked; table(); });
+  let before = null;
+  window.addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme; theme("light"); });
+  window.addEventListener("afterprint", () => { if (before) theme(before); });
+  const tasks = unique(newest.map((row) => row.task)).sort();
+  choices($("task"), tasks, tasks[0]);
+  if (tasks.length) chooseTask(most(newest.map((row) => row.task)));
+  else draw();
+  $("task").value = view.task || "";
+})();
