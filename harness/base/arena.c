@@ -84,7 +84,7 @@ zeb_status zeb_arena_copy(zeb_arena *arena, const char *text, size_t length, cha
     void *memory;
     zeb_status status = zeb_arena_alloc(arena, length + 1, 1, &memory, error);
     *copy = memory;
-    if (status != ZEB_OK) return status;
+    if (memory == NULL) return status;
     if (length > 0) memcpy(*copy, text, length);
     return ZEB_OK;
 }

@@ -127,8 +127,8 @@ static double draw_median(zeb_random *random, const uint64_t *sorted, size_t n) 
 }
 
 static double median_of(const uint64_t *sorted, size_t n) {
-    double low = (double)sorted[(n - 1) / 2];
-    return (low + (double)sorted[n / 2]) / 2;
+    size_t below = (n - 1) / 2, above = n / 2;
+    return ((double)sorted[below] + (double)sorted[above]) / 2;
 }
 
 /* Room for both samples, sorted, and for the outcomes of all resamples. */
