@@ -103,6 +103,19 @@ def look(path, page, folder):
     return json.loads(html.unescape(found.group(1))) if found else None
 
 
+def little(folder, page):
+    """A page that says in its DOM which errors it had."""
+    page = page.replace("<head>", "<head>" + WATCH, 1)
+    end = page.rindex("</body>")
+    tell = """<script>const p = document.createElement("pre"); p.id = "little";
+if (document.body.innerText.includes("NaN") || document.body.innerText.includes("Infinity")) seen.errors.push("NaN");
+p.textContent = JSON.stringify(seen.errors); document.body.append(p);</script>"""
+    path = os.path.join(folder, "little.html")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(page[:end] + tell + page[end:])
+    return path
+
+
 def in_ns(text):
     number, unit = text.replace("◆", "").split()
     return float(number) * {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}[unit]
@@ -163,6 +176,15 @@ def main():
     broken = page.replace("new Chart(canvas, {", "({ destroy() {}, canvas }, {", 1)
     if broken == page or not any("blank" in sentence for sentence in check(look(path, broken, folder))):
         wrong.append("a page without drawn charts was not noticed")
+    # Few rows, and none, are no reason to fail.
+    for count in (0, 1):
+        few = os.path.join(folder, f"few{count}.html")
+        subprocess.run([demo, os.path.join(folder, f"few{count}.db"), few, str(count)], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(few, encoding="utf-8") as file:
+            dom = chromium(path, "--dump-dom", "file://" + little(folder, file.read()))
+        if '<pre id="little">[]</pre>' not in dom:
+            wrong.append(f"the report of {count} rows has errors: {re.findall('<pre id=.little.>.*?</pre>', dom)}")
     chromium(path, f"--screenshot={os.path.join(folder, 'report.png')}", "file://" + os.path.abspath(report))
     for sentence in wrong:
         print("report:", sentence)

@@ -224,6 +224,21 @@ static void test_too_much_in_small_steps(void **state) {
     zeb_sampler_destroy(s);
 }
 
+/* One step that can't be, in a window whose mean could. */
+static void test_one_step_too_much(void **state) {
+    (void)state;
+    uint32_t package = script_counter("package-0", "package", range_uj, 95);
+    zeb_sampler *s = script_open();
+    uint64_t begin = script_mark(s, 0), end = begin;
+    for (int i = 0; i < 10; i++) {
+        the_script.value[package] += i == 4 ? 300000000 : 10000000;
+        end = script_mark(s, SECOND);
+    }
+    zeb_energy e = script_energy(s, (zeb_window){begin, end}, NO_WINDOW, NO_WINDOW);
+    script_refused(&e, "300 J in 1000 ms");
+    zeb_sampler_destroy(s);
+}
+
 static void test_failing_sample_spoils_only_its_windows(void **state) {
     (void)state;
     uint32_t package = script_counter("package-0", "package", range_uj, 95);
@@ -360,6 +375,20 @@ static void test_totals_count_once(void **state) {
     zeb_sampler_destroy(s);
 }
 
+static void test_still_package_is_no_missing_meter(void **state) {
+    (void)state;
+    uint32_t first = script_counter("package-0", "package", range_uj, 95);
+    (void)script_counter("package-1", "package", range_uj, 95);
+    zeb_sampler *s = script_open();
+    uint64_t begin = script_mark(s, 0);
+    the_script.value[first] = 50000000;
+    uint64_t end = script_mark(s, SECOND);
+    zeb_energy e = script_energy(s, (zeb_window){begin, end}, NO_WINDOW, NO_WINDOW);
+    script_refused(&e, "package-1: stuck");
+    assert_string_equal(e.note, "");
+    zeb_sampler_destroy(s);
+}
+
 static void test_psys_alone_counts(void **state) {
     (void)state;
     uint32_t psys = script_counter("psys", "psys", range_uj, 0);
@@ -473,11 +502,13 @@ int main(void) {
         cmocka_unit_test_setup(test_polled_too_rarely, fresh),
         cmocka_unit_test_setup(test_late_register_is_believed, fresh),
         cmocka_unit_test_setup(test_too_much_in_small_steps, fresh),
+        cmocka_unit_test_setup(test_one_step_too_much, fresh),
         cmocka_unit_test_setup(test_failing_sample_spoils_only_its_windows, fresh),
         cmocka_unit_test_setup(test_random_wraps, fresh),
         cmocka_unit_test_setup(test_trapezoid, fresh),
         cmocka_unit_test_setup(test_power_rules, fresh),
         cmocka_unit_test_setup(test_totals_count_once, fresh),
+        cmocka_unit_test_setup(test_still_package_is_no_missing_meter, fresh),
         cmocka_unit_test_setup(test_psys_alone_counts, fresh),
         cmocka_unit_test_setup(test_temperature_alone_is_no_energy, fresh),
         cmocka_unit_test_setup(test_idle_and_net, fresh),
