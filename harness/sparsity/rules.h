@@ -1,0 +1,39 @@
+/* sparsity/rules.h - private to the room: a policy as it was read, and how graphs are replayed under one. */
+#ifndef ZEB_SPARSITY_RULES_H
+#define ZEB_SPARSITY_RULES_H
+
+#include "base/arena.h"
+#include "sparsity/policy.h"
+
+typedef struct zeb_layer_rule {
+    zeb_select tokens; /* mode NONE: all survive */
+    float score_threshold;
+    const char *gate_weight, *gate_bias; /* NULL: every head runs */
+} zeb_layer_rule;
+
+struct zeb_policy {
+    zeb_arena *arena;
+    const char *name;
+    int32_t layers;
+    zeb_layer_rule *rule; /* [layers] */
+};
+
+/* What is known of the graph's layers. Ids and indices are those of the graph that is replayed. */
+typedef struct zeb_layer {
+    int32_t attention;  /* node */
+    int32_t project[3]; /* nodes that make q, k, v: LINEAR, or ZEB_NONE if another op makes it */
+    int32_t input;      /* tensor that keys are made of, or ZEB_NONE */
+} zeb_layer;
+
+/* Finds the attention nodes: layer[capacity], *count of them. */
+void zeb_layers_find(const zeb_graph *graph, zeb_layer *layer, int32_t capacity, int32_t *count);
+/* Do the results need only row 0 of each sequence of what the layer's attention gives? */
+int zeb_layers_only_first(const zeb_graph *graph, const zeb_layer *layer);
+/* Index of the node that produces a tensor, or ZEB_NONE. */
+int32_t zeb_layers_producer(const zeb_graph *graph, int32_t tensor);
+
+/* A graph on its way into a builder under rules[layers] (NULL: none). */
+ZEB_MUST_CHECK zeb_status zeb_replay(const zeb_graph *graph, const zeb_layer_rule *rule, zeb_policy_weight_fn *find,
+                                     void *context, zeb_builder *builder, zeb_error *error);
+
+#endif
