@@ -4,6 +4,7 @@
 -- names: _ns nanoseconds, _uj microjoules, _ug micrograms. The checks state what a row may not say: no success without
 -- samples, no failure without a reason, no energy without a source, no CO2 without an intensity.
 
+-- One invocation of zeb and the machine that it ran on.
 CREATE TABLE run (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     zeb_version  TEXT NOT NULL,
@@ -25,6 +26,7 @@ CREATE TABLE run (
     CHECK ((finished_utc IS NULL) = (exit_code IS NULL))
 ) STRICT;
 
+-- What one case produced.
 CREATE TABLE row (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id    INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
