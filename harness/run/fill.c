@@ -187,11 +187,13 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
     zeb_status status = zeb_arena_alloc(arena, (size_t)session->layers, sizeof(zeb_row_kept), &memory, error);
     if (status != ZEB_OK) return status;
     zeb_row_kept *kept = memory;
-    uint64_t in = measured->tokens;
+    int64_t in = (int64_t)measured->tokens;
     for (int32_t layer = 0; layer < session->layers; layer++) {
-        uint64_t out = session->kept[layer] >= 0 ? measured->kept[layer] : in;
+        const zeb_kept *sum = &measured->kept[layer];
+        int64_t out = sum->tokens >= 0 ? sum->tokens : in;
         kept[layer] =
             (zeb_row_kept){.layer = layer, .tokens_in = zeb_f64((double)in), .tokens_kept = zeb_f64((double)out)};
+        if (sum->heads >= 0) kept[layer].heads_kept = zeb_f64((double)sum->heads / (double)measured->scored);
         in = out;
     }
     row->kept = kept;

@@ -96,12 +96,14 @@ static zeb_status keep_logits(zeb_session *session, const tour *walk, zeb_measur
 }
 
 /* Adds the work of the batch in hand, dense and as the device's kept counts say. */
-static zeb_status count_work(zeb_session *session, int32_t *offsets, zeb_measurement *measured, zeb_error *error) {
+static zeb_status count_work(zeb_session *session, zeb_measurement *measured, zeb_error *error) {
     for (int32_t layer = 0; layer < session->layers; layer++) {
-        if (session->kept[layer] < 0) continue;
-        zeb_status status = zeb_session_kept(session, layer, offsets, error);
+        zeb_kept kept;
+        zeb_status status = zeb_session_kept(session, layer, &kept, error);
         if (status != ZEB_OK) return status;
-        measured->kept[layer] += (uint64_t)offsets[session->batch.sequence_max];
+        zeb_kept *sum = &measured->kept[layer];
+        sum->tokens = kept.tokens < 0 ? -1 : sum->tokens + kept.tokens;
+        sum->heads = kept.heads < 0 ? -1 : sum->heads + kept.heads;
     }
     zeb_work dense, executed;
     zeb_status status = zeb_session_work(session, &dense, &executed, error);
@@ -116,11 +118,8 @@ static zeb_status count_work(zeb_session *session, int32_t *offsets, zeb_measure
 /* The pass over all examples in their order: timed and scored. */
 static zeb_status sweep(zeb_session *session, zeb_shared *shared, zeb_measurement *measured, zeb_error *error) {
     uint32_t *order;
-    int32_t *offsets;
     size_t count = session->data.count;
     zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
-    if (status == ZEB_OK)
-        status = alloc(session->arena, (size_t)session->batch.sequence_max + 1, sizeof *offsets, &offsets, error);
     if (status != ZEB_OK) return status;
     for (size_t i = 0; i < count; i++)
         order[i] = (uint32_t)i;
@@ -129,7 +128,7 @@ static zeb_status sweep(zeb_session *session, zeb_shared *shared, zeb_measuremen
         uint64_t span, end;
         status = timed_pass(session, &walk, &span, &end, error);
         if (status == ZEB_OK) status = keep_logits(session, &walk, measured, error);
-        if (status == ZEB_OK) status = count_work(session, offsets, measured, error);
+        if (status == ZEB_OK) status = count_work(session, measured, error);
         if (status != ZEB_OK) return status;
         add_sample(measured, span, walk.taken);
         atomic_store_explicit(&shared->done, walk.at, memory_order_relaxed);
@@ -204,7 +203,7 @@ zeb_status zeb_measure(zeb_session *session, uint64_t window_min_ns, zeb_shared 
     if (status == ZEB_OK)
         status = alloc(shared->arena, count * (size_t)session->labels, sizeof(float), &measured->logits, error);
     if (status == ZEB_OK)
-        status = alloc(shared->arena, (size_t)session->layers, sizeof(uint64_t), &measured->kept, error);
+        status = alloc(shared->arena, (size_t)session->layers, sizeof(zeb_kept), &measured->kept, error);
     if (status != ZEB_OK) return status;
     measured->ci = -1;
     atomic_store(&shared->total, count);

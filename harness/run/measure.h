@@ -24,7 +24,7 @@ typedef struct zeb_measurement {
     size_t scored;             /* examples with logits: all of them unless interrupted */
     float *logits;             /* [data.count, labels] */
     uint64_t tokens;           /* into the first layer, of the scored examples */
-    uint64_t *kept;            /* [layers]: tokens that a layer kept, of the scored examples */
+    zeb_kept *kept;            /* [layers]: sums over the scored examples; -1 where a layer skips none of that kind */
     double flops_dense, flops_executed, bytes_dense, bytes_executed; /* of the scored examples */
 } zeb_measurement;
 

@@ -80,6 +80,15 @@ static zeb_status tokenize(zeb_session *session, zeb_row *row, zeb_error *error)
 }
 
 /* What a policy's head gates are made of: weights of the checkpoint. */
+static zeb_status find_weight(void *model, const char *name, zeb_policy_weight *weight, zeb_error *error) {
+    zeb_weight found;
+    zeb_status status = zeb_model_tensor(model, name, &found, error);
+    if (status != ZEB_OK) return status;
+    *weight = (zeb_policy_weight){
+        .dtype = found.dtype, .rank = found.rank, .extent = {found.extent[0], found.extent[1]}, .data = found.data};
+    return ZEB_OK;
+}
+
 static zeb_status open_policy(zeb_session *session, zeb_row *row, zeb_error *error) {
     const zeb_case *what = session->what;
     KEEP(row->policy, "dense");
@@ -108,6 +117,8 @@ static zeb_status find_tensors(zeb_session *session, zeb_error *error) {
         char name[ZEB_NAME_MAX];
         (void)snprintf(name, sizeof name, "layer.%d.kept.offsets", layer);
         session->kept[layer] = zeb_graph_find(graph, name);
+        (void)snprintf(name, sizeof name, "layer.%d.gates", layer);
+        session->gates[layer] = zeb_graph_find(graph, name);
     }
     return ZEB_OK;
 }
@@ -134,6 +145,10 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     session->logits = memory;
     if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, (size_t)batch, sizeof(int32_t), &memory, error);
     session->length = memory;
+    size_t heads = (size_t)zeb_model_about(session->model)->heads;
+    if (status == ZEB_OK)
+        status =
+            zeb_arena_alloc(session->arena, ((size_t)batch + 1) * (heads + 1), sizeof(float), &session->scratch, error);
     if (status == ZEB_OK) status = zeb_cost_create(session->plain_graph, &session->plain_cost, error);
     if (status == ZEB_OK) status = zeb_cost_create(session->graph, &session->cost, error);
     return status;
@@ -257,8 +272,25 @@ zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *exe
     return status;
 }
 
-zeb_status zeb_session_kept(zeb_session *session, int32_t layer, int32_t *offsets, zeb_error *error) {
-    if (session->kept[layer] < 0) return zeb_fail(error, ZEB_ERR_NOT_FOUND, "layer %d keeps every token", layer);
-    size_t bytes = ((size_t)session->batch.sequence_max + 1) * sizeof(int32_t);
-    return session->device.backend->read(session->plan, session->kept[layer], offsets, bytes, error);
+zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
+    const zeb_backend *backend = session->device.backend;
+    const zeb_batch *batch = &session->batch;
+    *kept = (zeb_kept){.tokens = -1, .heads = -1};
+    if (session->kept[layer] >= 0) {
+        size_t places = (size_t)batch->sequence_max + 1;
+        zeb_status status =
+            backend->read(session->plan, session->kept[layer], session->scratch, places * sizeof(int32_t), error);
+        if (status != ZEB_OK) return status;
+        kept->tokens = ((const int32_t *)session->scratch)[places - 1];
+    }
+    if (session->gates[layer] < 0) return ZEB_OK;
+    size_t heads = (size_t)zeb_model_about(session->model)->heads;
+    size_t gates = (size_t)batch->sequences * heads;
+    zeb_status status =
+        backend->read(session->plan, session->gates[layer], session->scratch, gates * sizeof(float), error);
+    if (status != ZEB_OK) return status;
+    kept->heads = 0;
+    for (size_t i = 0; i < gates; i++)
+        kept->heads += ((const float *)session->scratch)[i] > 0;
+    return ZEB_OK;
 }

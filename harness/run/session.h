@@ -44,7 +44,9 @@ typedef struct zeb_session {
     struct {
         int32_t offsets, count, id, type, logits; /* tensor ids in `graph` */
     } at;
-    int32_t kept[ZEB_SESSION_LAYERS_MAX]; /* per encoder layer: id of its kept offsets, or ZEB_NONE */
+    int32_t kept[ZEB_SESSION_LAYERS_MAX];  /* per encoder layer: id of its kept offsets, or ZEB_NONE */
+    int32_t gates[ZEB_SESSION_LAYERS_MAX]; /* likewise of its head gates [B,H] */
+    void *scratch;                         /* for reading either */
     int32_t layers;
 } zeb_session;
 
@@ -60,8 +62,13 @@ ZEB_MUST_CHECK zeb_status zeb_session_pass(zeb_session *session, zeb_error *erro
 /* After a pass: the work it took as the model stands, and as it was executed. */
 ZEB_MUST_CHECK zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *executed, zeb_error *error);
 
-/* After a pass: the offsets [sequence_max + 1] of the rows that `layer` kept; ZEB_ERR_NOT_FOUND if it selects nothing.
- */
-ZEB_MUST_CHECK zeb_status zeb_session_kept(zeb_session *session, int32_t layer, int32_t *offsets, zeb_error *error);
+/* What a layer kept of the batch: tokens after its selection, open heads summed over the sequences; -1 where it skips
+ * none of that kind. */
+typedef struct zeb_kept {
+    int64_t tokens, heads;
+} zeb_kept;
+
+/* After a pass. */
+ZEB_MUST_CHECK zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error);
 
 #endif
