@@ -81,12 +81,12 @@ zeb_status zeb_device_list(const zeb_plugin_record *record, uint32_t timeout_ms,
     if (record->plugin == NULL)
         return zeb_fail(error, ZEB_ERR_FORMAT, "plugin '%s' is broken: %s", record->name, record->problem);
     if (record->plugin->backend == NULL) return ZEB_OK;
-    if (record->probed) {
+    if (record->asked) {
         *info = record->device;
         *count = record->device_count;
         return ZEB_OK;
     }
-    zeb_probe_job job = {.name = record->name, .path = record->path};
+    zeb_probe_job job = {.name = record->name, .path = record->path, .ask_devices = true};
     zeb_status status = zeb_probe_run(&job, 1, timeout_ms == 0 ? ZEB_PROBE_TIMEOUT_MS : timeout_ms, arena, error);
     if (status != ZEB_OK) return status;
     if (job.status != ZEB_OK) return zeb_fail(error, ZEB_ERR_DEVICE, "%s", job.problem.text);

@@ -35,7 +35,7 @@ static void child_begin(const zeb_probe_job *job, int report, int words) {
     if (nothing >= 0) (void)dup2(nothing, STDIN_FILENO);
     (void)dup2(words, STDOUT_FILENO);
     (void)dup2(words, STDERR_FILENO);
-    zeb_probe_child(job->name, job->path, report);
+    zeb_probe_child(job->name, job->path, job->ask_devices, report);
 }
 
 static zeb_status run_start(probe_run *run, zeb_probe_job *job, uint32_t timeout_ms, zeb_error *error) {

@@ -1,8 +1,8 @@
 /* plugins/probe.h - plugins tried in child processes: what happens there happens to nobody else.
  *
- * A child loads the plugin, verifies it, counts and describes its devices and opens and closes its sensor, and says so
- * step by step, so that a child that dies or hangs is known by the step in which it did. Its standard output and error
- * go nowhere but into the last words that are kept. */
+ * A child loads the plugin, verifies it, counts and describes its devices (if asked) and opens and closes its sensor,
+ * and says so step by step, so that a child that dies or hangs is known by the step in which it did. Its standard
+ * output and error go nowhere but into the last words that are kept. */
 #ifndef ZEB_PLUGINS_PROBE_H
 #define ZEB_PLUGINS_PROBE_H
 
@@ -11,10 +11,11 @@
 
 enum { ZEB_PROBE_DEVICES_MAX = 64, ZEB_PROBE_WORDS_MAX = 240 };
 
-/* One plugin to try. name and path are given; the rest is the answer. */
+/* One plugin to try. The first three are given; the rest is the answer. */
 typedef struct zeb_probe_job {
     const char *name;
     const char *path;
+    bool ask_devices;
     zeb_status status; /* ZEB_OK: fine */
     zeb_error problem; /* the sentence when not */
     uint32_t device_count;

@@ -50,13 +50,13 @@ static void try_sensor(const zeb_sensor_table *table, int report) {
     say(report, &message);
 }
 
-static zeb_status try_plugin(const char *name, const char *path, int report, zeb_error *error) {
+static zeb_status try_plugin(const char *name, const char *path, bool ask_devices, int report, zeb_error *error) {
     const zeb_plugin *plugin = NULL;
     say_step(report, "loading");
     zeb_status status = zeb_plugin_load(path, name, &plugin, error);
     if (status != ZEB_OK) return status;
     zeb_error why = {0};
-    if (plugin->backend != NULL) status = try_backend(plugin->backend, report, &why);
+    if (plugin->backend != NULL && ask_devices) status = try_backend(plugin->backend, report, &why);
     if (status != ZEB_OK) return zeb_fail(error, status, "%s: %s", path, why.text);
     if (plugin->sensor != NULL) try_sensor(plugin->sensor, report);
     return ZEB_OK;
@@ -74,13 +74,13 @@ static void reset_signals(void) {
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void zeb_probe_child(const char *name, const char *path, int report) {
+void zeb_probe_child(const char *name, const char *path, bool ask_devices, int report) {
     zeb_probe_message done = {.kind = ZEB_PROBE_DONE};
     const struct rlimit no_core = {0, 0};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)setrlimit(RLIMIT_CORE, &no_core);
     reset_signals();
-    done.status = try_plugin(name, path, report, &done.as.text);
+    done.status = try_plugin(name, path, ask_devices, report, &done.as.text);
     say(report, &done);
     _exit(0);
 }

@@ -22,6 +22,6 @@ typedef struct zeb_probe_message {
 } zeb_probe_message;
 
 /* Runs in the child: tries the plugin, writes messages to report, never returns. */
-_Noreturn void zeb_probe_child(const char *name, const char *path, int report);
+_Noreturn void zeb_probe_child(const char *name, const char *path, bool ask_devices, int report);
 
 #endif

@@ -17,10 +17,11 @@ struct zeb_registry {
     size_t count;
 };
 
-static bool is_wanted(const zeb_registry_options *options, const char *name) {
-    for (size_t i = 0; i < options->wanted_count; i++)
-        if (strcmp(options->wanted[i], name) == 0) return true;
-    return options->wanted_count == 0;
+/* An empty list names everything. */
+static bool is_named(const char *const *list, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i], name) == 0) return true;
+    return count == 0;
 }
 
 static zeb_status record_break(zeb_registry *registry, zeb_plugin_record *record, const char *why, const zeb_log *log,
@@ -41,6 +42,7 @@ static zeb_status record_fill(zeb_registry *registry, zeb_plugin_record *record,
     if (job != NULL) {
         if (job->status != ZEB_OK) return record_break(registry, record, job->problem.text, log, error);
         record->probed = true;
+        record->asked = job->ask_devices;
         record->device = job->device;
         record->device_count = job->device_count;
         record->sensor_here = job->sensor_here;
@@ -65,11 +67,13 @@ static zeb_status choose(zeb_registry *registry, const zeb_registry_options *opt
     *jobs = 0;
     for (size_t i = 0; status == ZEB_OK && i < registry->known_count; i++) {
         const zeb_plugin_file *file = &registry->known[i];
-        if (!is_wanted(options, file->name)) continue;
+        if (!is_named(options->wanted, options->wanted_count, file->name)) continue;
         zeb_plugin_record *record = &registry->record[registry->count++];
         *record = (zeb_plugin_record){.name = file->name, .path = file->path};
         if (zeb_plugin_name_valid(file->name)) {
-            job[(*jobs)++] = (zeb_probe_job){.name = file->name, .path = file->path};
+            job[(*jobs)++] = (zeb_probe_job){.name = file->name,
+                                             .path = file->path,
+                                             .ask_devices = is_named(options->used, options->used_count, file->name)};
             continue;
         }
         zeb_error why = {0};

@@ -30,6 +30,9 @@ typedef struct zeb_registry_options {
     size_t folder_count;
     const char *const *wanted; /* load only these names; wanted_count 0: all that are found */
     size_t wanted_count;
+    const char *const
+        *used;         /* ask only these for devices (a driver's start costs far more than a load); used_count 0: */
+    size_t used_count; /* all. The others are loaded, and their sensors tried. */
     zeb_probe_mode probe;
     uint32_t probe_timeout_ms; /* 0: ZEB_PROBE_TIMEOUT_MS */
     const zeb_log *log;        /* may be NULL; broken plugins are warnings */
@@ -41,9 +44,10 @@ typedef struct zeb_plugin_record {
     const char *path;         /* of the shared object */
     const zeb_plugin *plugin; /* NULL when broken */
     const char *problem;      /* why it is broken, in a sentence; NULL when fine */
-    bool probed;              /* what follows is known only then */
+    bool asked;               /* it was asked for its devices: device_count is known */
     uint32_t device_count;
     const zeb_device_info *device; /* [device_count] */
+    bool probed;                   /* it was tried in a child: what follows is known */
     bool sensor_here;              /* the sensor table could be opened on this machine */
     const char *sensor_problem;    /* why not; NULL when it could, or when there is no sensor table */
 } zeb_plugin_record;

@@ -95,6 +95,7 @@ static void test_fine(void **state) {
     assert_null(record->problem);
     assert_non_null(record->plugin);
     assert_true(record->probed);
+    assert_true(record->asked);
     assert_int_equal(record->device_count, 2);
     assert_string_equal(record->device[1].id, "d1");
     assert_null(zeb_backend_memory(record->plugin->backend));
@@ -194,6 +195,26 @@ static void test_whole_folder(void **state) {
     zeb_registry_close(registry);
 }
 
+/* Plugins whose devices nobody will use are not asked for them: what is wrong there is not met, sensors are. */
+static void test_used_alone_are_asked(void **state) {
+    (void)state;
+    static const char *const wanted[] = {"abort", "fine", "sensor"};
+    static const char *const used[] = {"fine"};
+    zeb_registry *registry = NULL;
+    zeb_error error = {0};
+    const zeb_registry_options options = {
+        .folder = bad_folder, .folder_count = 1, .wanted = wanted, .wanted_count = 3, .used = used, .used_count = 1};
+    assert_int_equal(zeb_registry_open_with(&options, &registry, &error), ZEB_OK);
+    const zeb_plugin_record *abort_record = zeb_registry_find(registry, "abort");
+    assert_non_null(abort_record->plugin);
+    assert_true(abort_record->probed);
+    assert_false(abort_record->asked);
+    assert_true(zeb_registry_find(registry, "fine")->asked);
+    assert_int_equal(zeb_registry_find(registry, "fine")->device_count, 2);
+    assert_says(zeb_registry_find(registry, "sensor")->sensor_problem, "no thermometer");
+    zeb_registry_close(registry);
+}
+
 static void test_unknown_name(void **state) {
     (void)state;
     zeb_registry *registry = open_one("fine", ZEB_PROBE_NEVER, 0);
@@ -271,6 +292,7 @@ int main(void) {
         cmocka_unit_test(test_chatty),
         cmocka_unit_test(test_whole_folder),
         cmocka_unit_test(test_unknown_name),
+        cmocka_unit_test(test_used_alone_are_asked),
         cmocka_unit_test(test_device_open),
         cmocka_unit_test(test_device_list),
     };
