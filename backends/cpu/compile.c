@@ -6,29 +6,40 @@
 #include "fuse.h"
 #include "plan.h"
 
-/* Memory held until release, in a list. */
+/* Memory held until release: blocks on huge pages, where the system has any, from which pieces are cut. */
 typedef struct cpu_block {
     struct cpu_block *next;
-    void *memory;
+    unsigned char *memory;
+    size_t size, used;
 } cpu_block;
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, BLOCK = 8 << 20, GAP = 256 /* behind each piece, for loads past its end */ };
+
+static cpu_block *new_block(zeb_plan *plan, size_t bytes) {
+    cpu_block *block = malloc(sizeof *block);
+    if (block == NULL) return NULL;
+    const size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    *block = (cpu_block){plan->block, aligned_alloc(HUGE_PAGE, size), size, 0};
+    if (block->memory == NULL) {
+        free(block);
+        return NULL;
+    }
+    (void)madvise(block->memory, size, MADV_HUGEPAGE);
+    plan->block = block;
+    return block;
+}
 
 zeb_status cpu_plan_hold(zeb_plan *plan, size_t bytes, void **memory, zeb_error *error) {
-    cpu_block *block = malloc(sizeof *block);
-    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    const size_t size = (bytes + alignment) / alignment * alignment; /* never 0, and some room to read past the end */
-    void *fresh = block == NULL || size < bytes ? NULL : aligned_alloc(alignment, size);
-    if (fresh == NULL) {
-        free(block);
-        return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu bytes of a plan", bytes);
-    }
-    if (alignment == HUGE_PAGE) (void)madvise(fresh, size, MADV_HUGEPAGE);
-    memset(fresh, 0, bytes + 64 < size ? bytes + 64 : size);
-    *block = (cpu_block){plan->block, fresh};
-    plan->block = block;
+    const size_t size = (bytes + GAP + 63) / 64 * 64;
+    cpu_block *block = plan->block;
+    if (size < bytes) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu bytes of a plan", bytes);
+    if (block == NULL || block->size - block->used < size) block = new_block(plan, size > BLOCK ? size : BLOCK);
+    if (block == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu bytes of a plan", bytes);
+    unsigned char *piece = block->memory + block->used;
+    block->used += size;
+    memset(piece, 0, size);
     plan->held_bytes += size;
-    *memory = fresh;
+    *memory = piece;
     return ZEB_OK;
 }
 

@@ -28,6 +28,7 @@ typedef struct cpu_tile {
     int k;
     int n;
     int accumulate;
+    const char *ahead; /* 64 bytes a step of k from here are brought into the second-level cache; or NULL */
 } cpu_tile;
 
 typedef void (*cpu_tile_fn)(const cpu_tile *tile);

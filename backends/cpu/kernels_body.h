@@ -69,7 +69,15 @@ INLINE void tile_any(const cpu_tile *t, const int rows) {
     const size_t lda = t->lda;
     const float *const row[4] = {t->a, t->a + 3 * lda, t->a + 6 * lda, t->a + 9 * lda};
     const float *b = t->b;
-    for (int k = 0; k < t->k; k++, b += t->ldb)
+    const char *ahead = t->ahead;
+    int k = 0;
+    if (ahead != NULL) {
+        for (; k < t->k; k++, b += t->ldb, ahead += 64) {
+            __builtin_prefetch(ahead, 0, 2);
+            tile_step(rows, acc, row, lda, k, b);
+        }
+    }
+    for (; k < t->k; k++, b += t->ldb)
         tile_step(rows, acc, row, lda, k, b);
     if (t->n == TILE_COLUMNS)
         tile_finish_full(rows, acc, t);

@@ -5,7 +5,7 @@
 #include "plan.h"
 
 /* Longest stretch of k in one go: a panel of it stays in the first-level cache while the rows pass. */
-enum { K_BLOCK = 512 };
+enum { K_BLOCK = 256 };
 
 static const cpu_linear_part *part_of(const cpu_linear *l, int panel) {
     uint32_t i = 0;
@@ -43,14 +43,18 @@ static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int6
                      .ldb = (size_t)columns,
                      .ldc = plan->tensor[part->out].ld,
                      .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
-    for (int64_t k = 0; k < l->k; k += K_BLOCK) {
-        const bool last = k + K_BLOCK >= l->k;
-        tile.k = (int)(last ? l->k - k : K_BLOCK);
+    const int64_t blocks = (l->k + K_BLOCK - 1) / K_BLOCK;
+    for (int64_t block = 0; block < blocks; block++) {
+        const int64_t k = l->k * block / blocks, k_end = l->k * (block + 1) / blocks;
+        const bool last = block + 1 == blocks;
+        tile.k = (int)(k_end - k);
         tile.b = l->packed + (panel * l->k + k) * columns;
         tile.accumulate = k > 0;
         tile.bias = k == 0 && l->bias != NULL ? l->bias + panel * columns : NULL;
         for (int64_t i = 0; i < tiles; i++) {
             const int64_t r = r0 + (r1 - r0) * i / tiles, end = r0 + (r1 - r0) * (i + 1) / tiles;
+            /* the next stretch of weights, half of it in each of the first two tiles */
+            tile.ahead = i < 2 ? (const char *)(tile.b + tile.k * columns) + i * tile.k * 64 : NULL;
             tile.a = cpu_row(plan, l->x, r) + k;
             tile.c = cpu_row(plan, part->out, r) + c0;
             if (last && part->residual != ZEB_NONE && !late_residual) {

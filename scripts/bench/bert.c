@@ -182,34 +182,67 @@ static int failed(char error[512], const zeb_error *e) {
     return 1;
 }
 
-bench *bench_open(const char *path, uint32_t threads, const char *isa, const bench_config *config, const float *weights,
-                  char error[512]) {
-    bench *b = calloc(1, sizeof *b);
+/* One LINEAR of [rows, k] by [n, k] with a bias, nothing else. */
+static void build_linear(bench *b, int64_t rows, int64_t k, int64_t n) {
+    space s = {ZEB_NONE, ZEB_NONE, rows};
+    b->count = s.count = add_tensor(b, ZEB_ROLE_INPUT, ZEB_I32, NULL, 1, 0);
+    b->offsets = s.offsets = add_tensor(b, ZEB_ROLE_INPUT, ZEB_I32, NULL, 2, 0);
+    b->ids = add_tensor(b, ZEB_ROLE_INPUT, ZEB_F32, &s, 0, k);
+    const int32_t w = weight(b, n, k), bias = weight(b, n, 0);
+    b->logits = linear(b, &s, b->ids, w, bias, ZEB_NONE, 0, (uint32_t)b->config.precision);
+    b->tensor[b->logits].role = ZEB_ROLE_OUTPUT;
+}
+
+/* Loads the plugin, compiles the graph that is in b. 0, or 1 with a sentence in error. */
+static int start(bench *b, const char *path, uint32_t threads, const char *isa, char error[512]) {
     zeb_error e = {""};
-    if (b == NULL) return NULL;
-    b->config = *config;
-    b->weights = weights;
     b->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (b->library == NULL) {
+    zeb_plugin_entry_fn entry = NULL;
+    if (b->library != NULL) *(void **)&entry = dlsym(b->library, ZEB_PLUGIN_ENTRY_NAME);
+    if (entry == NULL) {
         (void)snprintf(error, 512, "%s", dlerror());
-        goto failure;
+        return 1;
     }
-    zeb_plugin_entry_fn entry;
-    *(void **)&entry = dlsym(b->library, ZEB_PLUGIN_ENTRY_NAME);
-    if (entry == NULL) goto failure;
     b->backend = entry()->backend;
     zeb_device_options options = {.struct_size = sizeof options, .threads = threads};
     (void)snprintf(options.isa, sizeof options.isa, "%s", isa);
-    build(b);
-    const zeb_graph graph = {.struct_size = sizeof graph, .tensor_count = b->tensors, .node_count = b->nodes,
-                             .tensor = b->tensor, .node = b->node};
+    const zeb_graph graph = {.struct_size = sizeof graph,
+                             .tensor_count = b->tensors,
+                             .node_count = b->nodes,
+                             .tensor = b->tensor,
+                             .node = b->node};
     if (b->backend->open(0, &options, &b->device, &e) != ZEB_OK ||
-        b->backend->compile(b->device, &graph, &b->plan, &e) != ZEB_OK) {
-        (void)failed(error, &e);
-        goto failure;
-    }
-    return b;
-failure:
+        b->backend->compile(b->device, &graph, &b->plan, &e) != ZEB_OK)
+        return failed(error, &e);
+    return 0;
+}
+
+bench *bench_open(const char *path, uint32_t threads, const char *isa, const bench_config *config, const float *weights,
+                  char error[512]) {
+    bench *b = calloc(1, sizeof *b);
+    if (b == NULL) return NULL;
+    b->config = *config;
+    b->weights = weights;
+    build(b);
+    if (start(b, path, threads, isa, error) == 0) return b;
+    bench_close(b);
+    return NULL;
+}
+
+bench *bench_open_linear(const char *path, uint32_t threads, const char *isa, int32_t precision, int32_t rows, int32_t k,
+                         int32_t n, const float *weights, const float *x, char error[512]) {
+    bench *b = calloc(1, sizeof *b);
+    zeb_error e = {""};
+    if (b == NULL) return NULL;
+    b->config.precision = precision;
+    b->weights = weights;
+    build_linear(b, rows, k, n);
+    const int32_t offsets[2] = {0, rows};
+    if (start(b, path, threads, isa, error) == 0 &&
+        b->backend->write(b->plan, b->count, &rows, 4, &e) == ZEB_OK &&
+        b->backend->write(b->plan, b->offsets, offsets, 8, &e) == ZEB_OK &&
+        b->backend->write(b->plan, b->ids, x, (size_t)rows * (size_t)k * 4, &e) == ZEB_OK)
+        return b;
     bench_close(b);
     return NULL;
 }

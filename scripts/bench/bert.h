@@ -26,6 +26,9 @@ typedef struct bench bench;
 /* NULL on failure, with a sentence in error. The weights stay the caller's and must outlive the bench. */
 bench *bench_open(const char *plugin, uint32_t threads, const char *isa, const bench_config *config,
                   const float *weights, char error[512]);
+/* One linear layer x[rows, k] . w[n, k] + bias[n] instead; weights are w, then bias. */
+bench *bench_open_linear(const char *plugin, uint32_t threads, const char *isa, int32_t precision, int32_t rows,
+                         int32_t k, int32_t n, const float *weights, const float *x, char error[512]);
 void bench_close(bench *b);
 /* Number of floats that the configuration's weights have. */
 int64_t bench_weights(const bench_config *config);

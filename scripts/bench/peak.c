@@ -1,0 +1,59 @@
+/* peak.c - what one core can do at most: loops of 24 independent accumulators, in assembler, so that no compiler has a
+ * say. bench_peak gives fp32 GFLOP/s, bf16 GFLOP/s, int8 GOP/s, each the best of some short loops; 0 where the processor
+ * lacks the instruction. */
+#include <stdint.h>
+#include <time.h>
+
+static double now(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+#define R8(X, a, b, c, d, e, f, g, h) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h)
+#define R24(X) R8(X, 0, 1, 2, 3, 4, 5, 6, 7) R8(X, 8, 9, 10, 11, 12, 13, 14, 15) R8(X, 16, 17, 18, 19, 20, 21, 22, 23)
+
+/* Best rate over `tries` loops of `n` rounds of the 24 instructions, each of `ops` operations. */
+#define RATE(best, tries, n, ops, text)                                                                                \
+    for (int t_ = 0; t_ < (tries); t_++) {                                                                             \
+        const double begin_ = now();                                                                                   \
+        for (long i_ = 0; i_ < (n); i_++) __asm__ volatile(text ::: "memory");                                         \
+        const double rate_ = (double)(n) * 24.0 * (ops) / (now() - begin_) * 1e-9;                                     \
+        if (rate_ > (best)) (best) = rate_;                                                                            \
+    }
+
+#if defined(__x86_64__)
+#define ZMM(op, i) op " %%zmm30, %%zmm31, %%zmm" #i "\n\t"
+#define YMM(op, i) op " %%ymm30, %%ymm31, %%ymm" #i "\n\t"
+#define F512(i) ZMM("vfmadd231ps", i)
+#define B512(i) ZMM("vdpbf16ps", i)
+#define I512(i) ZMM("vpdpbusd", i)
+#define F256(i) "vfmadd231ps %%ymm14, %%ymm15, %%ymm" #i "\n\t"
+#define R12(X) R8(X, 0, 1, 2, 3, 4, 5, 6, 7) X(8) X(9) X(10) X(11)
+#define CLEAR(i) "vpxord %%zmm" #i ", %%zmm" #i ", %%zmm" #i "\n\t"
+
+static void measure(double *fp32, double *bf16, double *int8) {
+    if (__builtin_cpu_supports("avx512f")) {
+        __asm__ volatile(R24(CLEAR) CLEAR(30) CLEAR(31)::: "memory");
+        RATE(*fp32, 5, 4000, 32.0, R24(F512))
+        if (__builtin_cpu_supports("avx512bf16")) RATE(*bf16, 5, 4000, 64.0, R24(B512))
+        if (__builtin_cpu_supports("avx512vnni")) RATE(*int8, 5, 4000, 128.0, R24(I512))
+    } else if (__builtin_cpu_supports("fma")) {
+        __asm__ volatile("vzeroall" ::: "memory");
+        RATE(*fp32, 5, 4000, 16.0, R12(F256) R12(F256))
+    }
+}
+#elif defined(__aarch64__)
+#define FNEON(i) "fmla v" #i ".4s, v30.4s, v31.4s\n\t"
+static void measure(double *fp32, double *bf16, double *int8) {
+    (void)bf16, (void)int8;
+    RATE(*fp32, 5, 4000, 8.0, R24(FNEON))
+}
+#endif
+
+void bench_peak(double rate[3]);
+
+void bench_peak(double rate[3]) {
+    rate[0] = rate[1] = rate[2] = 0;
+    measure(&rate[0], &rate[1], &rate[2]);
+}
