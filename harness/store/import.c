@@ -159,7 +159,7 @@ static zeb_status prepare_import(zeb_store *s, const char *model, sqlite3_stmt *
 }
 
 static zeb_status import_all(zeb_store *s, reader *r, const char *model, zeb_import_counts *counts, zeb_error *error) {
-    int position[FIELDS];
+    int position[FIELDS] = {0};
     sqlite3_stmt *statement = NULL;
     zeb_status status = read_header(r, position, error);
     if (status == ZEB_OK) status = prepare_import(s, model, &statement, error);

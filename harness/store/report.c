@@ -33,7 +33,7 @@ static zeb_status report_open(const char *database, const zeb_store_filter *filt
 
 static zeb_status row_pointers(const report *r, const zeb_row ***row, zeb_error *error) {
     void *memory = NULL;
-    zeb_status status = zeb_arena_alloc(r->arena, r->count, sizeof **row, &memory, error);
+    zeb_status status = zeb_arena_alloc(r->arena, r->count, sizeof(void *), &memory, error);
     *row = memory;
     for (size_t i = 0; status == ZEB_OK && i < r->count; i++)
         (*row)[i] = &r->record[i].row;

@@ -141,8 +141,8 @@ zeb_status zeb_store_open(const char *path, bool create, zeb_store **store, zeb_
     zeb_status status = check_file(path, create, error);
     if (status == ZEB_OK && create) status = make_folders(path, error);
     if (status == ZEB_OK) status = store_new(path, store, error);
-    if (status != ZEB_OK) return status;
     zeb_store *s = *store;
+    if (status != ZEB_OK || s == NULL) return status;
     status = connect(s, path, SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0), error);
     if (status == ZEB_OK) status = prepare_write(s, create, error);
     if (status != ZEB_OK) {
@@ -156,10 +156,10 @@ zeb_status zeb_store_open(const char *path, bool create, zeb_store **store, zeb_
 
 /* "file:" and the path with what a URI would misread escaped, then the query. NULL: no memory. */
 static char *file_uri(const char *path, const char *query) {
-    size_t capacity = 3 * strlen(path) + strlen(query) + 8, at = 5;
+    size_t capacity = 3 * strlen(path) + strlen(query) + 8;
     char *uri = malloc(capacity);
     if (uri == NULL) return NULL;
-    memcpy(uri, "file:", 5);
+    size_t at = (size_t)snprintf(uri, capacity, "file:");
     for (const char *p = path; *p != '\0'; p++) {
         bool special = strchr("%?#", *p) != NULL;
         at += (size_t)snprintf(uri + at, capacity - at, special ? "%%%02X" : "%c", (unsigned char)*p);
@@ -213,7 +213,7 @@ zeb_status zeb_store_open_read(const char *path, zeb_store **store, zeb_error *e
     *store = NULL;
     zeb_status status = check_file(path, false, error);
     if (status == ZEB_OK) status = store_new(path, store, error);
-    if (status != ZEB_OK) return status;
+    if (status != ZEB_OK || *store == NULL) return status;
     status = open_read(*store, error);
     if (status != ZEB_OK) {
         zeb_store_close(*store);

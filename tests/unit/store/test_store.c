@@ -62,7 +62,7 @@ static void assert_same(zeb_table_id id, const void *a, const void *b) {
     const zeb_table *table = zeb_table_get(id);
     for (size_t i = 0; i < table->column_count; i++) {
         zeb_value x = zeb_column_get(&table->column[i], a), y = zeb_column_get(&table->column[i], b);
-        bool same = x.kind == y.kind && x.integer == y.integer && memcmp(&x.real, &y.real, sizeof x.real) == 0;
+        bool same = x.kind == y.kind && x.integer == y.integer && x.real == y.real;
         if (same && x.kind == ZEB_VALUE_TEXT) {
             char *clean = zeb_utf8_clean(x.text);
             same = strcmp(clean, y.text) == 0;
