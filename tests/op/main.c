@@ -10,8 +10,8 @@
 #include "suite.h"
 
 typedef struct options {
-    const char *folder, *only, *ref, *op;
-    uint64_t seed;
+    const char *folder, *only, *ref, *op, *isa;
+    uint64_t seed, threads;
     bool list;
 } options;
 
@@ -24,6 +24,7 @@ typedef struct shared {
 
 static const char USAGE[] =
     "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--op NAME] [--ref FILE] [--seed N] [--list]\n"
+    "       [--isa NAME] [--threads N]\n"
     "Runs every op (or one: linear, ..., chain, contract) of every plugin in FOLDER against the plugin ref. Exit: 0 "
     "nothing failed, 1 something did, 2 "
     "usage,\n"
@@ -46,7 +47,12 @@ static bool parse(int argc, char **argv, options *o) {
             o->op = value;
         else if (strcmp(argv[i], "--ref") == 0)
             o->ref = value;
-        else if (strcmp(argv[i], "--seed") == 0) {
+        else if (strcmp(argv[i], "--isa") == 0)
+            o->isa = value;
+        else if (strcmp(argv[i], "--threads") == 0) {
+            o->threads = strtoull(value, &end, 10);
+            if (*value == '\0' || *end != '\0' || o->threads > UINT32_MAX) return false;
+        } else if (strcmp(argv[i], "--seed") == 0) {
             o->seed = strtoull(value, &end, 0);
             if (*value == '\0' || *end != '\0') return false;
         } else
@@ -95,8 +101,8 @@ static void run_plugin(const options *o, const char *path, shared *result) {
     if (status == ZEB_OK && devices == 0) printf("%s: no device on this machine, nothing compared\n", plugin->name);
     for (uint32_t i = 0; status == ZEB_OK && i < devices; ++i) {
         op_suite suite = {.seed = o->seed, .now = result->now, .only = o->op};
-        status = op_target_open(ref, 0, &suite.ref, &error);
-        if (status == ZEB_OK) status = op_target_open(plugin, i, &suite.target, &error);
+        status = op_target_open(ref, 0, 0, NULL, &suite.ref, &error);
+        if (status == ZEB_OK) status = op_target_open(plugin, i, (uint32_t)o->threads, o->isa, &suite.target, &error);
         if (status == ZEB_OK && suite.target.info.kind == ZEB_DEVICE_NONE) {
             printf("%s: computes nothing by intention, nothing compared\n", plugin->name);
         } else if (status == ZEB_OK) {
@@ -165,7 +171,7 @@ static int run_folder(const options *o, shared *result) {
 }
 
 int main(int argc, char **argv) {
-    options o = {.folder = ZEB_PLUGIN_DIR, .ref = ZEB_PLUGIN_DIR "/zeb_ref.so", .seed = 1};
+    options o = {.folder = ZEB_PLUGIN_DIR, .ref = ZEB_PLUGIN_DIR "/zeb_ref.so", .seed = 1, .threads = 2};
     if (!parse(argc, argv, &o)) {
         (void)fputs(USAGE, stderr);
         return 2;

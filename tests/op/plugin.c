@@ -18,9 +18,11 @@ zeb_status op_plugin_load(const char *path, const zeb_plugin **plugin, zeb_error
     return ZEB_OK;
 }
 
-zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, op_target *target, zeb_error *error) {
+zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t threads, const char *isa,
+                          op_target *target, zeb_error *error) {
     *target = (op_target){.plugin = plugin, .backend = plugin->backend};
-    zeb_device_options options = {.struct_size = sizeof options, .threads = 2};
+    zeb_device_options options = {.struct_size = sizeof options, .threads = threads};
+    if (isa != NULL) (void)snprintf(options.isa, sizeof options.isa, "%s", isa);
     zeb_status status = plugin->backend->device_info(index, &target->info, error);
     if (status == ZEB_OK) status = plugin->backend->open(index, &options, &target->device, error);
     return status;
