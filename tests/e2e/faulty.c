@@ -25,7 +25,7 @@ enum {
 };
 #define FAULT_OF_(x) FAULT_##x
 #define FAULT_OF(x) FAULT_OF_(x)
-enum { FAULT = FAULT_OF(FAULT_NAME) };
+static const int fault = FAULT_OF(FAULT_NAME);
 
 struct zeb_device {
     int open;
@@ -73,7 +73,7 @@ static zeb_status check(zeb_device *device, const zeb_graph *graph, zeb_verdict 
     (void)error;
     for (uint32_t i = 0; i < graph->node_count; i++) {
         verdict[i] = (zeb_verdict){.supported = 1};
-        if (FAULT == FAULT_refuse && graph->node[i].op == ZEB_OP_ATTENTION)
+        if (fault == FAULT_refuse && graph->node[i].op == ZEB_OP_ATTENTION)
             verdict[i] = (zeb_verdict){.supported = 0, .reason = "attention is beyond this device"};
     }
     return ZEB_OK;
@@ -101,15 +101,15 @@ static void eat_memory(void) {
 
 static zeb_status submit(zeb_plan *plan, zeb_error *error) {
     plan->passes++;
-    if (FAULT == FAULT_crash || (FAULT == FAULT_late && plan->passes > 20)) {
+    if (fault == FAULT_crash || (fault == FAULT_late && plan->passes > 20)) {
         static const char words[] = "faulty: about to crash\n";
         (void)!write(STDERR_FILENO, words, sizeof words - 1);
         (void)raise(SIGSEGV);
     }
-    if (FAULT == FAULT_abort) abort();
-    if (FAULT == FAULT_exit) _exit(0);
-    if (FAULT == FAULT_memory) eat_memory();
-    if (FAULT == FAULT_fail) return zeb_fail(error, ZEB_ERR_DEVICE, "the device fell off the bus");
+    if (fault == FAULT_abort) abort();
+    if (fault == FAULT_exit) _exit(0);
+    if (fault == FAULT_memory) eat_memory();
+    if (fault == FAULT_fail) return zeb_fail(error, ZEB_ERR_DEVICE, "the device fell off the bus");
     return ZEB_OK;
 }
 
@@ -117,15 +117,15 @@ static zeb_status wait_plan(zeb_plan *plan, zeb_error *error) {
     (void)plan;
     (void)error;
     const struct timespec nap = {.tv_nsec = 2000000};
-    if (FAULT == FAULT_slow) (void)nanosleep(&nap, NULL);
-    while (FAULT == FAULT_hang)
+    if (fault == FAULT_slow) (void)nanosleep(&nap, NULL);
+    while (fault == FAULT_hang)
         (void)pause();
     return ZEB_OK;
 }
 
 static zeb_status read_tensor(zeb_plan *plan, int32_t tensor, void *data, size_t bytes, zeb_error *error) {
     zeb_status status = zeb_host_plan_read(&plan->host, tensor, data, bytes, error);
-    if (FAULT == FAULT_nan && status == ZEB_OK)
+    if (fault == FAULT_nan && status == ZEB_OK)
         for (size_t i = 0; i < bytes / sizeof(float); i++)
             ((float *)data)[i] = NAN;
     return status;
