@@ -83,16 +83,21 @@ static zeb_status reserve_nodes(zeb_builder *b, zeb_error *error) {
     return ZEB_OK;
 }
 
+static zeb_status check_name(const zeb_builder *b, const char *name, uint32_t hash, zeb_error *error) {
+    if (name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "a tensor has no name");
+    for (uint32_t i = 0; i < b->tensor_count; ++i)
+        if (b->note[i].hash == hash && strcmp(b->tensor[i].name, name) == 0)
+            return zeb_fail(error, ZEB_ERR_ARGUMENT, "there is already a tensor '%s'", name);
+    return ZEB_OK;
+}
+
 /* Appends a copy of `made` under `name`, which must be new. */
 static zeb_status add_tensor(zeb_builder *b, const char *name, const zeb_tensor *made, int32_t producer, int32_t *id,
                              zeb_error *error) {
     uint32_t hash = hash_of(name);
     char *copy = NULL;
-    if (name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "a tensor has no name");
-    for (uint32_t i = 0; i < b->tensor_count; ++i)
-        if (b->note[i].hash == hash && strcmp(b->tensor[i].name, name) == 0)
-            return zeb_fail(error, ZEB_ERR_ARGUMENT, "there is already a tensor '%s'", name);
-    zeb_status status = reserve_tensors(b, 1, error);
+    zeb_status status = check_name(b, name, hash, error);
+    if (status == ZEB_OK) status = reserve_tensors(b, 1, error);
     if (status == ZEB_OK) status = zeb_arena_copy(b->names, name, strlen(name), &copy, error);
     if (status != ZEB_OK) return status;
     b->tensor[b->tensor_count] = *made;
@@ -268,6 +273,20 @@ zeb_status zeb_builder_output(zeb_builder *builder, int32_t tensor, zeb_error *e
     if (found->role != ZEB_ROLE_VALUE && found->role != ZEB_ROLE_OUTPUT)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "output '%s': no node produces it", found->name);
     builder->tensor[tensor].role = ZEB_ROLE_OUTPUT;
+    return ZEB_OK;
+}
+
+zeb_status zeb_builder_rename(zeb_builder *builder, int32_t tensor, const char *name, zeb_error *error) {
+    const zeb_tensor *found = zeb_builder_tensor(builder, tensor);
+    uint32_t hash = hash_of(name);
+    char *copy = NULL;
+    if (found == NULL || found->role < ZEB_ROLE_VALUE)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "rename to '%s': tensor %d is produced by no node", name, tensor);
+    zeb_status status = check_name(builder, name, hash, error);
+    if (status == ZEB_OK) status = zeb_arena_copy(builder->names, name, strlen(name), &copy, error);
+    if (status != ZEB_OK) return status;
+    builder->tensor[tensor].name = copy;
+    builder->note[tensor].hash = hash;
     return ZEB_OK;
 }
 

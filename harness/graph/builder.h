@@ -47,6 +47,9 @@ ZEB_MUST_CHECK zeb_status zeb_builder_node(zeb_builder *builder, const zeb_node 
 /* Makes a produced tensor readable by the harness (role OUTPUT). */
 ZEB_MUST_CHECK zeb_status zeb_builder_output(zeb_builder *builder, int32_t tensor, zeb_error *error);
 
+/* Gives a produced tensor another name, which must be new. */
+ZEB_MUST_CHECK zeb_status zeb_builder_rename(zeb_builder *builder, int32_t tensor, const char *name, zeb_error *error);
+
 /* The tensor as it stands (for extents and offsets of what was built). Valid until the next call that adds one. */
 const zeb_tensor *zeb_builder_tensor(const zeb_builder *builder, int32_t tensor);
 

@@ -9,10 +9,10 @@
 
 typedef struct zeb_policy zeb_policy;
 
-/* Reads and checks a policy for a model of `layers` layers whose model.safetensors has this hash (64 hexadecimal digits;
- * NULL: not compared, as is a policy whose model_sha256 is null). ZEB_ERR_FORMAT with file and key for what is malformed
- * or out of range, unknown keys included; ZEB_ERR_ARGUMENT when it was made for another model or number of layers;
- * ZEB_ERR_UNSUPPORTED for FFN sparsity, which no op does yet. */
+/* Reads and checks a policy for a model of `layers` layers whose model.safetensors has this hash (64 hexadecimal
+ * digits; NULL: not compared, as is a policy whose model_sha256 is null). ZEB_ERR_FORMAT with file and key for what is
+ * malformed or out of range, unknown keys included; ZEB_ERR_ARGUMENT when it was made for another model or number of
+ * layers; ZEB_ERR_UNSUPPORTED for FFN sparsity, which no op does yet. */
 ZEB_MUST_CHECK zeb_status zeb_policy_open(const char *path, const char *model_sha256, int32_t layers,
                                           zeb_policy **policy, zeb_error *error);
 void zeb_policy_close(zeb_policy *policy); /* takes NULL */
@@ -35,8 +35,9 @@ typedef zeb_status zeb_policy_weight_fn(void *context, const char *name, zeb_pol
  * Layers are the graph's attention nodes in order. Where layer l drops tokens, its attention gets attr.select, all that
  * follows works on the surviving rows, residuals are gathered, and the kept rows become the output
  * "layer.<l>.kept.offsets" (I32 [B+1]). In a last layer that is already reduced to [CLS] there is nothing left to drop,
- * so its tokens entry changes nothing. Where layer l gates heads, the HEAD_GATE node "layer.<l>.gates" reads the layer's
- * input, its output [B,H] becomes readable, and q, k, v and attention obey it. find may be NULL when no layer has gates.
+ * so its tokens entry changes nothing. Where layer l gates heads, the HEAD_GATE node "layer.<l>.gates" reads the
+ * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. find may be NULL when no layer
+ * has gates.
  */
 ZEB_MUST_CHECK zeb_status zeb_policy_apply(const zeb_policy *policy, const zeb_graph *graph, zeb_policy_weight_fn *find,
                                            void *context, zeb_builder *builder, zeb_error *error);

@@ -1,0 +1,193 @@
+/* policy.json, read strictly: a misspelt key would silently mean "skip nothing". */
+#include "sparsity/policy.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "sparsity/rules.h"
+
+/* One file being read; `where` is what the key at hand belongs to ("" or "layers[2]."). */
+typedef struct reading {
+    zeb_policy *policy;
+    const char *path;
+    char where[48];
+    zeb_error *error;
+} reading;
+
+static zeb_status bad(const reading *at, const char *key, const char *what) {
+    return zeb_fail(at->error, ZEB_ERR_FORMAT, "%s: %s%s %s", at->path, at->where, key, what);
+}
+
+/* Every key of the object is one of those. */
+static zeb_status check_keys(const reading *at, const json_t *object, const char *inside, const char *const *known) {
+    const char *key;
+    json_t *value;
+    json_t *all = json_deep_copy(object); /* iteration wants a mutable one */
+    zeb_status status = all != NULL ? ZEB_OK : zeb_fail(at->error, ZEB_ERR_MEMORY, "out of memory");
+    json_object_foreach(all, key, value) {
+        size_t i = 0;
+        while (known[i] != NULL && strcmp(known[i], key) != 0)
+            ++i;
+        if (known[i] == NULL && status == ZEB_OK)
+            status =
+                zeb_fail(at->error, ZEB_ERR_FORMAT, "%s: %s%s has no key '%.60s'", at->path, at->where, inside, key);
+    }
+    json_decref(all);
+    return status;
+}
+
+static const json_t *get(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
+static zeb_status keep_text(const reading *at, const json_t *value, const char *key, const char **text) {
+    char *copy = NULL;
+    if (!json_is_string(value) || json_string_length(value) == 0) return bad(at, key, "must be text");
+    zeb_status status =
+        zeb_arena_copy(at->policy->arena, json_string_value(value), json_string_length(value), &copy, at->error);
+    *text = copy;
+    return status;
+}
+
+static zeb_status read_tokens(const reading *at, const json_t *tokens, zeb_select *select) {
+    static const char *const known[] = {"mode", "value", NULL};
+    if (tokens == NULL) return ZEB_OK;
+    if (!json_is_object(tokens)) return bad(at, "tokens", "must be an object or null");
+    zeb_status status = check_keys(at, tokens, "tokens", known);
+    if (status != ZEB_OK) return status;
+    const json_t *value = get(tokens, "value");
+    const char *mode = json_string_value(get(tokens, "mode"));
+    if (mode == NULL) return bad(at, "tokens.mode", "must be \"threshold\", \"topk\" or \"ratio\"");
+    if (!json_is_number(value)) return bad(at, "tokens.value", "must be a number");
+    double number = json_number_value(value);
+    select->value = (float)number;
+    if (strcmp(mode, "threshold") == 0) {
+        select->mode = ZEB_SELECT_THRESHOLD;
+        return number >= 0.0 && number <= 1.0 ? ZEB_OK : bad(at, "tokens.value", "must be within 0 and 1");
+    }
+    if (strcmp(mode, "ratio") == 0) {
+        select->mode = ZEB_SELECT_RATIO;
+        return select->value > 0.0f && number <= 1.0 ? ZEB_OK
+                                                     : bad(at, "tokens.value", "must be above 0 and at most 1");
+    }
+    if (strcmp(mode, "topk") != 0) return bad(at, "tokens.mode", "must be \"threshold\", \"topk\" or \"ratio\"");
+    select->mode = ZEB_SELECT_TOPK;
+    select->value = 0.0f;
+    if (!(number >= 1.0 && number <= (double)INT_MAX) || (double)(int32_t)number != number)
+        return bad(at, "tokens.value", "must be a whole number of at least 1");
+    select->count = (int32_t)number;
+    return ZEB_OK;
+}
+
+static zeb_status read_heads(const reading *at, const json_t *heads, zeb_layer_rule *rule) {
+    static const char *const known[] = {"weight", "bias", NULL};
+    if (heads == NULL) return ZEB_OK;
+    if (!json_is_object(heads)) return bad(at, "heads", "must be an object or null");
+    zeb_status status = check_keys(at, heads, "heads", known);
+    if (status == ZEB_OK) status = keep_text(at, get(heads, "weight"), "heads.weight", &rule->gate_weight);
+    if (status == ZEB_OK) status = keep_text(at, get(heads, "bias"), "heads.bias", &rule->gate_bias);
+    return status;
+}
+
+static zeb_status read_layer(const reading *at, const json_t *layer, zeb_layer_rule *rule) {
+    static const char *const known[] = {"tokens", "score_threshold", "heads", "ffn", NULL};
+    if (!json_is_object(layer)) return bad(at, "", "must be an object");
+    const json_t *threshold = get(layer, "score_threshold");
+    zeb_status status = check_keys(at, layer, "", known);
+    if (status == ZEB_OK) status = read_tokens(at, get(layer, "tokens"), &rule->tokens);
+    if (status == ZEB_OK) status = read_heads(at, get(layer, "heads"), rule);
+    if (status != ZEB_OK) return status;
+    if (get(layer, "ffn") != NULL)
+        return zeb_fail(at->error, ZEB_ERR_UNSUPPORTED, "%s: %sffn: FFN sparsity is not there yet; it must be null",
+                        at->path, at->where);
+    if (threshold == NULL) return ZEB_OK;
+    double value = json_is_number(threshold) ? json_number_value(threshold) : -1.0;
+    rule->score_threshold = (float)value;
+    return value >= 0.0 && value <= 1.0 ? ZEB_OK : bad(at, "score_threshold", "must be a number within 0 and 1");
+}
+
+static zeb_status read_layers(reading *at, const json_t *layers, int32_t floor, int32_t keep_last) {
+    zeb_policy *policy = at->policy;
+    void *memory = NULL;
+    zeb_status status =
+        zeb_arena_alloc(policy->arena, (size_t)policy->layers, sizeof *policy->rule, &memory, at->error);
+    policy->rule = memory;
+    for (int32_t l = 0; status == ZEB_OK && l < policy->layers; ++l) {
+        (void)snprintf(at->where, sizeof at->where, "layers[%d].", l);
+        policy->rule[l].tokens = (zeb_select){.floor = floor, .keep_last = keep_last};
+        status = read_layer(at, json_array_get(layers, (size_t)l), &policy->rule[l]);
+    }
+    at->where[0] = '\0';
+    return status;
+}
+
+/* The policy is for this model and no other. */
+static zeb_status check_model(const reading *at, const json_t *root, const char *sha256) {
+    const json_t *value = get(root, "model_sha256");
+    if (value == NULL) return ZEB_OK;
+    const char *made_for = json_string_value(value);
+    if (made_for == NULL || strlen(made_for) != 64 || strspn(made_for, "0123456789abcdef") != 64)
+        return bad(at, "model_sha256", "must be 64 hexadecimal digits or null");
+    if (sha256 == NULL || strcmp(made_for, sha256) == 0) return ZEB_OK;
+    return zeb_fail(at->error, ZEB_ERR_ARGUMENT,
+                    "%s was made for the model with SHA-256 %.12s..., but this model's is %.12s...: use the model it "
+                    "came with, or make a policy for this one",
+                    at->path, made_for, sha256);
+}
+
+static zeb_status read_root(reading *at, const zeb_json *json, const char *sha256, int32_t layers) {
+    static const char *const known[] = {"schema", "name", "model_sha256", "floor", "keep_last", "layers", NULL};
+    static const int64_t two = 2;
+    static const bool no = false;
+    const json_t *root = zeb_json_root(json), *list = get(root, "layers");
+    const char *schema = NULL;
+    int64_t floor = 2;
+    bool keep_last = false;
+    zeb_status status = zeb_json_text(json, "schema", NULL, &schema, at->error);
+    if (status == ZEB_OK && strcmp(schema, "zeb-policy-1") != 0)
+        return zeb_fail(at->error, ZEB_ERR_VERSION, "%s: schema is \"%.60s\", not \"zeb-policy-1\"", at->path, schema);
+    if (status == ZEB_OK) status = check_keys(at, root, "the policy", known);
+    if (status == ZEB_OK) status = keep_text(at, get(root, "name"), "name", &at->policy->name);
+    if (status == ZEB_OK) status = zeb_json_i64(json, "floor", 1, INT32_MAX, &two, &floor, at->error);
+    if (status == ZEB_OK) status = zeb_json_bool(json, "keep_last", &no, &keep_last, at->error);
+    if (status == ZEB_OK) status = check_model(at, root, sha256);
+    if (status != ZEB_OK) return status;
+    if (!json_is_array(list)) return bad(at, "layers", "must be a list");
+    if (json_array_size(list) != (size_t)layers)
+        return zeb_fail(at->error, ZEB_ERR_ARGUMENT, "%s: layers has %zu entries, but the model has %d layers",
+                        at->path, json_array_size(list), layers);
+    at->policy->layers = layers;
+    return read_layers(at, list, (int32_t)floor, keep_last);
+}
+
+zeb_status zeb_policy_open(const char *path, const char *model_sha256, int32_t layers, zeb_policy **out,
+                           zeb_error *error) {
+    zeb_json *json = NULL;
+    *out = NULL;
+    zeb_policy *policy = calloc(1, sizeof *policy);
+    if (policy == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for a policy");
+    reading at = {.policy = policy, .path = path, .error = error};
+    zeb_status status = zeb_arena_create(&policy->arena, error);
+    if (status == ZEB_OK) status = zeb_json_open(path, &json, error);
+    if (status == ZEB_OK) status = read_root(&at, json, model_sha256, layers);
+    zeb_json_close(json);
+    if (status == ZEB_OK)
+        *out = policy;
+    else
+        zeb_policy_close(policy);
+    return status;
+}
+
+void zeb_policy_close(zeb_policy *policy) {
+    if (policy == NULL) return;
+    zeb_arena_destroy(policy->arena);
+    free(policy);
+}
+
+const char *zeb_policy_name(const zeb_policy *policy) {
+    return policy->name;
+}
