@@ -40,7 +40,22 @@ static zeb_status match_labels(zeb_session *session, const zeb_task *task, zeb_e
     return zeb_task_map_labels(task, about->label_name, about->labels, session->class_of, error);
 }
 
-static zeb_status open_data(zeb_session *session, zeb_row *row, zeb_error *error) {
+typedef struct example_filter {
+    bool (*keep)(const zeb_example *example, void *user); /* NULL: all */
+    void *user;
+} example_filter;
+
+/* Leaves what the filter keeps, and of that at most limit examples, evenly spread over the file. */
+static void thin(zeb_dataset *data, const example_filter *filter, size_t limit) {
+    size_t kept = 0;
+    for (size_t i = 0; i < data->count; i++)
+        if (filter->keep(&data->example[i], filter->user)) data->example[kept++] = data->example[i];
+    data->count = limit > 0 && limit < kept ? limit : kept;
+    for (size_t i = 0; i < data->count; i++)
+        data->example[i] = data->example[i * kept / data->count];
+}
+
+static zeb_status open_data(zeb_session *session, const example_filter *filter, zeb_row *row, zeb_error *error) {
     const zeb_case *what = session->what;
     const zeb_task *task = zeb_task_find(what->task);
     if (task == NULL)
@@ -48,8 +63,10 @@ static zeb_status open_data(zeb_session *session, zeb_row *row, zeb_error *error
     row->task_version = zeb_i64(task->version);
     zeb_status status = match_labels(session, task, error);
     if (status == ZEB_OK)
-        status = zeb_dataset_open(task, what->data, what->split, what->limit, session->arena, &session->data, error);
+        status = zeb_dataset_open(task, what->data, what->split, filter->keep != NULL ? 0 : what->limit, session->arena,
+                                  &session->data, error);
     if (status != ZEB_OK) return status;
+    if (filter->keep != NULL) thin(&session->data, filter, what->limit);
     KEEP(row->data_hash, session->data.hash);
     row->rows_read = zeb_u64(session->data.rows_read);
     row->rows_skipped = zeb_u64(session->data.rows_skipped);
@@ -123,6 +140,18 @@ static zeb_status find_tensors(zeb_session *session, zeb_error *error) {
     return ZEB_OK;
 }
 
+/* The policy's graph and what is looked up in it. */
+static zeb_status rewrite(zeb_session *session, zeb_error *error) {
+    zeb_status status = zeb_builder_create(&session->rewritten, error);
+    if (status == ZEB_OK)
+        status = zeb_policy_apply(session->policy, session->plain_graph, find_weight, session->model,
+                                  session->rewritten, error);
+    if (status == ZEB_OK) status = zeb_builder_finish(session->rewritten, &session->graph, error);
+    if (status == ZEB_OK) status = find_tensors(session, error);
+    if (status == ZEB_OK) status = zeb_cost_create(session->graph, &session->cost, error);
+    return status;
+}
+
 static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     const zeb_case *what = session->what;
     int64_t batch = what->scenario == ZEB_SCENARIO_OFFLINE ? what->batch : 1;
@@ -131,12 +160,7 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     zeb_status status = zeb_builder_create(&session->plain, error);
     if (status == ZEB_OK) status = zeb_model_graph(session->model, &options, session->plain, error);
     if (status == ZEB_OK) status = zeb_builder_finish(session->plain, &session->plain_graph, error);
-    if (status == ZEB_OK) status = zeb_builder_create(&session->rewritten, error);
-    if (status == ZEB_OK)
-        status = zeb_policy_apply(session->policy, session->plain_graph, find_weight, session->model,
-                                  session->rewritten, error);
-    if (status == ZEB_OK) status = zeb_builder_finish(session->rewritten, &session->graph, error);
-    if (status == ZEB_OK) status = find_tensors(session, error);
+    if (status == ZEB_OK) status = rewrite(session, error);
     if (status == ZEB_OK)
         status = zeb_batch_create(session->arena, (int32_t)batch, (int32_t)options.token_max, &session->batch, error);
     void *memory = NULL;
@@ -150,7 +174,6 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
         status =
             zeb_arena_alloc(session->arena, ((size_t)batch + 1) * (heads + 1), sizeof(float), &session->scratch, error);
     if (status == ZEB_OK) status = zeb_cost_create(session->plain_graph, &session->plain_cost, error);
-    if (status == ZEB_OK) status = zeb_cost_create(session->graph, &session->cost, error);
     return status;
 }
 
@@ -212,17 +235,82 @@ static zeb_status compile(zeb_session *session, zeb_row *row, zeb_error *error) 
 
 zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, zeb_arena *arena, zeb_session *session,
                             zeb_row *row, zeb_error *error) {
+    return zeb_session_open_kept(what, registry, NULL, NULL, arena, session, row, error);
+}
+
+zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *registry,
+                                 bool (*keep)(const zeb_example *example, void *user), void *user, zeb_arena *arena,
+                                 zeb_session *session, zeb_row *row, zeb_error *error) {
+    const example_filter filter = {.keep = keep, .user = user};
     *session = (zeb_session){.what = what, .arena = arena};
     zeb_status status = open_model(session, row, error);
     if (status == ZEB_OK && (int64_t)what->seq_max > zeb_model_about(session->model)->position_max)
         status = zeb_fail(error, ZEB_ERR_RANGE, "--seq-max %u is more than the %d positions of %s", what->seq_max,
                           zeb_model_about(session->model)->position_max, what->model);
-    if (status == ZEB_OK) status = open_data(session, row, error);
+    if (status == ZEB_OK) status = open_data(session, &filter, row, error);
     if (status == ZEB_OK) status = tokenize(session, row, error);
     if (status == ZEB_OK) status = open_policy(session, row, error);
     if (status == ZEB_OK) status = build_graph(session, error);
     if (status == ZEB_OK) status = open_device(session, registry, row, error);
     if (status == ZEB_OK) status = compile(session, row, error);
+    return status;
+}
+
+/* Makes every attention's importance readable, in a copy of the graph's tables. */
+static zeb_status watch_importance(zeb_session *session, zeb_graph *watched, zeb_error *error) {
+    const zeb_graph *graph = session->graph;
+    void *tensors, *nodes;
+    zeb_status status = zeb_arena_alloc(session->arena, graph->tensor_count + (size_t)graph->node_count,
+                                        sizeof(zeb_tensor), &tensors, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, graph->node_count, sizeof(zeb_node), &nodes, error);
+    if (status != ZEB_OK) return status;
+    zeb_tensor *tensor = memcpy(tensors, graph->tensor, graph->tensor_count * sizeof(zeb_tensor));
+    zeb_node *node = memcpy(nodes, graph->node, graph->node_count * sizeof(zeb_node));
+    *watched = *graph;
+    watched->tensor = tensor;
+    watched->node = node;
+    int32_t layer = 0;
+    for (uint32_t i = 0; i < graph->node_count && status == ZEB_OK; i++) {
+        if (node[i].op != ZEB_OP_ATTENTION || layer == ZEB_SESSION_LAYERS_MAX) continue;
+        int32_t *id = &node[i].output[ZEB_ATTENTION_IMPORTANCE];
+        const zeb_tensor *keys = &tensor[node[i].input[ZEB_ATTENTION_K]];
+        char *name;
+        status = zeb_arena_format(session->arena, &name, error, "layer.%d.importance", layer);
+        if (*id == ZEB_NONE) {
+            *id = (int32_t)watched->tensor_count++;
+            tensor[*id] = (zeb_tensor){.name = name,
+                                       .dtype = ZEB_F32,
+                                       .rank = 1,
+                                       .extent = {keys->extent[0]},
+                                       .offsets = keys->offsets,
+                                       .scale = ZEB_NONE,
+                                       .bytes = (size_t)keys->extent[0].max * sizeof(float)};
+        }
+        tensor[*id].role = ZEB_ROLE_OUTPUT;
+        session->importance[layer++] = *id;
+    }
+    return status;
+}
+
+zeb_status zeb_session_replan(zeb_session *session, zeb_policy *policy, bool watch, zeb_error *error) {
+    zeb_row ignored = {0};
+    zeb_graph watched;
+    if (session->plan != NULL) session->device.backend->release(session->plan);
+    session->plan = NULL;
+    zeb_policy_close(session->policy);
+    session->policy = policy;
+    zeb_cost_destroy(session->cost);
+    session->cost = NULL;
+    zeb_builder_destroy(session->rewritten);
+    session->rewritten = NULL;
+    zeb_status status = rewrite(session, error);
+    for (int32_t layer = 0; layer < ZEB_SESSION_LAYERS_MAX; layer++)
+        session->importance[layer] = ZEB_NONE;
+    if (status == ZEB_OK && watch) status = watch_importance(session, &watched, error);
+    const zeb_graph *plain = session->graph;
+    if (status == ZEB_OK && watch) session->graph = &watched;
+    if (status == ZEB_OK) status = compile(session, &ignored, error);
+    session->graph = plain;
     return status;
 }
 

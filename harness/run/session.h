@@ -44,9 +44,10 @@ typedef struct zeb_session {
     struct {
         int32_t offsets, count, id, type, logits; /* tensor ids in `graph` */
     } at;
-    int32_t kept[ZEB_SESSION_LAYERS_MAX];  /* per encoder layer: id of its kept offsets, or ZEB_NONE */
-    int32_t gates[ZEB_SESSION_LAYERS_MAX]; /* likewise of its head gates [B,H] */
-    void *scratch;                         /* for reading either */
+    int32_t kept[ZEB_SESSION_LAYERS_MAX];       /* per encoder layer: id of its kept offsets, or ZEB_NONE */
+    int32_t gates[ZEB_SESSION_LAYERS_MAX];      /* likewise of its head gates [B,H] */
+    int32_t importance[ZEB_SESSION_LAYERS_MAX]; /* of a watched plan: F32, a value a row that enters; else ZEB_NONE */
+    void *scratch;                              /* for reading kept offsets or gates */
     int32_t layers;
 } zeb_session;
 
@@ -54,7 +55,16 @@ typedef struct zeb_session {
  * opened is closed by zeb_session_close, also after a failure. */
 ZEB_MUST_CHECK zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, zeb_arena *arena,
                                            zeb_session *session, zeb_row *row, zeb_error *error);
+/* The same with only the examples for which keep() is true; of these at most what->limit, spread evenly. */
+ZEB_MUST_CHECK zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *registry,
+                                                bool (*keep)(const zeb_example *example, void *user), void *user,
+                                                zeb_arena *arena, zeb_session *session, zeb_row *row, zeb_error *error);
 void zeb_session_close(zeb_session *session);
+
+/* Puts an open session under another policy (NULL: dense), which the session then owns; the plan before is released,
+ * and after an error there is none. watch: the importance of every layer's rows becomes readable, session->importance
+ * says where; it is not counted as work. */
+ZEB_MUST_CHECK zeb_status zeb_session_replan(zeb_session *session, zeb_policy *policy, bool watch, zeb_error *error);
 
 /* One pass over session->batch: write, submit, wait, read the logits. */
 ZEB_MUST_CHECK zeb_status zeb_session_pass(zeb_session *session, zeb_error *error);

@@ -140,7 +140,9 @@ static zeb_status check_model(const reading *at, const json_t *root, const char 
 }
 
 static zeb_status read_root(reading *at, const zeb_json *json, const char *sha256, int32_t layers) {
-    static const char *const known[] = {"schema", "name", "model_sha256", "floor", "keep_last", "layers", NULL};
+    /* provenance: where it came from, for people; nothing in it is read */
+    static const char *const known[] = {"schema",    "name",   "model_sha256", "floor",
+                                        "keep_last", "layers", "provenance",   NULL};
     static const int64_t two = 2;
     static const bool no = false;
     const json_t *root = zeb_json_root(json), *list = get(root, "layers");

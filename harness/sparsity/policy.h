@@ -15,6 +15,9 @@ typedef struct zeb_policy zeb_policy;
  * layers; ZEB_ERR_UNSUPPORTED for FFN sparsity, which no op does yet. */
 ZEB_MUST_CHECK zeb_status zeb_policy_open(const char *path, const char *model_sha256, int32_t layers,
                                           zeb_policy **policy, zeb_error *error);
+/* A policy of token selections alone, tokens[layers], for the search that calibrates one. */
+ZEB_MUST_CHECK zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *tokens,
+                                          zeb_policy **policy, zeb_error *error);
 void zeb_policy_close(zeb_policy *policy); /* takes NULL */
 const char *zeb_policy_name(const zeb_policy *policy);
 
