@@ -1,0 +1,133 @@
+/* policy.json: what is accepted, and the sentence for what is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "sparsity/rules.h"
+
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HEAD                                                                                                           \
+    "{\"schema\":\"zeb-policy-1\",\"name\":\"test\",\"model_sha256\":\"" HASH "\",\"floor\":3,\"keep_last\":true,"
+#define LAYER "{\"tokens\":null,\"score_threshold\":0.0,\"heads\":null,\"ffn\":null}"
+
+static zeb_status open_text(const char *text, const char *hash, zeb_policy **policy, zeb_error *error) {
+    char path[] = "/tmp/zeb-policy-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(close(file), 0);
+    zeb_status status = zeb_policy_open(path, hash, 2, policy, error);
+    assert_int_equal(unlink(path), 0);
+    return status;
+}
+
+static void reads_every_field(void **state) {
+    zeb_policy *policy = NULL;
+    zeb_error error = {""};
+    (void)state;
+    zeb_status status =
+        open_text(HEAD "\"layers\":[{\"tokens\":{\"mode\":\"threshold\",\"value\":0.0125},"
+                       "\"score_threshold\":0.01,\"heads\":{\"weight\":\"zeb.gate.0.weight\",\"bias\":"
+                       "\"zeb.gate.0.bias\"},\"ffn\":null},{\"tokens\":{\"mode\":\"topk\",\"value\":7}}]}",
+                  HASH, &policy, &error);
+    if (status != ZEB_OK) fail_msg("%s", error.text);
+    assert_string_equal(zeb_policy_name(policy), "test");
+    assert_int_equal(policy->rule[0].tokens.mode, ZEB_SELECT_THRESHOLD);
+    assert_true(policy->rule[0].tokens.value == 0.0125f);
+    assert_int_equal(policy->rule[0].tokens.floor, 3);
+    assert_int_equal(policy->rule[0].tokens.keep_last, 1);
+    assert_true(policy->rule[0].score_threshold == 0.01f);
+    assert_string_equal(policy->rule[0].gate_bias, "zeb.gate.0.bias");
+    assert_int_equal(policy->rule[1].tokens.mode, ZEB_SELECT_TOPK);
+    assert_int_equal(policy->rule[1].tokens.count, 7);
+    assert_null(policy->rule[1].gate_weight);
+    zeb_policy_close(policy);
+    zeb_policy_close(NULL);
+}
+
+static void the_model_is_compared_when_both_are_known(void **state) {
+    zeb_policy *policy = NULL;
+    zeb_error error = {""};
+    (void)state;
+    const char *text = HEAD "\"layers\":[" LAYER "," LAYER "]}";
+    assert_int_equal(open_text(text, NULL, &policy, &error), ZEB_OK);
+    zeb_policy_close(policy);
+    const char *other = "ffff456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    assert_int_equal(open_text(text, other, &policy, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "0123456789ab"));
+    assert_non_null(strstr(error.text, "ffff456789ab"));
+    assert_null(policy);
+    text = "{\"schema\":\"zeb-policy-1\",\"name\":\"any\",\"model_sha256\":null,\"layers\":[" LAYER "," LAYER "]}";
+    assert_int_equal(open_text(text, other, &policy, &error), ZEB_OK);
+    assert_int_equal(policy->rule[0].tokens.floor, 2);
+    zeb_policy_close(policy);
+}
+
+static void what_is_wrong_is_named(void **state) {
+    static const struct {
+        const char *text, *says;
+        zeb_status status;
+    } wrong[] = {
+        {"[]", "object", ZEB_ERR_FORMAT},
+        {"{\"schema\":\"zeb-policy-9\"}", "zeb-policy-9", ZEB_ERR_VERSION},
+        {"{\"name\":\"x\"}", "schema", ZEB_ERR_FORMAT},
+        {"{\"schema\":\"zeb-policy-1\",\"name\":7}", "name must be text", ZEB_ERR_FORMAT},
+        {"{\"schema\":\"zeb-policy-1\",\"name\":\"x\",\"model_sha256\":\"12\"}", "64 hexadecimal", ZEB_ERR_FORMAT},
+        {"{\"schema\":\"zeb-policy-1\",\"name\":\"x\",\"floor\":0,\"layers\":[]}", "floor", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":{}}", "layers must be a list", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER "]}", "1 entries, but the model has 2", ZEB_ERR_ARGUMENT},
+        {HEAD "\"layer\":[]}", "no key 'layer'", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",3]}", "layers[1].", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"token\":null}]}", "layers[1]. has no key 'token'", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"best\",\"value\":1}}]}", "layers[1].tokens.mode",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"ratio\"}}]}", "layers[1].tokens.value", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"ratio\",\"value\":0}}]}", "above 0 and at most 1",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"ratio\",\"value\":1.01}}]}", "above 0 and at most 1",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"topk\",\"value\":2.5}}]}", "whole number", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"topk\",\"value\":1e30}}]}", "whole number",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"threshold\",\"value\":-0.1}}]}", "within 0 and 1",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":2}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":\"0\"}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"heads\":{\"weight\":\"w\"}}]}", "layers[1].heads.bias", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{}}]}", "layers[1].ffn", ZEB_ERR_UNSUPPORTED},
+        {"{\"schema\":", "line", ZEB_ERR_FORMAT},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
+        zeb_policy *policy = NULL;
+        zeb_error error = {""};
+        zeb_status status = open_text(wrong[i].text, HASH, &policy, &error);
+        if (status != wrong[i].status || strstr(error.text, wrong[i].says) == NULL || policy != NULL)
+            fail_msg("%s: status %s, '%s' does not say '%s'", wrong[i].text, zeb_status_name(status), error.text,
+                     wrong[i].says);
+    }
+}
+
+static void a_missing_file_is_named(void **state) {
+    zeb_policy *policy = NULL;
+    zeb_error error = {""};
+    (void)state;
+    assert_int_equal(zeb_policy_open("/nowhere/policy.json", NULL, 2, &policy, &error), ZEB_ERR_IO);
+    assert_non_null(strstr(error.text, "/nowhere/policy.json"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_every_field),
+        cmocka_unit_test(the_model_is_compared_when_both_are_known),
+        cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(a_missing_file_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
