@@ -86,7 +86,7 @@ zeb_status zeb_dataset_parse(const zeb_task *task, const zeb_columns *columns, b
     zeb_status status = zeb_arena_copy(arena, bytes, size, &reader.text, error);
     if (status == ZEB_OK) {
         reader.size = size;
-        status = zeb_reader_tsv(&reader, error);
+        status = task->format == ZEB_FILE_TSV ? zeb_reader_tsv(&reader, error) : zeb_reader_jsonl(&reader, error);
     }
     if (status == ZEB_OK && dataset->count == 0) {
         status = dataset->first_skip[0] == '\0'

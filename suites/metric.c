@@ -16,6 +16,9 @@ const char *zeb_metric_name(zeb_metric_kind kind) {
         case ZEB_METRIC_F1_ANSWERS: return "f1a";
         case ZEB_METRIC_EXACT_QUESTIONS: return "em";
         case ZEB_METRIC_GENDER_PARITY: return "gender_parity";
+        case ZEB_METRIC_CHOICE_ACCURACY: return "accuracy";
+        case ZEB_METRIC_CHOICE_EXACT: return "em";
+        case ZEB_METRIC_CHOICE_F1: return "f1";
     }
     return "none";
 }

@@ -15,6 +15,8 @@
 typedef struct zeb_prediction {
     int32_t label; /* the task's class (see zeb_task_map_labels); not read for regression */
     double score;  /* regression: the predicted score; else the score of the label, which metrics do not read */
+    double choice; /* tasks of choices (COPA, ReCoRD): how much label 1 is preferred to label 0, a difference of logits;
+                      the choice of a group with the greatest one is taken, the first of equals */
 } zeb_prediction;
 
 typedef struct zeb_metric {

@@ -29,5 +29,6 @@ bool zeb_reader_label(const zeb_task *task, const char *value, zeb_example *exam
 
 /* The readers: fill the dataset's counts, labelled flag and the reader's examples. */
 ZEB_MUST_CHECK zeb_status zeb_reader_tsv(zeb_reader *reader, zeb_error *error);
+ZEB_MUST_CHECK zeb_status zeb_reader_jsonl(zeb_reader *reader, zeb_error *error);
 
 #endif

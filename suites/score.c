@@ -16,7 +16,7 @@ typedef struct scorer {
     size_t *unit;    /* [units + 1] first example of each */
     int32_t *truth, *predicted;
     double *confusion;
-    double *gold, *score, *gold_rank, *score_rank;
+    double *gold, *score, *gold_rank, *score_rank, *choice;
     size_t *gold_order, *score_order;
     uint32_t *weight;
     int metrics; /* of the task, 1 or 2 */
@@ -34,23 +34,33 @@ static int outcomes(const scorer *s) {
 
 /* ---- evaluating ---- */
 
-static bool group_holds(const scorer *s, zeb_metric_kind kind, size_t unit) {
-    for (size_t i = s->unit[unit]; i < s->unit[unit + 1]; i++) {
-        int32_t expected = kind == ZEB_METRIC_EXACT_QUESTIONS ? s->truth[i] : s->predicted[s->unit[unit]];
-        if (s->predicted[i] != expected) return false;
+/* What one group adds to a metric: 1 or 0, or the F1 of its choice. */
+static double group_value(const scorer *s, zeb_metric_kind kind, size_t unit) {
+    size_t first = s->unit[unit], end = s->unit[unit + 1], chosen = first;
+    for (size_t i = first; i < end; i++) {
+        if (s->choice[i] > s->choice[chosen]) chosen = i;
+        if (kind == ZEB_METRIC_EXACT_QUESTIONS && s->predicted[i] != s->truth[i]) return 0;
+        if (kind == ZEB_METRIC_GENDER_PARITY && s->predicted[i] != s->predicted[first]) return 0;
     }
-    return true;
+    if (kind == ZEB_METRIC_CHOICE_ACCURACY || kind == ZEB_METRIC_CHOICE_EXACT) return s->truth[chosen] == 1;
+    return kind == ZEB_METRIC_CHOICE_F1 ? s->gold[chosen] : 1;
 }
 
 static bool group_metric(const scorer *s, zeb_metric_kind kind, const uint32_t *weight, double *value) {
-    double held = 0, total = 0;
+    double sum = 0, total = 0;
     for (size_t unit = 0; unit < s->units; unit++) {
         double w = weight == NULL ? 1 : weight[s->unit[unit]];
         total += w;
-        if (w > 0 && group_holds(s, kind, unit)) held += w;
+        if (w > 0) sum += w * group_value(s, kind, unit);
     }
-    *value = total > 0 ? held / total : 0;
+    *value = total > 0 ? sum / total : 0;
     return total > 0;
+}
+
+/* True for metrics of groups that are a proportion of them. */
+static bool is_group_share(zeb_metric_kind kind) {
+    return kind == ZEB_METRIC_EXACT_QUESTIONS || kind == ZEB_METRIC_GENDER_PARITY ||
+           kind == ZEB_METRIC_CHOICE_ACCURACY || kind == ZEB_METRIC_CHOICE_EXACT;
 }
 
 static bool evaluate_one(const scorer *s, zeb_metric_kind kind, const uint32_t *weight, double *value) {
@@ -61,7 +71,10 @@ static bool evaluate_one(const scorer *s, zeb_metric_kind kind, const uint32_t *
             zeb_rank_weighted(s->score, s->score_order, weight, s->n, s->score_rank);
             return zeb_pearson(s->gold_rank, s->score_rank, weight, s->n, value);
         case ZEB_METRIC_EXACT_QUESTIONS:
-        case ZEB_METRIC_GENDER_PARITY: return group_metric(s, kind, weight, value);
+        case ZEB_METRIC_GENDER_PARITY:
+        case ZEB_METRIC_CHOICE_ACCURACY:
+        case ZEB_METRIC_CHOICE_EXACT:
+        case ZEB_METRIC_CHOICE_F1: return group_metric(s, kind, weight, value);
         default: return zeb_confusion_metric(kind, s->confusion, s->task->labels, value);
     }
 }
@@ -90,7 +103,7 @@ static bool allocate(scorer *s) {
     s->unit = calloc(n + 1, sizeof *s->unit);
     s->truth = calloc(2 * n, sizeof *s->truth);
     s->confusion = calloc(labels * labels, sizeof *s->confusion);
-    s->gold = calloc(4 * n, sizeof *s->gold);
+    s->gold = calloc(5 * n, sizeof *s->gold);
     s->gold_order = calloc(2 * n, sizeof *s->gold_order);
     s->weight = calloc(n, sizeof *s->weight);
     if (!s->unit || !s->truth || !s->confusion || !s->gold || !s->gold_order || !s->weight) return false;
@@ -98,6 +111,7 @@ static bool allocate(scorer *s) {
     s->score = s->gold + n;
     s->gold_rank = s->gold + 2 * n;
     s->score_rank = s->gold + 3 * n;
+    s->choice = s->gold + 4 * n;
     s->score_order = s->gold_order + n;
     return true;
 }
@@ -120,8 +134,9 @@ static zeb_status gather(scorer *s, const zeb_dataset *d, const zeb_prediction *
         s->gold[i] = example->target;
         s->predicted[i] = p[i].label;
         s->score[i] = p[i].score;
+        s->choice[i] = p[i].choice;
         bool regression = s->task->kind == ZEB_TASK_REGRESSION;
-        if (regression && !isfinite(p[i].score))
+        if (!isfinite(p[i].choice) || (regression && !isfinite(p[i].score)))
             return zeb_fail(error, ZEB_ERR_RANGE, "%s: the prediction of row %lld is not a finite number",
                             s->task->name, (long long)example->index);
         if (!regression && (p[i].label < 0 || p[i].label >= s->task->labels))
@@ -145,7 +160,7 @@ static void set_interval(zeb_metric *metric, double lo, double hi, const char *m
 
 /* The closed form of a metric's interval; false where there is none. */
 static bool closed_interval(const scorer *s, zeb_metric_kind kind, zeb_metric *metric) {
-    bool grouped = kind == ZEB_METRIC_EXACT_QUESTIONS || kind == ZEB_METRIC_GENDER_PARITY;
+    bool grouped = is_group_share(kind);
     double total = (double)(grouped ? s->units : s->n), lo, hi;
     if (kind == ZEB_METRIC_PEARSON) {
         zeb_interval_fisher(metric->value, s->n, ZEB_Z_95, &lo, &hi);

@@ -5,13 +5,14 @@
 
 #include "base/text.h"
 #include "suites/glue/glue.h"
+#include "suites/superglue/superglue.h"
 
 size_t zeb_task_count(void) {
-    return zeb_glue_count;
+    return zeb_glue_count + zeb_superglue_count;
 }
 
 const zeb_task *zeb_task_at(size_t i) {
-    return &zeb_glue_task[i];
+    return i < zeb_glue_count ? &zeb_glue_task[i] : &zeb_superglue_task[i - zeb_glue_count];
 }
 
 /* "glue/SST-2" -> "glue/sst2": what people write is lowered and its joints dropped. */

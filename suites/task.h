@@ -18,6 +18,16 @@
 typedef enum { ZEB_TASK_CLASSIFICATION, ZEB_TASK_REGRESSION } zeb_task_kind;
 typedef enum { ZEB_FILE_TSV, ZEB_FILE_JSONL } zeb_file_format;
 
+/* How a JSONL record becomes examples; all but PAIR are particular to one task (suites/reader_jsonl.c). */
+typedef enum zeb_record_shape {
+    ZEB_SHAPE_PAIR = 0, /* one example: the columns as they are */
+    ZEB_SHAPE_WIC,      /* "word: sentence1" and sentence2 */
+    ZEB_SHAPE_WSC,      /* the text with *the pronoun* marked, and the noun phrase it may stand for */
+    ZEB_SHAPE_COPA,     /* a group of two: premise and "What was the cause?" or "What happened?", with each choice */
+    ZEB_SHAPE_MULTIRC,  /* a group a question: the passage, with "question answer" for each answer */
+    ZEB_SHAPE_RECORD    /* a group a query: the passage, with the query in which each entity stands */
+} zeb_record_shape;
+
 typedef enum zeb_metric_kind {
     ZEB_METRIC_NONE = 0,
     ZEB_METRIC_ACCURACY,
@@ -28,7 +38,10 @@ typedef enum zeb_metric_kind {
     ZEB_METRIC_SPEARMAN,
     ZEB_METRIC_F1_ANSWERS,      /* MultiRC F1a: F1 of label 1 over all answers */
     ZEB_METRIC_EXACT_QUESTIONS, /* MultiRC EM: questions of which every answer is right */
-    ZEB_METRIC_GENDER_PARITY    /* AX-g: pairs of examples that differ in gender alone and are answered alike */
+    ZEB_METRIC_GENDER_PARITY,   /* AX-g: pairs of examples that differ in gender alone and are answered alike */
+    ZEB_METRIC_CHOICE_ACCURACY, /* COPA: questions of which the choice preferred is the right one */
+    ZEB_METRIC_CHOICE_EXACT,    /* ReCoRD EM: the entity preferred is a gold one, after normalising */
+    ZEB_METRIC_CHOICE_F1        /* ReCoRD F1: word overlap of the entity preferred with the nearest gold one */
 } zeb_metric_kind;
 
 /* Where a split's text and label stand. TSV: names in the header line; where the file has no header (CoLA), a_at,
@@ -57,6 +70,7 @@ typedef struct zeb_task {
     int32_t version;    /* raised when reading or scoring changes results; stored in every row */
     zeb_task_kind kind;
     zeb_file_format format;
+    zeb_record_shape shape;         /* of JSONL records */
     int32_t labels;                 /* classes; 1 for regression */
     const char *const *label_name;  /* [labels], the names of Hugging Face's dataset, index = class; NULL: regression */
     const char *const *label_value; /* [labels], as the files spell them */
@@ -88,10 +102,11 @@ ZEB_MUST_CHECK zeb_status zeb_task_map_labels(const zeb_task *task, const char *
 typedef struct zeb_example {
     const char *a, *b; /* b NULL for one text */
     size_t a_len, b_len;
-    int32_t label; /* -1: not known, or regression */
-    double target; /* gold score of regression where the dataset is labelled; else the label, 0 if not known */
-    int64_t index; /* data row of the file, from 0, counting malformed ones: the same row has the same index always */
-    int64_t group; /* question of a MultiRC answer, pair of an AX-g example; -1 where examples stand alone */
+    int32_t label; /* -1: not known, or regression. Of a choice: 1 for the right one */
+    double target; /* gold score of regression; of a ReCoRD choice its F1; else the label; 0 where not labelled */
+    int64_t index; /* data row of the file, from 0, counting malformed ones: the same row has the same index always.
+                      Where a row gives several examples, the number of the example instead */
+    int64_t group; /* question of MultiRC, COPA and ReCoRD, pair of AX-g: examples of one stand together; -1: alone */
 } zeb_example;
 
 enum { ZEB_DATASET_SKIPS_MAX = 8 };
@@ -104,7 +119,7 @@ typedef struct zeb_dataset {
     char hash[ZEB_SHA256_HEX]; /* SHA-256 of the whole file, whatever the limit */
     zeb_example *example;
     size_t count;
-    uint64_t rows_read;     /* data rows looked at, malformed ones included */
+    uint64_t rows_read;     /* data rows looked at, malformed ones included; records of JSONL */
     uint64_t rows_skipped;  /* malformed: reported and left out */
     uint64_t rows_official; /* rows of the official file; 0 where unknown. Fewer read, limit apart: partial data */
     bool labelled;

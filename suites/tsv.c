@@ -12,7 +12,8 @@ void zeb_tsv_start(zeb_tsv *cursor, char *text, size_t size) {
 
 /* Why these bytes can be no row, or an empty text. Looked at before they are cut, so that offsets are those of the
  * line. */
-static void line_problem(const char *line, size_t length, char *problem, size_t capacity) {
+static void line_problem(const char *line, size_t length, char *problem) {
+    const size_t capacity = ZEB_TSV_PROBLEM_MAX;
     size_t bad = 0;
     const char *nul = memchr(line, '\0', length);
     problem[0] = '\0';
@@ -46,18 +47,24 @@ static void split_fields(char *line, size_t length, zeb_tsv_row *row) {
     row->fields++;
 }
 
-bool zeb_tsv_next(zeb_tsv *cursor, zeb_tsv_row *row) {
-    row->fields = 0;
+bool zeb_tsv_line(zeb_tsv *cursor, char **line, size_t *length, char *problem) {
     if (cursor->at >= cursor->size) return false;
-    char *line = cursor->text + cursor->at;
-    char *feed = memchr(line, '\n', cursor->size - cursor->at);
-    size_t length = feed != NULL ? (size_t)(feed - line) : cursor->size - cursor->at;
-    cursor->at += length + (feed != NULL);
+    *line = cursor->text + cursor->at;
+    char *feed = memchr(*line, '\n', cursor->size - cursor->at);
+    *length = feed != NULL ? (size_t)(feed - *line) : cursor->size - cursor->at;
+    cursor->at += *length + (feed != NULL);
     cursor->line++;
-    if (length > 0 && line[length - 1] == '\r') length--;
-    line_problem(line, length, row->problem, sizeof row->problem);
-    if (row->problem[0] != '\0') return true;
-    line[length] = '\0';
-    split_fields(line, length, row);
+    if (*length > 0 && (*line)[*length - 1] == '\r') --*length;
+    line_problem(*line, *length, problem);
+    if (problem[0] == '\0') (*line)[*length] = '\0';
+    return true;
+}
+
+bool zeb_tsv_next(zeb_tsv *cursor, zeb_tsv_row *row) {
+    char *line;
+    size_t length;
+    row->fields = 0;
+    if (!zeb_tsv_line(cursor, &line, &length, row->problem)) return false;
+    if (row->problem[0] == '\0') split_fields(line, length, row);
     return true;
 }
