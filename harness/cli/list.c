@@ -115,7 +115,7 @@ static zeb_status list_plugins(const zeb_places *places, json_t *rows, zeb_arena
         const zeb_plugin_record *record = zeb_registry_at(registry, i);
         const zeb_plugin *plugin = record->plugin;
         status = append(rows,
-                        json_pack("{sss?sssbsbss}", "name", record->name, "version",
+                        json_pack("{ssss?sssbsbss}", "name", record->name, "version",
                                   plugin != NULL ? plugin->version : NULL, "state", plugin != NULL ? "ok" : "broken",
                                   "devices", plugin != NULL && plugin->backend != NULL, "sensor",
                                   plugin != NULL && plugin->sensor != NULL, "path", record->path),

@@ -256,6 +256,22 @@ static zeb_status make_cases(const run_settings *set, const zeb_places *places, 
     return ZEB_OK;
 }
 
+/* Opens the registry; where devices are named, only their plugins are asked for devices, which starts their drivers. */
+static zeb_status open_registry(const run_settings *set, const zeb_places *places, const zeb_log *log, zeb_arena *arena,
+                                zeb_registry **registry, zeb_error *error) {
+    const char *spec[LIST_MAX];
+    zeb_registry_options wish = {
+        .folder = places->plugins, .folder_count = places->plugin_count, .used = spec, .log = log};
+    bool all = strcmp(set->device, "all") == 0;
+    zeb_status status = all ? ZEB_OK : split_list(arena, set->device, spec, LIST_MAX, &wish.used_count, error);
+    for (size_t i = 0; i < wish.used_count && status == ZEB_OK; i++) {
+        char *plugin;
+        status = zeb_arena_copy(arena, spec[i], strcspn(spec[i], ":"), &plugin, error);
+        spec[i] = plugin;
+    }
+    return status == ZEB_OK ? zeb_registry_open_with(&wish, registry, error) : status;
+}
+
 /* Devices that were named must be there; what is broken about a plugin is said once, before anything runs. */
 static zeb_status check_devices(const zeb_registry *registry, const case_list *list, zeb_error *error) {
     for (size_t i = 0; i < list->count; i++) {
@@ -340,8 +356,7 @@ static int run(const void *settings, const char *const *operands, size_t operand
     zeb_status status = check_ranges(set, &error);
     if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);
     if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
-    if (status == ZEB_OK)
-        status = zeb_registry_open(places.plugins, places.plugin_count, &context.log, &registry, &error);
+    if (status == ZEB_OK) status = open_registry(set, &places, &context.log, arena, &registry, &error);
     if (status == ZEB_OK) status = make_cases(set, &places, registry, arena, &list, &error);
     if (status == ZEB_OK) status = check_devices(registry, &list, &error);
     if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
