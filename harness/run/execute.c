@@ -133,7 +133,7 @@ static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *sess
     if (status == ZEB_OK) status = account(session, watch, &host, &energy, shared->arena, row, error);
     if (status == ZEB_OK) status = zeb_fill_work(row, session, &measured, shared->arena, error);
     if (status == ZEB_OK)
-        status = zeb_fill_flags(row, session->what, &measured, &latency, &energy, &host, shared->arena, error);
+        status = zeb_fill_flags(row, session, &measured, &latency, &energy, &host, shared->arena, error);
     if (status == ZEB_OK && row->model_hash[0] == '\0') status = zeb_model_hash(session->model, row->model_hash, error);
     if (status == ZEB_OK) judge(&measured, row);
     return status;

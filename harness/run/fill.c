@@ -70,6 +70,13 @@ static zeb_status keep_metrics(zeb_row *row, const zeb_metric *metric, size_t co
     return ZEB_OK;
 }
 
+/* How much class 1 is preferred to class 0: what tasks of choices compare. */
+static double preference(const float *logits, int32_t labels, const int32_t *class_of) {
+    if (labels != 2) return 0;
+    double difference = (double)logits[1] - (double)logits[0];
+    return class_of != NULL && class_of[0] == 1 ? -difference : difference;
+}
+
 zeb_status zeb_fill_scores(zeb_outcome_record *record, const zeb_session *session, const zeb_measurement *measured,
                            zeb_arena *arena, zeb_error *error) {
     const zeb_dataset *data = &session->data;
@@ -91,7 +98,9 @@ zeb_status zeb_fill_scores(zeb_outcome_record *record, const zeb_session *sessio
                                  .predicted = -1,
                                  .score = (double)logits[0]};
         if (!regression) answer[i].predicted = winner(logits, session->labels, session->class_of, &answer[i].score);
-        prediction[i] = (zeb_prediction){.label = answer[i].predicted, .score = answer[i].score};
+        prediction[i] = (zeb_prediction){.label = answer[i].predicted,
+                                         .score = answer[i].score,
+                                         .choice = preference(logits, session->labels, session->class_of)};
     }
     record->answer = answer;
     record->answer_count = n;
@@ -212,14 +221,16 @@ static void raise_flag(flag_list *list, bool on, const char *name) {
     if (on && list->count < FLAGS_MAX) list->flag[list->count++] = name;
 }
 
-zeb_status zeb_fill_flags(zeb_row *row, const zeb_case *what, const zeb_measurement *measured,
+zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_measurement *measured,
                           const zeb_latency *latency, const zeb_energy *energy, const zeb_host_delta *host,
                           zeb_arena *arena, zeb_error *error) {
+    const zeb_case *what = session->what;
     void *memory;
     zeb_status status = zeb_arena_alloc(arena, FLAGS_MAX, sizeof(char *), &memory, error);
     if (status != ZEB_OK) return status;
     flag_list list = {.flag = memory};
     double median = latency->quantile[ZEB_P50].value_ns;
+    raise_flag(&list, session->device.info.kind == ZEB_DEVICE_NONE, "no-compute"); /* reports don't rank these */
     raise_flag(&list, measured->capped, "time-cap");
     raise_flag(&list, latency->outliers > 0, "outliers");
     raise_flag(&list, median > 0 && (double)measured->first_ns > 5 * median, "slow-first-run");

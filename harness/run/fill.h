@@ -20,7 +20,7 @@ ZEB_MUST_CHECK zeb_status zeb_fill_energy(zeb_row *row, const zeb_energy *energy
 /* FLOPs, bytes, tokens and what each layer kept. */
 ZEB_MUST_CHECK zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_measurement *measured,
                                         zeb_arena *arena, zeb_error *error);
-ZEB_MUST_CHECK zeb_status zeb_fill_flags(zeb_row *row, const zeb_case *what, const zeb_measurement *measured,
+ZEB_MUST_CHECK zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_measurement *measured,
                                          const zeb_latency *latency, const zeb_energy *energy,
                                          const zeb_host_delta *host, zeb_arena *arena, zeb_error *error);
 /* Peak resident memory of this process. */

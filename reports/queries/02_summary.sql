@@ -1,7 +1,10 @@
 -- summary: a line a row with what rankings and plots need. Energy and CO2 are per query (one sequence), from gross, and
--- only where the window was valid; `energy_kind` says whether they were measured or estimated.
+-- only where the window was valid; `energy_kind` says whether they were measured or estimated. `ranked`: a newest, ok row
+-- of a device that computes (one flagged no-compute measures the harness, and beats everything at nothing).
 CREATE TEMP VIEW summary AS
-SELECT r.id, r.run_id, r.id IN (SELECT id FROM newest) AS newest,
+SELECT r.id, r.run_id, u.host, r.id IN (SELECT id FROM newest) AS newest,
+       r.id IN (SELECT id FROM newest) AND r.verdict = 'ok'
+           AND NOT EXISTS (SELECT 1 FROM flag AS f WHERE f.row_id = r.id AND f.name = 'no-compute') AS ranked,
        r.verdict, r.reason, r.model, r.task, r.split, r.policy, r.precision, r.backend, r.device, r.device_name,
        r.scenario, e.threads, q."limit", r.n, r.examples,
        m.name AS metric, m.value, m.lo, m.hi,
@@ -11,6 +14,7 @@ SELECT r.id, r.run_id, r.id IN (SELECT id FROM newest) AS newest,
        CASE WHEN g.valid THEN CAST(g.gross_uj AS REAL) / g.examples END AS uj_per_query,
        CASE WHEN g.valid THEN CAST(c.co2_ug AS REAL) / g.examples END AS co2_ug_per_query
 FROM row AS r
+JOIN run AS u ON u.id = r.run_id
 LEFT JOIN settings AS e ON e.row_id = r.id AND e.which = 'effective'
 LEFT JOIN settings AS q ON q.row_id = r.id AND q.which = 'requested'
 LEFT JOIN metric AS m ON m.row_id = r.id AND m.position = 0

@@ -1,11 +1,11 @@
--- pareto_latency: newest ok rows that no other comparable row beats in both accuracy and median latency. Comparable:
+-- pareto_latency: ranked rows that no other comparable row beats in both accuracy and median latency. Comparable:
 -- the same task, split, scenario, metric and number of examples.
 CREATE TEMP VIEW pareto_latency AS
 SELECT a.id, a.task, a.split, a.scenario, a.value, a.p50_ns
 FROM summary AS a
-WHERE a.newest AND a.verdict = 'ok' AND a.value IS NOT NULL AND NOT EXISTS (
+WHERE a.ranked AND a.value IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM summary AS b
-    WHERE b.newest AND b.verdict = 'ok' AND b.task = a.task AND b.split IS a.split AND b.scenario = a.scenario
+    WHERE b.ranked AND b.task = a.task AND b.split IS a.split AND b.scenario = a.scenario
       AND b.metric = a.metric AND b.examples = a.examples
       AND b.value >= a.value AND b.p50_ns <= a.p50_ns AND (b.value > a.value OR b.p50_ns < a.p50_ns))
 ORDER BY a.task, a.split, a.scenario, a.p50_ns;

@@ -3,9 +3,9 @@
 CREATE TEMP VIEW pareto_energy AS
 SELECT a.id, a.task, a.split, a.scenario, a.energy_kind, a.value, a.uj_per_query
 FROM summary AS a
-WHERE a.newest AND a.verdict = 'ok' AND a.value IS NOT NULL AND a.uj_per_query IS NOT NULL AND NOT EXISTS (
+WHERE a.ranked AND a.value IS NOT NULL AND a.uj_per_query IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM summary AS b
-    WHERE b.newest AND b.verdict = 'ok' AND b.task = a.task AND b.split IS a.split AND b.scenario = a.scenario
+    WHERE b.ranked AND b.task = a.task AND b.split IS a.split AND b.scenario = a.scenario
       AND b.metric = a.metric AND b.examples = a.examples AND b.energy_kind = a.energy_kind
       AND b.value >= a.value AND b.uj_per_query <= a.uj_per_query
       AND (b.value > a.value OR b.uj_per_query < a.uj_per_query))

@@ -43,6 +43,7 @@
   /* ---- what a row means ---- */
   const rows = data.rows;
   const runs = new Map(data.runs.map((run) => [run.id, run]));
+  const hosts = new Set(data.runs.map((run) => run.host));
   const front = { latency: new Set(data.pareto_latency.map((p) => p.id)), energy: new Set(data.pareto_energy.map((p) => p.id)) };
   const estimated = (row) => row.energy.kind === "estimated";
   const perQuery = (row, total) => (row.energy.valid && has(total) && row.energy.examples ? total / row.energy.examples : null);
@@ -51,6 +52,7 @@
     row.co2 = perQuery(row, row.co2_ug); /* µg a query is g a million queries */
     row.place = row.device && row.device !== "0" && row.device !== row.backend ? `${row.backend}:${row.device}` : row.backend;
     row.place += has(row.threads) ? ` ×${row.threads}` : "";
+    if (hosts.size > 1 && runs.get(row.run_id).host) row.place += ` @ ${runs.get(row.run_id).host}`;
     row.label = [row.model, row.policy === "dense" ? null : row.policy, row.place].filter(Boolean).join(" · ");
   }
   const newest = rows.filter((row) => row.latest);
@@ -66,6 +68,8 @@
   const inView = (row) => row.task === view.task && row.scenario === view.scenario;
   const shown = () => rows.filter((row) => inView(row) && (row.latest || view.history));
   const good = () => newest.filter((row) => inView(row) && row.verdict === "ok");
+  /* A device that computes nothing measures the harness: it is shown, but ranks with nobody. */
+  const computes = (row) => !row.flags.includes("no-compute");
 
   /* ---- charts ---- */
   /* Intervals of both axes, drawn under the points. */
@@ -188,6 +192,8 @@
     const measured = byEnergy ? list.filter((p) => !estimated(p.row)) : list;
     const guessed = byEnergy ? list.filter((p) => estimated(p.row)) : [];
     const b = bounds(list);
+    const decades = Math.log10(b.xmax / b.xmin);
+    const steps = decades > 3 ? [1] : decades > 2 ? [1, 3] : [1, 2, 5];
     const grid = { color: css("--line"), borderColor: css("--line"), drawTicks: false };
     const text = { color: css("--quiet"), font: { size: 12 } };
     charts[id] = new Chart(canvas, {
@@ -200,7 +206,7 @@
         scales: {
           x: { type: "logarithmic", min: b.xmin, max: b.xmax, grid, title: { display: true, text: xTitle, ...text },
             ticks: { ...text, padding: 6, maxRotation: 0, autoSkip: false,
-              callback: (v) => ([1, 2, 5].includes(Number(v.toExponential()[0])) && Math.abs(v / 10 ** Math.floor(Math.log10(v) + 1e-9) % 1) < 1e-6 ? format(v).replace(/\.0+ /, " ") : null) } },
+              callback: (v) => (steps.includes(v / 10 ** Math.floor(Math.log10(v) + 1e-9)) ? format(v).replace(/\.0+ /, " ") : null) } },
           y: { min: b.ymin, max: b.ymax, grid, title: { display: true, text: yTitle, ...text }, ticks: { ...text, padding: 6, callback: (v) => (Number.isInteger(v * 2) ? v : null) } },
         },
       },
@@ -213,7 +219,7 @@
     document.querySelector(`tr[data-id="${row.id}"]`).scrollIntoView({ block: "center" });
   }
   function drawCharts() {
-    const list = good().filter((row) => has(row.metric.value));
+    const list = good().filter((row) => has(row.metric.value) && computes(row));
     const metric = list.length ? `${list[0].metric.name} (×100)` : "";
     const latency = points(list.filter((row) => has(row.latency_ns.p50)), (row) => ({ value: row.latency_ns.p50, lo: row.latency_ns.p50_lo, hi: row.latency_ns.p50_hi }), front.latency);
     const energy = points(list.filter((row) => has(row.uj) && row.uj > 0), (row) => ({ value: row.uj }), front.energy);
@@ -228,7 +234,7 @@
     return svg("svg", { width: 14, height: 14, "aria-hidden": "true" }, svg("path", { d: path, ...paint }));
   }
   function legend() {
-    const list = good();
+    const list = good().filter(computes);
     const item = (symbol, text) => el("span", {}, symbol, text);
     const used = (key, all) => all.filter((name) => list.some((row) => row[key] === name));
     $("legend").replaceChildren(
@@ -241,19 +247,23 @@
 
   /* ---- tiles ---- */
   function tiles() {
-    const list = good();
-    const best = (value, less) => list.filter((row) => has(value(row))).sort((a, b) => (less ? 1 : -1) * (value(a) - value(b)))[0];
-    const tile = (name, value, note) => el("div", { class: "tile" }, el("div", { class: "name" }, name), el("div", { class: "value" }, value), el("div", { class: "note" }, note));
-    const accurate = best((row) => row.metric.value, false);
-    const quick = best((row) => row.latency_ns.p50, true);
-    const frugal = best((row) => (estimated(row) ? null : row.uj), true);
+    const list = good().filter(computes);
+    const best = (among, value, less) => among.filter((row) => has(value(row)))
+      .sort((a, b) => (less ? 1 : -1) * (value(a) - value(b)) || a.latency_ns.p50 - b.latency_ns.p50)[0];
+    const tile = (name, value, note, title) => el("div", { class: "tile", title }, el("div", { class: "name" }, name), el("div", { class: "value" }, value), el("div", { class: "note" }, note));
+    const accurate = best(list, (row) => row.metric.value, false);
+    /* Speed at the price of right answers is another question: only scores whose interval reaches the best one's count. */
+    const as = "Among the cases whose score's interval reaches that of the best.";
+    const peers = list.filter((row) => accurate && has(row.metric.value) && (row.metric.hi ?? row.metric.value) >= (accurate.metric.lo ?? accurate.metric.value));
+    const quick = best(peers, (row) => row.latency_ns.p50, true);
+    const frugal = best(peers, (row) => (estimated(row) ? null : row.uj), true);
     const scope = newest.filter(inView);
     const ok = scope.filter((row) => row.verdict === "ok").length;
     const rest = unique(scope.map((row) => row.verdict)).filter((v) => v !== "ok").map((v) => `${scope.filter((row) => row.verdict === v).length} ${v}`);
     $("tiles").replaceChildren(
       tile("Most accurate", accurate ? [percent(accurate.metric.value), el("small", {}, ` ${accurate.metric.name}`)] : "–", accurate ? accurate.label : "no score"),
-      tile("Fastest median", quick ? ns(quick.latency_ns.p50) : "–", quick ? quick.label : "no latency"),
-      tile("Least measured energy", frugal ? [uj(frugal.uj), el("small", {}, " per query")] : "–", frugal ? `${frugal.label}${has(frugal.co2) ? ` · ${digits(frugal.co2)} gCO₂e per million queries` : ""}` : "no sensor"),
+      tile("Fastest, as accurate", quick ? [ns(quick.latency_ns.p50), el("small", {}, " median")] : "–", quick ? quick.label : "no latency", as),
+      tile("Least measured energy, as accurate", frugal ? [uj(frugal.uj), el("small", {}, " per query")] : "–", frugal ? `${frugal.label}${has(frugal.co2) ? ` · ${digits(frugal.co2)} gCO₂e per million queries` : ""}` : "nothing was measured: no sensor", as),
       tile("Cases", [`${ok}`, el("small", {}, ` of ${scope.length} ok`)], rest.length ? rest.join(", ") : "all ran"));
   }
 
@@ -265,7 +275,7 @@
   };
   const columns = [
     { key: "model", title: "Model", value: (r) => r.model, cell: (r) => [r.model] },
-    { key: "device", title: "Device", value: (r) => r.place, cell: (r) => [el("span", { class: "swatch", style: `background:${colour(r)}` }), " ", r.place] },
+    { key: "device", title: "Device", value: (r) => r.place, cell: (r) => [el("span", { class: "swatch", style: `background:${colour(r)}` }), " ", r.place, computes(r) ? null : el("span", { class: "sub" }, " no compute")] },
     { key: "policy", title: "Policy", value: (r) => r.policy, cell: (r) => [r.policy, " ", el("span", { class: "sub" }, r.precision || "")] },
     { key: "verdict", title: "Verdict", value: (r) => r.verdict, cell: (r) => [el("span", { class: `badge ${r.verdict}`, title: r.reason || "" }, r.verdict)] },
     { key: "metric", title: "Score [95 % interval]", number: true, more: true, value: (r) => r.metric.value,
@@ -287,7 +297,7 @@
       if (!has(x)) return a.id - b.id;
       if (column.group && column.group(a) !== column.group(b)) return column.group(a) - column.group(b);
       const order = x < y ? -1 : x > y ? 1 : 0;
-      return (down ? -order : order) || a.id - b.id;
+      return (down ? -order : order) || (a.latency_ns.p50 ?? Infinity) - (b.latency_ns.p50 ?? Infinity) || a.id - b.id;
     };
   }
   function sortBy(column) {
@@ -380,13 +390,14 @@
   function spread() {
     const list = good().filter((row) => row.curve_ns && row.latency_ns.p50 > 0).sort((a, b) => a.latency_ns.p50 - b.latency_ns.p50).slice(0, 24);
     $("spread-card").hidden = list.length === 0;
-    const left = 250, right = 940, line = 38, lo = 0.8;
+    const left = 250, right = 940, line = 38;
+    const lo = Math.max(0.25, Math.min(0.9, ...list.map((row) => row.curve_ns[2] / row.latency_ns.p50)) * 0.95);
     const tail = Math.max(1.3, ...list.map((row) => (row.latency_ns.p99 || row.latency_ns.p50) / row.latency_ns.p50));
     const hi = Math.min(8, tail * 1.15);
     const x = (ratio) => left + ((right - left) * Math.log(Math.min(Math.max(ratio, lo), hi) / lo)) / Math.log(hi / lo);
     const picture = svg("svg", { viewBox: `0 0 1180 ${list.length * line + 34}`, role: "img", "aria-label": "Latency distributions relative to the median" });
     const foot = list.length * line + 12;
-    for (const ratio of [0.8, 0.9, 1, 1.25, 1.5, 2, 3, 4, 6, 8].filter((r) => r <= hi)) {
+    for (const ratio of [0.3, 0.5, 0.8, 1, 1.25, 1.5, 2, 3, 4, 6, 8].filter((r) => r >= lo && r <= hi)) {
       picture.append(svg("line", { x1: x(ratio), x2: x(ratio), y1: 4, y2: foot, stroke: css("--line"), "stroke-width": ratio === 1 ? 2 : 1 }));
       const label = svg("text", { x: x(ratio), y: foot + 16, "text-anchor": "middle", class: "quiet" });
       label.textContent = `${ratio}×`;
@@ -445,11 +456,13 @@
       or(t.energy_consumed_kwh, (k) => `${digits(k * 1000)} Wh`), or(t.emissions_kg, (k) => digits(k * 1000)), t.country_iso_code || "–", `CodeCarbon ${t.codecarbon_version || ""}`].map((text) => el("td", {}, text)))));
   }
   function provenance() {
-    const used = unique(newest.map((row) => row.run_id));
-    $("runs").replaceChildren(...used.map((id) => runs.get(id)).filter(Boolean).map((run) => el("div", { class: "facts" },
-      facts(`Run ${run.id}`, [["started", run.started_utc], ["finished", run.finished_utc || "did not end orderly"], ["zeb", [run.zeb_version, run.zeb_commit].filter(Boolean).join(", commit ")], ["compiler", [run.compiler, run.build_flags].filter(Boolean).join(" ")], ["command", run.argv.join(" ")]]),
-      facts("Machine", [["host", run.host], ["CPU", run.cpu_model], ["processors", run.cpu_count], ["memory", has(run.memory_bytes) ? bytes(run.memory_bytes) : null], ["governor", run.governor], ["OS", run.os], ["kernel", run.kernel]]),
-      facts("", [["CPU flags", run.cpu_flags]]))));
+    const used = unique(newest.map((row) => row.run_id)).sort((a, b) => b - a).map((id) => runs.get(id)).filter(Boolean);
+    $("runs").replaceChildren(...used.map((run, i) => el("details", { open: i === 0 ? "" : null },
+      el("summary", {}, `Run ${run.id}, ${run.started_utc}`, run.host ? ` on ${run.host}` : ""),
+      el("div", { class: "facts two" },
+        facts("Run", [["finished", run.finished_utc || "did not end orderly"], ["zeb", [run.zeb_version, run.zeb_commit].filter(Boolean).join(", commit ")], ["compiler", [run.compiler, run.build_flags].filter(Boolean).join(" ")], ["command", run.argv.join(" ")]]),
+        facts("Machine", [["CPU", run.cpu_model], ["processors", run.cpu_count], ["memory", has(run.memory_bytes) ? bytes(run.memory_bytes) : null], ["governor", run.governor], ["OS", run.os], ["kernel", run.kernel]])),
+      run.cpu_flags ? el("details", {}, el("summary", { class: "quiet" }, `${run.cpu_flags.split(/\s+/).length} CPU flags`), el("p", { class: "mono quiet" }, run.cpu_flags)) : null)));
   }
   function subtitle() {
     const machines = unique(newest.map((row) => (runs.get(row.run_id) || {}).cpu_model).filter(Boolean));

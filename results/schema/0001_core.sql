@@ -123,7 +123,7 @@ CREATE TABLE settings (
     batch       INTEGER CHECK (batch > 0),
     seq_max     INTEGER CHECK (seq_max > 0),
     "limit"     INTEGER CHECK ("limit" > 0),
-    target_ci   REAL CHECK (target_ci > 0),
+    target_ci   REAL CHECK (target_ci >= 0),
     max_time_ns INTEGER,
     timeout_ns  INTEGER,
     warmup      INTEGER,
@@ -208,7 +208,7 @@ CREATE TABLE carbon (
     co2_ug              INTEGER CHECK (co2_ug >= 0),
     intensity_g_per_kwh REAL CHECK (intensity_g_per_kwh >= 0),
     year                INTEGER,
-    pue                 REAL CHECK (pue >= 1),
+    pue                 REAL CHECK (pue > 0),
     source              TEXT,
     place               TEXT,
     CHECK (co2_ug IS NULL OR intensity_g_per_kwh IS NOT NULL)

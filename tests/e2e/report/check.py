@@ -183,6 +183,8 @@ def main():
                        stdout=subprocess.DEVNULL)
         with open(few, encoding="utf-8") as file:
             dom = chromium(path, "--dump-dom", "file://" + little(folder, file.read()))
+        if dom.count('<tr class="case"') != count:
+            wrong.append(f"the report of {count} rows shows {dom.count('<tr class=%scase%s' % (chr(34), chr(34)))}")
         if '<pre id="little">[]</pre>' not in dom:
             wrong.append(f"the report of {count} rows has errors: {re.findall('<pre id=.little.>.*?</pre>', dom)}")
     chromium(path, f"--screenshot={os.path.join(folder, 'report.png')}", "file://" + os.path.abspath(report))

@@ -12,7 +12,7 @@ static zeb_status fill(zeb_store *store, zeb_arena *arena, uint64_t most, zeb_er
     int64_t run = 0;
     test_rows_demo(arena, &row, &count);
     zeb_status status = zeb_store_begin_run(store, &info, &run, error);
-    for (size_t i = 0; status == ZEB_OK && i < count; i++)
+    for (size_t i = 0; status == ZEB_OK && i < count && i < most; i++)
         status = zeb_store_put(store, run, &row[i], NULL, error);
     /* The first case once more: the older row must be history. */
     if (status == ZEB_OK && most > count) status = zeb_store_put(store, run, &row[0], NULL, error);

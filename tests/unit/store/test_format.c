@@ -231,6 +231,21 @@ static void test_write_error_is_seen(void **state) {
 
 /* ---- reports -------------------------------------------------------------------------------------------------- */
 
+/* A device that computes nothing would be the best in every ranking. */
+static void put_idle(zeb_store *store, int64_t run, zeb_row row) {
+    static const char *const flag[] = {"no-compute"};
+    zeb_row_metric metric = row.metric[0];
+    (void)snprintf(row.backend, sizeof row.backend, "idle");
+    metric.value = metric.hi = zeb_f64(1);
+    row.metric = &metric;
+    row.latency.p50 = (zeb_row_quantile){.value = zeb_f64(1)};
+    row.energy.gross_uj = zeb_i64(1);
+    row.flag = flag;
+    row.flag_count = 1;
+    zeb_error error = {.text = ""};
+    if (zeb_store_put(store, run, &row, NULL, &error) != ZEB_OK) fail_msg("%s", error.text);
+}
+
 static void demo_database(const char *path) {
     zeb_error error = {.text = ""};
     zeb_store *store = NULL;
@@ -244,6 +259,7 @@ static void demo_database(const char *path) {
     for (size_t i = 0; i < count; i++) {
         if (zeb_store_put(store, run, &row[i], NULL, &error) != ZEB_OK) fail_msg("%s", error.text);
     }
+    put_idle(store, run, row[1]);
     zeb_store_close(store);
 }
 
@@ -286,9 +302,11 @@ static void test_report(void **state) {
     char *text = report_text(path, ZEB_FORMAT_JSON);
     json_t *report = json_loads(text, 0, NULL);
     assert_non_null(report);
-    assert_int_equal(json_array_size(at(report, "rows")), 18);
+    assert_int_equal(json_array_size(at(report, "rows")), 19);
     assert_int_equal(json_array_size(at(report, "runs")), 1);
     assert_int_equal(json_array_size(at(json_array_get(at(report, "rows"), 0), "curve_ns")), 201);
+    assert_true(json_number_value(at(json_array_get(at(report, "pareto_latency"), 0), "p50_ns")) > 1);
+    assert_true(json_array_size(at(report, "energy_ranking")) == 11); /* without the idle device */
     assert_front(report, "pareto_latency", "p50_ns");
     assert_front(report, "pareto_energy", "uj_per_query");
     json_decref(report);

@@ -479,6 +479,25 @@ static void test_import_emissions(void **state) {
     free(export_text);
 }
 
+/* The file that training the shipped checkpoint left. */
+static void test_import_of_the_checkpoint(void **state) {
+    fixture *f = *state;
+    zeb_import_counts counts;
+    int64_t there = 0;
+    const char *path = ZEB_SOURCE_DIR "/baselines/bert-mini-sst2/emissions.csv";
+    if (access(path, R_OK) != 0) {
+        print_message("SKIPPED: there is no %s\n", path);
+        skip();
+    }
+    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "mini", &counts, &f->error), &f->error);
+    assert_true(counts.imported > 0);
+    const char *sql =
+        "SELECT count(*) FROM training WHERE energy_consumed_kwh > 0 AND emissions_kg > 0 AND duration_s > "
+        "0 AND length(country_iso_code) = 3 AND codecarbon_version IS NOT NULL AND model = 'mini'";
+    assert_status(ZEB_OK, zeb_sql_int(f->store->db, path, sql, &there, &f->error), &f->error);
+    assert_int_equal(there, counts.imported);
+}
+
 static void test_import_refuses(void **state) {
     fixture *f = *state;
     const char *path = test_folder_file(&f->folder, "emissions.csv");
@@ -521,6 +540,7 @@ int main(void) {
         TEST(test_full_disk),
         TEST(test_two_writers),
         TEST(test_import_emissions),
+        TEST(test_import_of_the_checkpoint),
         TEST(test_import_refuses),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
