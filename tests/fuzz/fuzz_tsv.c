@@ -18,12 +18,17 @@ static void check_text(const char *text, size_t length) {
     must(zeb_text_utf8_valid(text, length, NULL));
 }
 
-static void check_example(const zeb_dataset *dataset, const zeb_example *example) {
+static void check_example(const zeb_dataset *dataset, size_t i) {
     const zeb_task *task = dataset->task;
+    const zeb_example *example = &dataset->example[i];
     check_text(example->a, example->a_len);
     if (example->b != NULL) check_text(example->b, example->b_len);
     must(example->a_len + example->b_len > 0);
-    must(example->index >= 0 && (uint64_t)example->index < dataset->rows_read);
+    if (task->shape >= ZEB_SHAPE_COPA)
+        must((uint64_t)example->index == i);
+    else
+        must(example->index >= 0 && (uint64_t)example->index < dataset->rows_read);
+    if (i > 0 && example->group >= 0) must(example->group >= example[-1].group); /* groups stand together */
     must(example->label >= -1 && example->label < task->labels);
     if (task->kind == ZEB_TASK_REGRESSION)
         must(example->target >= task->target_min && example->target <= task->target_max);
@@ -43,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (status == ZEB_OK) {
         must(dataset.count > 0);
         for (size_t i = 0; i < dataset.count; i++)
-            check_example(&dataset, &dataset.example[i]);
+            check_example(&dataset, i);
         for (size_t i = 0; i < dataset.skips; i++)
             must(strncmp(dataset.skip[i], "fuzz:", 5) == 0);
         must((dataset.rows_skipped > 0) == (dataset.skips > 0));
