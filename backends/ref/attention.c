@@ -31,7 +31,7 @@ static void probabilities(const sequence *s, int64_t head, int64_t i, double *p)
     int64_t dim = attr->head_dim, kv_head = head / (attr->heads / attr->kv_heads), seen = visible(s, i);
     const float *q =
         (const float *)ref_input_data(s->at, ZEB_ATTENTION_Q) + ((s->q_from + i) * attr->heads + head) * dim;
-    double most = -INFINITY, sum = 0.0;
+    double most = -(double)INFINITY, sum = 0.0;
     for (int64_t j = 0; j < seen; ++j) {
         const float *k =
             (const float *)ref_input_data(s->at, ZEB_ATTENTION_K) + ((s->k_from + j) * attr->kv_heads + kv_head) * dim;

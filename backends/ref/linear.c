@@ -208,7 +208,7 @@ zeb_status ref_log_likelihood(const ref_at *at) {
             return zeb_fail(at->error, ZEB_ERR_RANGE,
                             "node '%s': target %d of row %lld is outside the vocabulary of %lld", at->node->name,
                             targets[t], (long long)t, (long long)vocab);
-        double most = -INFINITY, sum = 0.0;
+        double most = -(double)INFINITY, sum = 0.0;
         for (int64_t v = 0; v < vocab; ++v) {
             score[v] = 0.0;
             for (int64_t k = 0; k < width; ++k)

@@ -137,7 +137,7 @@ void masked_logits(const encoder *e, const zeb_layer_rule *rule, double logits[B
                    int32_t kept[LAYERS][BATCH], double *margin) {
     static state s;
     static double v[TOKENS][WIDTH];
-    *margin = INFINITY;
+    *margin = (double)INFINITY;
     for (int b = 0; b < BATCH; ++b) {
         s = (state){.n = e->offsets[b + 1] - e->offsets[b], .margin = margin};
         for (int t = 0; t < s.n; ++t) {
