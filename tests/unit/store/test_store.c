@@ -274,6 +274,70 @@ static void test_rows_that_break_rules(void **state) {
     assert_says(&f->error, "FOREIGN KEY");
 }
 
+/* The schema holds by itself, whoever writes: each of these would make a row say what no row may. */
+static void test_schema_refuses(void **state) {
+    fixture *f = *state;
+    static const char *const bad[] = {"UPDATE row SET reason = NULL",
+                                      "UPDATE row SET verdict = 'ok'",
+                                      "UPDATE row SET verdict = 'ok', reason = NULL, n = 0, latency_p50_ns = NULL",
+                                      "UPDATE row SET verdict = 'ok', reason = NULL, latency_p50_ns = NULL",
+                                      "UPDATE row SET verdict = 'fine'",
+                                      "UPDATE row SET verdict = 'unsupported'",
+                                      "UPDATE row SET n = 0",
+                                      "UPDATE row SET model = ''",
+                                      "UPDATE row SET model = NULL",
+                                      "UPDATE row SET model_hash = 'abc'",
+                                      "UPDATE row SET peak_rss_bytes = 0",
+                                      "UPDATE row SET n = 'many'",
+                                      "UPDATE row SET run_id = 77",
+                                      "UPDATE energy SET gross_uj = NULL",
+                                      "UPDATE energy SET known = 0",
+                                      "UPDATE energy SET valid = 0",
+                                      "UPDATE energy SET kind = NULL",
+                                      "UPDATE energy SET kind = 'guessed'",
+                                      "UPDATE energy SET source = NULL",
+                                      "UPDATE carbon SET intensity_g_per_kwh = NULL",
+                                      "UPDATE metric SET value = NULL",
+                                      "UPDATE metric SET defined = 0",
+                                      "UPDATE metric SET lo = hi + 1",
+                                      "UPDATE settings SET threads = 0 WHERE which = 'effective'",
+                                      "UPDATE settings SET which = 'guessed' WHERE which = 'effective'",
+                                      "UPDATE sample SET count = count + 1",
+                                      "UPDATE sample SET encoding = 'text'",
+                                      "UPDATE run SET argv = NULL",
+                                      "UPDATE run SET exit_code = 0",
+                                      "INSERT INTO flag VALUES (77, 0, 'x')"};
+    zeb_row row = test_row_full(f->arena, 1);
+    assert_status(ZEB_OK, zeb_store_put(f->store, f->run, &row, NULL, &f->error), &f->error);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (sqlite3_exec(f->store->db, bad[i], NULL, NULL, NULL) == SQLITE_OK) fail_msg("let through: %s", bad[i]);
+    }
+    assert_int_equal(sqlite3_exec(f->store->db, "UPDATE row SET reason = 'other'", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(f->store->db, "DELETE FROM run", NULL, NULL, NULL), SQLITE_OK);
+    int64_t left = -1; /* a run takes its rows along, and they all of theirs */
+    const char *sql =
+        "SELECT (SELECT count(*) FROM row) + (SELECT count(*) FROM sample) + (SELECT count(*) FROM metric) "
+        "+ (SELECT count(*) FROM energy_channel) + (SELECT count(*) FROM settings)";
+    assert_status(ZEB_OK, zeb_sql_int(f->store->db, "", sql, &left, &f->error), &f->error);
+    assert_int_equal(left, 0);
+}
+
+static void test_not_finite_is_not_stored(void **state) {
+    fixture *f = *state;
+    zeb_row row = test_row_bare(ZEB_OUTCOME_OK);
+    size_t count = 0;
+    row.throughput_per_s = (zeb_maybe_f64){.has = true, .value = (double)INFINITY};
+    row.latency.mean = (zeb_maybe_f64){.has = true, .value = (double)NAN};
+    assert_status(ZEB_OK, zeb_store_put(f->store, f->run, &row, NULL, &f->error), &f->error);
+    zeb_record *record = read_all(f, NULL, &count);
+    assert_false(record->row.throughput_per_s.has);
+    assert_false(record->row.latency.mean.has);
+    int64_t unknown = 0;
+    const char *sql = "SELECT count(*) FROM row WHERE throughput_per_s IS NULL AND latency_mean_ns IS NULL";
+    assert_status(ZEB_OK, zeb_sql_int(f->store->db, "", sql, &unknown, &f->error), &f->error);
+    assert_int_equal(unknown, 1);
+}
+
 /* ---- files that are no database of ours ----------------------------------------------------------------------- */
 
 static void write_file(const char *path, const void *data, size_t size) {
@@ -532,6 +596,8 @@ int main(void) {
         TEST(test_newest_row_of_a_case),
         TEST(test_run_ends),
         TEST(test_rows_that_break_rules),
+        TEST(test_schema_refuses),
+        TEST(test_not_finite_is_not_stored),
         TEST(test_not_a_database),
         TEST(test_other_programs_database),
         TEST(test_newer_schema),
