@@ -191,13 +191,12 @@ class Bert(nn.Module):
         sparsity.begin(live)
         for i, layer in enumerate(self.layers):
             rows = x[:, :1] if i == last else x
+            gate = sparsity.heads(i, self, x, alive)
             q, k, v = layer.project(x, rows)
             p = layer.probabilities(q, k, alive)
-            after = sparsity.tokens(i, p, alive) if i < last else alive
-            p = sparsity.scores(i, p)
-            p = F.dropout(p, layer.drop, self.training)
+            after = sparsity.tokens(i, p, alive, gate) if i < last else alive
+            p = F.dropout(sparsity.scores(i, p), layer.drop, self.training)
             context = p.to(v.dtype) @ v
-            gate = sparsity.heads(i, self, x, alive)
             if gate is not None:
                 context = context * gate[:, :, None, None].to(context.dtype)
             x = layer.finish(context, rows)

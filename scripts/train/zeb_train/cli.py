@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
         p.add_argument("--seed", type=int, default=1)
         p.add_argument("--max-minutes", type=float, default=0.0)
         p.add_argument("--max-length", type=int, default=128)
+        p.add_argument("--evaluate", metavar="SPLIT", help="score this split once, at the end")
+        p.add_argument("--format", action="append", default=[], help="see evaluate --help")
+        p.add_argument("--target", type=float, action="append", default=[])
+        p.add_argument("--min-length", type=int, default=0)
         p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
 
@@ -63,7 +68,20 @@ def parser() -> argparse.ArgumentParser:
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
     p.add_argument("--limit", type=int, default=0, help="at most about so many texts")
+
+    p = sub.add_parser("prune", help="distil a dynamically sparse student: tokens, heads")
+    _common(p)
+    p.add_argument("--task", required=True)
+    p.add_argument("--teacher", type=Path, action="append", required=True)
+    p.add_argument("--start", type=Path, required=True)
+    p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE")
+    p.add_argument("--prune", action="append", default=[], metavar="KEY=VALUE",
+                   help="target, mode (threshold, ratio), heads, min_length, soft_from, hard_from")
+    p.add_argument("--freeze-words", action="store_true")
+    p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
 
     p = sub.add_parser("score", help="score checkpoints on a split, in fp32")
     _common(p, train=False)
@@ -71,6 +89,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--split", default="dev")
     p.add_argument("--max-length", type=int, default=128)
     p.add_argument("model", type=Path, nargs="+")
+
+    p = sub.add_parser("evaluate", help="score a model, its number formats and free policies")
+    _common(p, train=False)
+    p.add_argument("--task", required=True)
+    p.add_argument("--split", default="dev")
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("--model", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True, help="folder for evaluation.json")
+    p.add_argument("--format", action="append", default=[],
+                   help="int8, int4, int4-64, int4-a16, int4-gptq")
+    p.add_argument("--target", type=float, action="append", default=[],
+                   help="cost of a training-free policy fitted on calib")
+    p.add_argument("--min-length", type=int, default=0)
 
     p = sub.add_parser("export", help="write the shipped form: fp16, vocabulary, card")
     _common(p, train=False)
@@ -87,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("recipe", type=Path)
     p.add_argument("--work", type=Path, required=True)
     p.add_argument("--minilm", type=Path, default=Path("minilm"), help="MiniLM-L6-H384 folder")
+    p.add_argument("--general", type=Path, help="task-agnostic student ({general}; default: "
+                   "the step `general` below --work)")
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--only", action="append", default=[], help="this step and what it needs")
     return top
@@ -110,8 +143,17 @@ def _open(args):
 
 def _finetune(args) -> dict:
     from .finetune import finetune
-    return finetune(args.out.name, args.start, _open(args), args.out, _settings(args),
-                    args.freeze_words)
+    data = _open(args)
+    return _scored(args, data, finetune(args.out.name, args.start, data, args.out, _settings(args),
+                                        args.freeze_words))
+
+
+def _scored(args, data, result: dict) -> dict:
+    """Adds, where --evaluate asks for it, the scores of what was just written."""
+    if args.evaluate:
+        args.split, args.model = args.evaluate, args.out
+        result[args.evaluate] = _evaluate(args, data)
+    return result
 
 
 def _distill(args) -> dict:
@@ -119,13 +161,25 @@ def _distill(args) -> dict:
     from .bert import Config
     from .loop import device_of
     if args.task:
-        return distill.task(args.out.name, args.start, args.teacher, _open(args), _vocab(args),
-                            args.out, _settings(args),
-                            distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words,
-                            args.dropout)
+        data = _open(args)
+        return _scored(args, data, distill.task(
+            args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
+            distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words, args.dropout,
+            args.quant))
     config = Config.read(args.config) if args.config else Config()
     return distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args),
                            args.out, _settings(args), device_of(args.device), limit=args.limit)
+
+
+def _prune(args) -> dict:
+    from . import prune
+    from .distill import TaskLossWeights
+    data = _open(args)
+    return _scored(args, data, prune.dynamic(
+        args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
+        TaskLossWeights(**_pairs(args.weight)),
+        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}),
+        args.freeze_words, args.dropout, args.quant))
 
 
 def _score(args) -> dict:
@@ -141,6 +195,16 @@ def _score(args) -> dict:
     return out
 
 
+def _evaluate(args, data=None) -> dict:
+    from . import dataset, evaluate, store
+    data = data or _open(args)
+    split = dataset.open_split(args.data, _vocab(args), args.task, args.split, data.train.device,
+                               args.max_length)
+    out = evaluate.variants(args.model, data, split, args.format, args.target, args.min_length)
+    store.write_json(args.out / "evaluation.json", out)
+    return {k: {"metrics": v["metrics"], "cost": v.get("cost")} for k, v in out.items()}
+
+
 def _export(args) -> dict:
     from .export import export
     return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
@@ -150,6 +214,7 @@ def _export(args) -> dict:
 def _recipe(args) -> dict:
     from . import recipe
     places = {"data": str(args.data), "minilm": str(args.minilm), "work": str(args.work),
+              "general": str(args.general or args.work / "general"),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
     failed = recipe.run(recipe.read(args.recipe, places), args.work, common, args.jobs, args.only,
@@ -157,17 +222,23 @@ def _recipe(args) -> dict:
     return {"failed": failed}
 
 
+def _leave(*_) -> None:
+    raise SystemExit(143)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from . import energy, store
     from .loop import TrainError
     from .readers import DataError
-    does = {"finetune": _finetune, "distill": _distill, "score": _score, "export": _export,
+    does = {"finetune": _finetune, "distill": _distill, "prune": _prune, "score": _score, "evaluate": _evaluate, "export": _export,
             "recipe": _recipe}[args.command]
     trains = args.command in ("finetune", "distill", "prune", "quantize")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())
         return 0
+    from .loop import stop_at_next_step
+    signal.signal(signal.SIGTERM, stop_at_next_step if trains else _leave)
     try:
         with energy.tracked(args.out if trains else Path("."), f"zeb-train {args.command}",
                             args.country, trains and not args.no_energy):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import augment, corpus, loop, metrics, project, store
+from . import augment, corpus, loop, metrics, project, quantise, store
 from .batches import Batch, Store, plan
 from .bert import Bert, Config
 from .dataset import TaskData, measure
@@ -85,7 +85,7 @@ class TaskLossWeights:
     logits: float = 1.0
     hidden: float = 0.5
     temperature: float = 2.0
-    augmented: float = 1.0         # share of a batch that is repeated, augmented
+    augmented: int = 1             # augmented copies of each row of a batch
     replace: float = 0.2
 
 
@@ -98,15 +98,12 @@ class TaskLoss:
         self.w, self.seed, self.hidden = weights, seed, hidden
 
     def batch(self, rows: np.ndarray, step: int) -> Batch:
+        """The rows, and `augmented` (a whole number) copies of them, each augmented anew."""
         b = self.data.train.batch(rows)
-        count = round(len(rows) * self.w.augmented)
-        if not count:
-            return b
         gen = _generator(b.ids.device, self.seed, step)
-        part = Batch(b.ids[:count], b.types[:count], b.live[:count], b.label[:count],
-                     b.rows[:count])
-        a = augment.augment(part, self.near, gen, self.w.replace)
-        return Batch(*(torch.cat([getattr(b, f), getattr(a, f)])
+        parts = [b] + [augment.augment(b, self.near, gen, self.w.replace)
+                       for _ in range(int(self.w.augmented))]
+        return Batch(*(torch.cat([getattr(x, f) for x in parts])
                        for f in ("ids", "types", "live", "label", "rows")))
 
     def __call__(self, rows: np.ndarray, step: int, sparsity=None) -> torch.Tensor:
@@ -124,7 +121,10 @@ class TaskLoss:
         if w.label:
             value = value + w.label * task_loss(got.logits, b.label)
         if states:
-            value = value + w.hidden * self.hidden(got.hidden, goals[0].hidden, b.live)
+            value = value + w.hidden * self.hidden(
+                got.hidden, goals[0].hidden, b.live,
+                None if sparsity is None else sparsity.weights)
+        self.stats = got.stats
         return value
 
 
@@ -138,30 +138,63 @@ def load_hidden(path: Path, student: Bert, teacher: Bert) -> HiddenLoss:
     return hidden
 
 
-def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
-         settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
-         dropout: float = 0.05) -> dict:
+@dataclass
+class Lesson:
+    """A student, its teachers and the loss between them: the same for dense and sparse students."""
+    student: Bert
+    criterion: TaskLoss
+    parts: dict[str, nn.Module]
+
+
+def load_teachers(folders: list[Path], device: torch.device) -> list[Bert]:
+    """Frozen; in bf16 on CUDA, which spares the casts of autocast."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return [store.load_model(t).to(device, dtype).eval().requires_grad_(False) for t in folders]
+
+
+def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
+            weights: TaskLossWeights, freeze_words: bool, dropout: float,
+            gates: bool = False, quant: str = "") -> Lesson:
     device = data.train.device
-    torch.manual_seed(settings.seed)
-    labels = data.task.num_labels
-    teachers = [store.load_model(t).to(device).eval().requires_grad_(False) for t in teacher_dirs]
-    student = store.load_model(start, num_labels=labels, hidden_dropout_prob=dropout,
+    torch.manual_seed(seed)
+    teachers = load_teachers(teacher_dirs, device)
+    student = store.load_model(start, num_labels=data.task.num_labels, hidden_dropout_prob=dropout,
                                attention_probs_dropout_prob=dropout)
+    if gates:
+        student.add_gates()
+    if quant:                                  # quantisation-aware: rounded forward, straight back
+        quantise.wrap(student, quantise.Format.of(quant))
     student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
     projections = Path(start) / "hidden.pt"
     hidden = load_hidden(projections, student, teachers[0]) if projections.is_file() else None
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:student.config.vocab_size]
-    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight, words)
+    table = teachers[0].bert.embeddings.word_embeddings.weight
+    near = augment.neighbours(table.to(device), words)
     parts = {"student": student} | ({"hidden": hidden} if hidden is not None else {})
-    module = nn.ModuleDict(parts).to(device)
-    criterion = TaskLoss(student, teachers, data, near, weights, settings.seed, hidden)
+    for part in parts.values():
+        part.to(device)
+    return Lesson(student, TaskLoss(student, teachers, data, near, weights, seed, hidden), parts)
+
+
+def finish(lesson: Lesson, data: TaskData, out: Path) -> None:
+    """Writes the student, with the dropout that a reader of config.json expects."""
+    config = lesson.student.config
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.1
+    store.save_model(out, lesson.student, data.task.labels)
+
+
+def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
+         settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
+         dropout: float = 0.05, quant: str = "") -> dict:
+    lesson = prepare(start, teacher_dirs, data, vocab, settings.seed, weights, freeze_words, dropout,
+                     quant=quant)
+    student = lesson.student
     result = loop.Loop(
-        name, out, module, settings, device,
+        name, out, nn.ModuleDict(lesson.parts), settings, data.train.device,
         lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
-        lambda rows, step, progress: criterion(rows, step),
+        lambda rows, step, progress: lesson.criterion(rows, step),
         lambda: metrics.headline(data.task, measure(data.task, student, data.calib)),
         keep=student).run()
     result["calib"] = measure(data.task, student, data.calib)
-    student.config.hidden_dropout_prob = student.config.attention_probs_dropout_prob = 0.1
-    store.save_model(out, student, data.task.labels)
+    finish(lesson, data, out)
     return result

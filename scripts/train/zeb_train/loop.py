@@ -50,6 +50,15 @@ class Settings:
         return cls(**values)
 
 
+_stop = False
+
+
+def stop_at_next_step(*_) -> None:
+    """A signal handler: the loop saves its state between two steps and leaves."""
+    global _stop
+    _stop = True
+
+
 def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
@@ -138,6 +147,9 @@ class Loop:
         while self.step < total:
             now = time.monotonic()
             self.elapsed = base + now - began
+            if _stop:
+                self.save()
+                raise SystemExit(143)
             progress = self.step / total
             if s.max_minutes:
                 progress = max(progress, self.elapsed / (60 * s.max_minutes))
@@ -206,9 +218,11 @@ class Loop:
         if self.evaluate is None:
             return False
         self.module.eval()
-        value = float(self.evaluate())
+        value = self.evaluate()
         self.module.train()
         self.history.append({"step": self.step, "value": value})
+        if value is None:                      # nothing yet that could be kept
+            return False
         log(f"{self.name}: step {self.step} {100 * progress:.0f}% calib {value:.4f}")
         if value > self.best:
             self.best, self.stale = value, 0

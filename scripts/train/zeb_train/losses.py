@@ -50,12 +50,14 @@ class HiddenLoss(nn.Module):
         deviation = (self.square[i] - self.mean[i] ** 2).clamp_min(1e-6).sqrt()
         return (x - self.mean[i]) / deviation
 
-    def forward(self, student: list[Tensor], teacher: list[Tensor], live: Tensor) -> Tensor:
+    def forward(self, student: list[Tensor], teacher: list[Tensor], live: Tensor,
+                weights: list[Tensor] | None = None) -> Tensor:
+        """`weights`: rows of each student state that count (a pruned row is nobody's concern)."""
         total = torch.zeros((), device=live.device)
         for i, (s, t) in enumerate(self.pairs):
             rows = min(student[s].shape[1], teacher[t].shape[1])
-            at = live[:, :rows].float()
-            goal = self._observe(i, teacher[t][:, :rows], at)
+            goal = self._observe(i, teacher[t][:, :rows], live[:, :rows].float())
+            at = (live if weights is None else weights[s])[:, :rows].float()
             error = (self.map[i](student[s][:, :rows]).float() - goal).square().mean(-1)
             total = total + (error * at).sum() / at.sum()
         if self.training:

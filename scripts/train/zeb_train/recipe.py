@@ -117,7 +117,12 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
                     f"{len(waiting)} waiting")
     finally:
         for process, _ in running.values():
-            process.terminate()
+            process.terminate()                  # each saves its state and leaves
+        for process, _ in running.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _closure(steps: dict, ids: list[str]) -> list[str]:

@@ -52,13 +52,17 @@ def load_model(folder: Path, num_labels: int | None = None, **changes) -> Bert:
         changes["num_labels"] = num_labels
     model = Bert(Config.read(folder / "config.json", **changes))
     state = load_file(folder / "model.safetensors")
+    formats = {}
+    if any(k.endswith("_scale") for k in state):
+        from . import quantise
+        state, formats = quantise.dequantise(state)
     if any(k.startswith("zeb.gate.") for k in state):
         model.add_gates()
     missing = load_state(model, state)
     bad = [k for k in missing if not k.startswith("classifier")]
     if bad:
         raise ValueError(f"{folder}: weights lack {', '.join(bad[:4])}")
-    return model
+    return quantise.wrap(model, formats, fixed=True) if formats else model
 
 
 def save_training(path: Path, value: dict) -> None:

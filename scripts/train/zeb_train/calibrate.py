@@ -1,0 +1,94 @@
+"""Training-free choices, made on calib alone: thresholds for a wanted cost, ladders, score thresholds."""
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from . import flops
+from .batches import Store
+from .bert import Bert
+from .loop import autocast
+from .policy import LayerPolicy, Policy
+from .sparsity import Hard
+
+
+@torch.no_grad()
+def cost(model: Bert, policy: Policy, data: Store, min_length: int = 0, limit: int = 1024,
+         precise: bool = False) -> dict:
+    """Executed over dense work, and rows kept a layer, on (at most `limit`) rows that are long enough."""
+    rows = np.flatnonzero(data.packed.length >= min_length)
+    rows = rows if len(rows) else np.arange(len(data))
+    rows = rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+    rows = rows[np.argsort(data.packed.length[rows], kind="stable")]
+    done = whole = 0.0
+    kept, before = np.zeros(model.config.num_hidden_layers), 0.0
+    sparsity = Hard(model.config, policy)
+    was = model.training
+    model.eval()
+    with torch.autocast("cpu", enabled=False) if precise else autocast(data.device):
+        for at in range(0, len(rows), 256):
+            b = data.batch(rows[at:at + 256])
+            stats = model(b.ids, b.types, b.live, sparsity=sparsity).stats
+            done += float(stats["cost"].sum())
+            whole += float(stats["dense"].sum())
+            before += float(b.live.sum())
+            kept += [float(k.sum()) for k in stats["kept"]]
+    model.train(was)
+    return {"ratio": done / whole, "kept": [round(float(k / before), 4) for k in kept]}
+
+
+def scaled(policy: Policy, factor: float) -> Policy:
+    out = copy.deepcopy(policy)
+    for layer in out.layers:
+        if layer.mode == "threshold":
+            layer.value *= factor
+    return out
+
+
+def fit_thresholds(policy: Policy, model: Bert, data: Store, target: float, min_length: int = 0,
+                   rounds: int = 14) -> Policy:
+    """All thresholds times one factor, so that the cost on calib is the target; never below it by luck of
+    a step: the last policy that met the target is returned."""
+    low, high, best = 0.02, 50.0, policy
+    for _ in range(rounds):
+        factor = (low * high) ** 0.5
+        trial = scaled(policy, factor)
+        if cost(model, trial, data, min_length)["ratio"] <= target:
+            best, high = trial, factor
+        else:
+            low = factor
+    return best
+
+
+@torch.no_grad()
+def quantile_thresholds(model: Bert, data: Store, name: str, target: float,
+                        min_length: int = 0) -> Policy:
+    """A start without training: every layer the same threshold (importances sum to 1 in every layer),
+    then fitted to the wanted cost."""
+    layers = model.config.num_hidden_layers
+    start = Policy(name, [LayerPolicy("threshold", 0.02) for _ in range(layers - 1)]
+                   + [LayerPolicy()])
+    return fit_thresholds(start, model, data, target, min_length)
+
+
+def ladder(model: Bert, name: str, target: float, tokens: float = 32.0) -> Policy:
+    """The same keep ratio in every layer but the last."""
+    r = flops.ladder(model.config, target, tokens)
+    return Policy(name, [LayerPolicy("ratio", r)
+                         for _ in range(model.config.num_hidden_layers - 1)] + [LayerPolicy()])
+
+
+def score_thresholds(policy: Policy, quality, budget: float = 0.002,
+                     grid=(0.002, 0.005, 0.01, 0.02, 0.04)) -> Policy:
+    """The largest threshold of the grid, alike in all layers, that costs at most `budget` of
+    quality(policy) on calib."""
+    base, best = quality(policy), policy
+    for t in grid:
+        trial = copy.deepcopy(policy)
+        for layer in trial.layers:
+            layer.score_threshold = t
+        if quality(trial) >= base - budget:
+            best = trial
+    return best

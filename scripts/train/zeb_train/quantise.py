@@ -1,0 +1,175 @@
+"""INT8 and INT4 exactly as the harness defines them (docs/formats/quantisation.md, zeb/number.h).
+
+INT8: one row (an output channel, or a token's activations) has scale max/127; q = rint(x * (127/max)) in
+binary32.  INT4: a group of 32 or 64 along K has scale binary16(max/7); q = rint(w / scale) in [-7,7].
+Only the encoder's six matrices a layer are quantised; embeddings, pooler and classifier stay.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import store
+from .bert import Bert
+
+TINY = 2.0 ** -100
+
+
+def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """q (int8) and scale (fp32, one a row of the last extent) of x."""
+    x = x.float()
+    most = x.abs().amax(-1)
+    real = most >= TINY
+    inv = torch.where(real, 127.0 / torch.where(real, most, 1.0), 0.0)
+    q = torch.round(x * inv[..., None]).to(torch.int8)
+    return q, torch.where(real, most / 127.0, 0.0)
+
+
+def int4_scale(groups: Tensor) -> Tensor:
+    """binary16 scale of each group (last extent)."""
+    return (groups.float().abs().amax(-1) / 7.0).to(torch.float16).clamp(max=65504.0)
+
+
+def int4_groups(w: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """q in [-7,7] (int8) [N,K] and scale (fp16) [N,K/group]."""
+    n, k = w.shape
+    if k % group:
+        raise ValueError(f"{k} columns are no multiple of the group {group}")
+    parts = w.float().view(n, k // group, group)
+    scale = int4_scale(parts)
+    return int4_round(parts, scale).view(n, k), scale
+
+
+def int4_round(parts: Tensor, scale: Tensor) -> Tensor:
+    s = scale.float()[..., None]
+    return torch.where(s > 0, torch.round(parts / s.clamp_min(1e-30)), 0.0).clamp(-7, 7).to(torch.int8)
+
+
+def pack4(q: Tensor) -> Tensor:
+    """[N,K] in [-7,7] -> [N,K/2] bytes of q+8, low nibble the even k."""
+    u = (q.to(torch.int16) + 8).to(torch.uint8)
+    return u[:, 0::2] | (u[:, 1::2] << 4)
+
+
+def unpack4(packed: Tensor) -> Tensor:
+    low, high = packed & 15, packed >> 4
+    return torch.stack([low, high], -1).flatten(1).to(torch.int8) - 8
+
+
+def int8_values(x: Tensor) -> Tensor:
+    q, scale = int8_rows(x)
+    return q.float() * scale[..., None]
+
+
+def int4_values(w: Tensor, group: int) -> Tensor:
+    q, scale = int4_groups(w, group)
+    return (q.view(w.shape[0], -1, group).float() * scale.float()[..., None]).view(w.shape)
+
+
+@dataclass(frozen=True)
+class Format:
+    bits: int = 8
+    group: int = 0                   # 0: a scale an output channel (INT8)
+    acts: bool = True                # activations INT8 a row (W8A8, W4A8), or left alone (W4A16)
+
+    @classmethod
+    def of(cls, name: str) -> "Format":
+        """int8, int4 (group 32, INT8 activations), int4-64, int4-a16."""
+        head, *rest = name.split("-")
+        if head not in ("int8", "int4") or set(rest) - {"32", "64", "a16"}:
+            raise ValueError(f"unknown number format {name!r}")
+        group = 64 if "64" in rest else 32
+        return cls(8) if head == "int8" else cls(4, group, "a16" not in rest)
+
+    def values(self, w: Tensor) -> Tensor:
+        return int8_values(w) if self.bits == 8 else int4_values(w, self.group)
+
+
+class QuantLinear(nn.Linear):
+    """A Linear that computes with quantised weights and activations; gradients pass straight through."""
+    format: Format
+    fixed = False                     # the weights already are quantised values
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight
+        if not self.fixed:
+            w = w + (self.format.values(w) - w).detach()
+        if self.format.acts:
+            x = x + (int8_values(x).to(x.dtype) - x).detach()
+        return F.linear(x, w.to(x.dtype) if torch.is_autocast_enabled() else w, self.bias)
+
+
+def matrices(model: Bert):
+    """(name, module) of every matrix that is quantised, in order."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and name.startswith("bert.encoder."):
+            yield name, module
+
+
+def wrap(model: Bert, formats: dict[str, Format] | Format, fixed: bool = False) -> Bert:
+    """Makes the encoder's matrices compute in their formats, in place; parameter names do not change."""
+    for name, module in list(matrices(model)):
+        how = formats.get(name) if isinstance(formats, dict) else formats
+        if how is not None:
+            module.__class__ = QuantLinear
+            module.format, module.fixed = how, fixed
+    return model
+
+
+def unwrap(model: Bert) -> Bert:
+    for _, module in list(matrices(model)):
+        module.__class__ = nn.Linear
+    return model
+
+
+Rounded = dict[str, tuple[Tensor, Tensor]]        # matrix -> (q, scale), where they are chosen already
+
+
+def tensors(model: Bert, formats: dict[str, Format], rounded: Rounded | None = None,
+            rest=torch.float16) -> dict[str, Tensor]:
+    """The state as it is stored: I8 / U8 matrices with their scales, all else in `rest`."""
+    out, rounded = {}, rounded or {}
+    for key, value in model.state_dict().items():
+        how = formats.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
+        value = value.detach().cpu()
+        if how is None:
+            out[key] = value.to(rest).contiguous()
+        elif how.bits == 8:
+            out[key], out[key + "_scale"] = int8_rows(value)
+        else:
+            name = key.removesuffix(".weight")
+            q, out[key + "_scale"] = rounded.get(name) or int4_groups(value, how.group)
+            out[key] = pack4(q).contiguous()
+    return out
+
+
+def write(folder: Path, model: Bert, formats: dict[str, Format], labels,
+          rounded: Rounded | None = None) -> None:
+    data = save(tensors(model, formats, rounded), metadata={"format": "pt"})
+    store.write_bytes(Path(folder) / "model.safetensors", data)
+    store.write_json(Path(folder) / "config.json", model.config.hugging_face(labels))
+
+
+def dequantise(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Format]]:
+    """Float tensors of a stored state, and the format each matrix was in."""
+    out, formats = {}, {}
+    for key, value in state.items():
+        if key.endswith("_scale"):
+            continue
+        scale = state.get(key + "_scale")
+        name = key.removesuffix(".weight")
+        if scale is None:
+            out[key] = value
+        elif value.dtype == torch.int8:
+            out[key], formats[name] = value.float() * scale[:, None], Format(8)
+        else:
+            q = unpack4(value)
+            group = q.shape[1] // scale.shape[1]
+            out[key] = (q.view(len(q), -1, group).float() * scale.float()[..., None]).view(q.shape)
+            formats[name] = Format(4, group)
+    return out, formats

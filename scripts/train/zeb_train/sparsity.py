@@ -1,0 +1,153 @@
+"""What the sparse path of bert.py asks: which tokens live on, which heads run, which scores count.
+
+`Hard` follows a policy exactly as the harness does (docs/formats/policy.md).  `Soft` is its differentiable
+stand-in: token j stays with weight sigmoid((log s_j - log theta) / tau), and that weight multiplies the
+exponentials of the following layers' softmax, so tau -> 0 gives the hard rule.
+"""
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from . import flops
+from .bert import Config
+from .policy import LayerPolicy, Policy
+
+
+def importance(p: Tensor, alive: Tensor, gate: Tensor | None) -> Tensor:
+    """s [B,T]: mean over heads and live queries of the probability received; p [B,H,T,T].  A closed head
+    counts as giving 0, the mean still divides by all heads."""
+    if gate is not None:
+        p = p * gate[:, :, None, None]
+    received = torch.einsum("bhqt,bq->bt", p, alive)
+    return received / (p.shape[1] * alive.sum(1, keepdim=True))
+
+
+def select(s: Tensor, alive: Tensor, layer: LayerPolicy, floor: int, keep_last: bool) -> Tensor:
+    """The surviving rows [B,T] (bool) of live rows `alive` (bool)."""
+    b, t = s.shape
+    n = alive.sum(1)
+    forced = torch.zeros_like(alive)
+    forced[:, 0] = True
+    if keep_last:
+        place = torch.arange(t, device=s.device).expand(b, t)
+        forced |= place == torch.where(alive, place, -1).max(1, keepdim=True).values
+    order = torch.where(forced, torch.inf, torch.where(alive, s, -torch.inf))
+    rank = torch.argsort(torch.argsort(order, dim=1, descending=True, stable=True), dim=1)
+    quota = torch.full_like(n, max(floor, 2 if keep_last else 1))
+    if layer.mode == "topk":
+        quota = quota.clamp_min(int(layer.value))
+    if layer.mode == "ratio":
+        share = torch.tensor(layer.value, dtype=torch.float32) * n.float().cpu()
+        quota = torch.maximum(quota, torch.ceil(share).to(n))
+    keep = rank < quota[:, None]
+    if layer.mode == "threshold":
+        keep |= s >= layer.value
+    return keep & alive
+
+
+class Base(nn.Module):
+    """Bookkeeping that both share: live counts and executed work of the pass in hand."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.weights: list[Tensor] = []
+
+    def begin(self, live: Tensor) -> None:
+        self.n, self.cost = live.sum(1).float(), 0.0
+        self.weights = [live.float()]            # of each hidden state's rows, for losses
+        self.kept: list[Tensor] = []
+        self.heads_on: list[Tensor] = []
+
+    def count(self, i: int, alive: Tensor, after: Tensor, gate: Tensor | None) -> None:
+        last = i == self.config.num_hidden_layers - 1
+        on = 1.0 if gate is None else gate.mean(1)
+        n_in, n_out = alive.sum(1), after.sum(1)
+        self.cost = self.cost + flops.layer(self.config, n_in, n_out, last, on)
+        self.weights.append(after.detach())
+        self.kept.append(n_out.detach())
+        if gate is not None:
+            self.heads_on.append(gate.detach().mean(1))
+
+    def stats(self) -> dict:
+        return {"cost": self.cost, "dense": flops.dense(self.config, self.n), "kept": self.kept,
+                "heads": self.heads_on}
+
+    def scores(self, i: int, p: Tensor) -> Tensor:
+        return p
+
+
+def gate_evidence(model, i: int, x: Tensor, alive: Tensor) -> Tensor:
+    """g [B,H] = W mean_rows(x) + b over the live rows of the layer's input."""
+    mean = (x.float() * alive[:, :, None]).sum(1) / alive.sum(1, keepdim=True)
+    gate = model.zeb.gate[str(i)]
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.functional.linear(mean, gate.weight.float(), gate.bias.float())
+
+
+class Hard(Base):
+    """A policy, followed exactly; token masks are 0 or 1."""
+
+    def __init__(self, config: Config, policy: Policy):
+        super().__init__(config)
+        if len(policy.layers) != config.num_hidden_layers:
+            raise ValueError(f"policy has {len(policy.layers)} layers, model has "
+                             f"{config.num_hidden_layers}")
+        self.policy = policy
+
+    def heads(self, i: int, model, x: Tensor, alive: Tensor) -> Tensor | None:
+        if not self.policy.layers[i].gated:
+            return None
+        g = gate_evidence(model, i, x, alive)
+        hard = (g > 0).float()
+        soft = torch.sigmoid(g)
+        return hard + soft - soft.detach() if g.requires_grad else hard
+
+    def tokens(self, i: int, p: Tensor, alive: Tensor, gate: Tensor | None) -> Tensor:
+        layer = self.policy.layers[i]
+        if layer.mode is None:
+            return alive
+        s = importance(p.detach(), alive, None if gate is None else gate.detach())
+        return select(s, alive > 0, layer, self.policy.floor, self.policy.keep_last).float()
+
+    def scores(self, i: int, p: Tensor) -> Tensor:
+        t = self.policy.layers[i].score_threshold
+        return p.masked_fill(p < t, 0.0) if t > 0 else p
+
+
+class Soft(Base):
+    """Learnable thresholds (log theta of every layer but the last) and straight-through head gates."""
+
+    def __init__(self, config: Config, tokens: bool, gated: bool, tau: float = 0.25,
+                 start: float = 0.003):
+        super().__init__(config)
+        self.token_masks, self.gated, self.tau = tokens, gated, tau
+        layers = config.num_hidden_layers - 1
+        self.log_theta = nn.Parameter(torch.full((layers,), math.log(start)))
+
+    def heads(self, i: int, model, x: Tensor, alive: Tensor) -> Tensor | None:
+        if not self.gated or str(i) not in model.zeb.gate:
+            return None
+        g = gate_evidence(model, i, x, alive)
+        if self.training:                         # logistic noise: the concrete distribution's
+            u = torch.rand_like(g).clamp(1e-4, 1 - 1e-4)
+            g = g + torch.log(u) - torch.log1p(-u)
+        soft = torch.sigmoid(g)
+        return (g > 0).float() + soft - soft.detach()
+
+    def tokens(self, i: int, p: Tensor, alive: Tensor, gate: Tensor | None) -> Tensor:
+        if not self.token_masks:
+            return alive
+        s = importance(p, alive, gate)
+        stay = torch.sigmoid((torch.log(s.clamp_min(1e-9)) - self.log_theta[i]) / self.tau)
+        first = torch.arange(s.shape[1], device=s.device) == 0
+        return alive * torch.where(first, 1.0, stay)
+
+    def policy(self, name: str) -> Policy:
+        out = [LayerPolicy("threshold" if self.token_masks else None,
+                           float(t.exp()) if self.token_masks else 0.0, 0.0, self.gated)
+               for t in self.log_theta.detach().cpu()]
+        return Policy(name, [*out, LayerPolicy()])

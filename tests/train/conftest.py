@@ -1,0 +1,41 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts" / "train"))
+
+from zeb_train.bert import Bert, Config  # noqa: E402
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def tiny() -> Config:
+    return Config(vocab_size=200, hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+                  intermediate_size=64, max_position_embeddings=40)
+
+
+@pytest.fixture
+def model(tiny) -> Bert:
+    """Random weights, scaled up so that attention is far from uniform."""
+    torch.manual_seed(3)
+    out = Bert(tiny)
+    with torch.no_grad():
+        for p in out.parameters():
+            if p.ndim == 2:
+                p.mul_(8.0)
+    return out.eval()
+
+
+@pytest.fixture
+def batch():
+    """Ragged rows, among them one of two tokens and one of full length."""
+    torch.manual_seed(4)
+    lengths = torch.tensor([2, 3, 9, 17, 24])
+    live = torch.arange(24)[None] < lengths[:, None]
+    ids = torch.where(live, torch.randint(104, 200, live.shape), 0)
+    types = torch.where(live & (torch.arange(24) > 8), 1, 0)
+    return ids, types, live
