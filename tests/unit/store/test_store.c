@@ -55,6 +55,24 @@ static void assert_says(const zeb_error *error, const char *words) {
     if (strstr(error->text, words) == NULL) fail_msg("\"%s\" does not say \"%s\"", error->text, words);
 }
 
+/* What makes an accepted row durable can't be seen without pulling a plug, so it is asked for. */
+static void test_durable_settings(void **state) {
+    fixture *f = *state;
+    const struct {
+        const char *sql;
+        int64_t value;
+    } want[] = {{"SELECT journal_mode = 'wal' FROM pragma_journal_mode", 1},
+                {"PRAGMA synchronous", 2},
+                {"PRAGMA foreign_keys", 1},
+                {"PRAGMA user_version", ZEB_SCHEMA},
+                {"PRAGMA application_id", ZEB_APPLICATION_ID}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        int64_t value = -1;
+        assert_status(ZEB_OK, zeb_sql_int(f->store->db, "", want[i].sql, &value, &f->error), &f->error);
+        if (value != want[i].value) fail_msg("%s is %lld", want[i].sql, (long long)value);
+    }
+}
+
 /* ---- the round trip ------------------------------------------------------------------------------------------- */
 
 /* All columns of two structs are equal: nothing is lost, nothing unknown becomes a number. */
@@ -589,6 +607,7 @@ static void test_import_refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_durable_settings),
         TEST(test_full_row_comes_back),
         TEST(test_full_row_is_full),
         TEST(test_bare_rows_stay_unknown),
