@@ -23,7 +23,7 @@ static json_t *parse_line(const char *line, size_t length, char *problem, size_t
 static zeb_status read_record(zeb_reader *reader, const json_t *root, uint64_t line, zeb_error *error) {
     zeb_dataset *dataset = reader->dataset;
     size_t before = dataset->count;
-    zeb_record record = {.reader = reader, .root = root, .first = before, .error = error};
+    zeb_entry record = {.reader = reader, .root = root, .first = before, .error = error};
     /* The first record says whether the file has labels; the ones after it must agree. */
     if (before == 0)
         dataset->labelled = reader->must_be_labelled || zeb_shape_has_label(reader->task, reader->columns, root);
