@@ -83,18 +83,36 @@ static void check_embed(const look *l) {
     norm_kind(l, norm);
 }
 
+/* The scales of a quantised weight, and groups that fill its rows. */
+static void check_scales(const look *l, bool four) {
+    if (!l->verdict->supported) return;
+    const zeb_tensor *w = input(l, ZEB_LINEAR_W);
+    const int64_t k = width_of(w);
+    const int32_t group = w->dtype == ZEB_U4 ? w->group : 32;
+    if (four && (group < 1 || k % group != 0 || group % 4 != 0))
+        refuse(l, "%lld inputs don't divide into groups of %d", (long long)k, group);
+    if (w->dtype != ZEB_I8 && w->dtype != ZEB_U4) return;
+    const zeb_tensor *scale = w->scale == ZEB_NONE ? NULL : &l->graph->tensor[w->scale];
+    const zeb_dtype dtype = w->dtype == ZEB_I8 ? ZEB_F32 : ZEB_F16;
+    if (scale == NULL || scale->role != ZEB_ROLE_WEIGHT || scale->dtype != dtype)
+        refuse(l, "the scales of \"%s\" are missing or not %s", w->name, dtype_name(dtype));
+    else if (scale->extent[0].max != w->extent[0].max || (w->dtype == ZEB_U4 && width_of(scale) != k / group))
+        refuse(l, "the scales of \"%s\" have another shape", w->name);
+}
+
 static void check_linear(const look *l) {
-    static const char *const name[] = {"F32", "BF16", "W8A8", "W4A8", "W4A16"};
     const uint32_t precision = l->node->attr.linear.precision;
+    const bool eight = precision == ZEB_PRECISION_W8A8;
+    const bool four = precision == ZEB_PRECISION_W4A8 || precision == ZEB_PRECISION_W4A16;
     want(l, ZEB_LINEAR_X, "x", F32, false);
-    want(l, ZEB_LINEAR_W, "the weight", REAL, false);
+    want(l, ZEB_LINEAR_W, "the weight", REAL | (eight ? 1 << ZEB_I8 : 0) | (four ? 1 << ZEB_U4 : 0), false);
     want(l, ZEB_LINEAR_BIAS, "the bias", REAL, true);
     want(l, ZEB_LINEAR_RESIDUAL, "the residual", F32, true);
     want(l, ZEB_LINEAR_GATES, "gates", F32, true);
     same_width(l, ZEB_LINEAR_X, ZEB_LINEAR_W);
     activation_kind(l, l->node->attr.linear.activation);
-    if (precision != ZEB_PRECISION_F32)
-        refuse(l, "precision %s is not offered yet", precision < 5 ? name[precision] : "?");
+    if (precision > ZEB_PRECISION_W4A16) refuse(l, "precision %u is unknown", precision);
+    check_scales(l, four);
     const zeb_tensor *gates = input(l, ZEB_LINEAR_GATES);
     if (gates != NULL && l->verdict->supported) {
         const int64_t groups = l->node->attr.linear.gate_groups, n = input(l, ZEB_LINEAR_W)->extent[0].max;
@@ -129,7 +147,8 @@ static void check_attention(const look *l) {
         refuse(l, "the widths of q and k are not heads times head_dim");
     if (input(l, ZEB_ATTENTION_Q)->offsets == ZEB_NONE || input(l, ZEB_ATTENTION_K)->offsets == ZEB_NONE)
         refuse(l, "q and k need offsets");
-    if (a->precision != ZEB_PRECISION_F32) refuse(l, "only precision F32 is offered yet");
+    if (a->precision != ZEB_PRECISION_F32 && a->precision != ZEB_PRECISION_BF16 && a->precision != ZEB_PRECISION_W8A8)
+        refuse(l, "precision %u is unknown here", a->precision);
 }
 
 static void check_node(const look *l) {

@@ -93,6 +93,7 @@ static void take_tensor(cpu_tensor *to, const zeb_tensor *t) {
     to->offsets = t->offsets;
     to->scale = t->scale;
     to->group = t->group;
+    to->codes = to->halves = ZEB_NONE;
     to->first = to->last = -1;
     to->data = t->role == ZEB_ROLE_WEIGHT ? (void *)(uintptr_t)t->data : NULL;
 }
@@ -115,22 +116,33 @@ static lower_fn lower_of(zeb_op op) {
     return NULL;
 }
 
+/* What a LINEAR of reduced precision needs of its x. */
+static zeb_status make_ready(zeb_plan *plan, const zeb_node *node, zeb_error *error) {
+    if (node->op != ZEB_OP_LINEAR) return ZEB_OK;
+    switch (node->attr.linear.precision) {
+        case ZEB_PRECISION_W8A8:
+        case ZEB_PRECISION_W4A8: return cpu_want_codes(plan, node->input[ZEB_LINEAR_X], error);
+        case ZEB_PRECISION_BF16: return cpu_want_halves(plan, node->input[ZEB_LINEAR_X], error);
+        default: return ZEB_OK;
+    }
+}
+
 static zeb_status make_stages(zeb_plan *plan, const zeb_graph *graph, bool *taken, zeb_error *error) {
     zeb_status status = ZEB_OK;
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; i++) {
         if (taken[i]) continue;
         const zeb_node *node = &graph->node[i], *group[CPU_LINEAR_PARTS_MAX];
+        const uint32_t together = node->op == ZEB_OP_LINEAR ? cpu_fuse_linears(graph, i, taken, group) : 1;
+        for (uint32_t j = 1; j < together; j++)
+            taken[group[j] - graph->node] = true;
+        status = make_ready(plan, node, error);
+        if (status != ZEB_OK) break;
         cpu_stage *stage = &plan->stage[plan->stages++];
         stage->node = (int32_t)i;
+        stage->op = node->op;
         (void)snprintf(stage->name, sizeof stage->name, "%s", node->name);
-        const uint32_t together = node->op == ZEB_OP_LINEAR ? cpu_fuse_linears(graph, i, taken, group) : 1;
-        if (together > 1) {
-            for (uint32_t j = 0; j < together; j++)
-                taken[group[j] - graph->node] = true;
-            status = cpu_lower_linears(plan, group, together, stage, error);
-        } else {
-            status = lower_of(node->op)(plan, node, stage, error);
-        }
+        status = together > 1 ? cpu_lower_linears(plan, group, together, stage, error)
+                              : lower_of(node->op)(plan, node, stage, error);
     }
     return status;
 }
@@ -168,9 +180,9 @@ zeb_status cpu_compile(zeb_device *device, const zeb_graph *graph, zeb_plan **re
     plan->kernels = device->kernels;
     plan->pool = device->pool;
     plan->tensors = graph->tensor_count;
-    plan->tensor = calloc(graph->tensor_count + 1u, sizeof *plan->tensor);
-    plan->stage = calloc(graph->node_count + 1u, sizeof *plan->stage);
-    plan->chain = calloc(graph->node_count + 1u, sizeof *plan->chain);
+    plan->tensor = calloc(graph->tensor_count + 3u * graph->node_count + 1u, sizeof *plan->tensor);
+    plan->stage = calloc(2u * graph->node_count + 1u, sizeof *plan->stage);
+    plan->chain = calloc(2u * graph->node_count + 1u, sizeof *plan->chain);
     plan->hand = calloc(cpu_pool_threads(device->pool), sizeof *plan->hand);
     if (plan->tensor == NULL || plan->stage == NULL || plan->chain == NULL || plan->hand == NULL) goto done;
     status = fill(plan, graph, taken, error);

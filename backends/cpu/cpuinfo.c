@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -16,11 +20,11 @@ static uint64_t extended_control(void) {
 }
 
 typedef struct x86_features {
-    int avx2, avx512;
+    int avx2, avx2vnni, avx512, avx512vnni;
 } x86_features;
 
 static x86_features x86_probe(void) {
-    x86_features found = {0, 0};
+    x86_features found = {0, 0, 0, 0};
     uint32_t a, b, c, d, c1;
     if (!__get_cpuid(1, &a, &b, &c1, &d)) return found;
     const int osxsave = c1 >> 27 & 1, fma = c1 >> 12 & 1, avx = c1 >> 28 & 1, f16c = c1 >> 29 & 1;
@@ -29,6 +33,8 @@ static x86_features x86_probe(void) {
     found.avx2 = fma && f16c && (b >> 5 & 1);
     const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
     found.avx512 = found.avx2 && (b & wanted) == wanted && (extended_control() & 0xe0) == 0xe0;
+    found.avx512vnni = found.avx512 && (c >> 11 & 1);
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx2vnni = found.avx2 && (a >> 4 & 1);
     return found;
 }
 #endif
@@ -39,9 +45,13 @@ uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
 #if defined(__x86_64__)
     const x86_features found = x86_probe();
     if (n < capacity) isa[n++] = (cpu_isa){"avx2", &cpu_kernels_avx2, found.avx2};
+    if (n < capacity) isa[n++] = (cpu_isa){"avx2vnni", &cpu_kernels_avx2vnni, found.avx2vnni};
     if (n < capacity) isa[n++] = (cpu_isa){"avx512", &cpu_kernels_avx512, found.avx512};
+    if (n < capacity) isa[n++] = (cpu_isa){"avx512vnni", &cpu_kernels_avx512vnni, found.avx512vnni};
 #elif defined(__aarch64__)
     if (n < capacity) isa[n++] = (cpu_isa){"neon", &cpu_kernels_neon, 1};
+    const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    if (n < capacity) isa[n++] = (cpu_isa){"dotprod", &cpu_kernels_dotprod, dotprod};
 #endif
     return n;
 }

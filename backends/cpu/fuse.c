@@ -13,7 +13,9 @@ uint32_t cpu_fuse_linears(const zeb_graph *graph, uint32_t first, const bool *ta
             node->input[ZEB_LINEAR_GATES] != head->input[ZEB_LINEAR_GATES] ||
             node->input[ZEB_LINEAR_RESIDUAL] != ZEB_NONE ||
             node->attr.linear.precision != head->attr.linear.precision ||
-            node->attr.linear.gate_groups != head->attr.linear.gate_groups)
+            node->attr.linear.gate_groups != head->attr.linear.gate_groups ||
+            graph->tensor[node->input[ZEB_LINEAR_W]].group != graph->tensor[head->input[ZEB_LINEAR_W]].group ||
+            graph->tensor[node->input[ZEB_LINEAR_W]].dtype != graph->tensor[head->input[ZEB_LINEAR_W]].dtype)
             continue;
         group[count++] = node;
     }

@@ -4,7 +4,7 @@
  * when a device is opened, so one build serves every processor. Matrices are row-major with a stride `ld` in elements.
  *
  * Errors of the vector functions against binary64, over all finite inputs: exp 2e-7 relative (0 below exp(-87.3)),
- * GELU_ERF 1.2e-6 absolute for |x| < 12 and 1 unit in the last place outside, tanh, GELU_TANH and SILU 3e-7 of
+ * GELU_ERF 1.2e-6 absolute, tanh, GELU_TANH and SILU 3e-7 of
  * max(1, |x|). */
 #ifndef ZEB_CPU_KERNELS_H
 #define ZEB_CPU_KERNELS_H
@@ -33,6 +33,30 @@ typedef struct cpu_tile {
 
 typedef void (*cpu_tile_fn)(const cpu_tile *tile);
 
+/* The same with eight-bit weights and activations: c = (float)(sum_k x w) * (x_scale[row] * w_scale[n]) (+ bias)
+ * (+ residual). Activations and weights come as the table's quantise and i8_step want them. With groups > 1 each group
+ * of `steps` is summed alone and w_scale is [groups][tile_columns]: c = (sum_g (float)acc_g * w_scale[g, n]) * x_scale.
+ */
+typedef struct cpu_tile_i8 {
+    const unsigned char *x;
+    size_t ldx; /* bytes */
+    const float *x_scale;
+    const int8_t *w;      /* [steps * groups][tile_columns][i8_step] */
+    const int32_t *start; /* [groups][tile_columns]: what sums begin with */
+    const float *w_scale;
+    float *c;
+    size_t ldc;
+    const float *bias;     /* or NULL */
+    const float *residual; /* or NULL */
+    size_t ldr;
+    int steps; /* of i8_step each, in a group */
+    int groups;
+    int n;
+    const char *ahead; /* as above */
+} cpu_tile_i8;
+
+typedef void (*cpu_tile_i8_fn)(const cpu_tile_i8 *tile);
+
 typedef struct cpu_norm_row {
     const float *gamma;
     const float *beta; /* or NULL */
@@ -42,9 +66,17 @@ typedef struct cpu_norm_row {
 
 typedef struct cpu_kernels {
     const char *isa;
-    int tile_rows;                           /* the tallest register tile */
-    int tile_columns;                        /* the width of a packed panel */
-    cpu_tile_fn tile[CPU_TILE_ROWS_MAX + 1]; /* by number of rows, 1 up */
+    int tile_rows;                                     /* the tallest register tile */
+    int tile_columns;                                  /* the width of a packed panel */
+    cpu_tile_fn tile[CPU_TILE_ROWS_MAX + 1];           /* by number of rows, 1 up */
+    cpu_tile_i8_fn tile_i8[CPU_TILE_ROWS_MAX + 1];     /* one group */
+    cpu_tile_i8_fn tile_groups[CPU_TILE_ROWS_MAX + 1]; /* any number */
+    int groups_rows;                                   /* the tallest of those */
+    int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
+    /* One row to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; gives its scale. */
+    float (*quantise)(const float *x, int n, void *q);
+    /* out = x rounded to bfloat16 */
+    void (*round_bf16)(const float *x, int n, float *out);
     /* x[rows, n] = act(x) */
     void (*activate)(uint32_t activation, float *x, size_t ld, int rows, int n);
     /* out = norm(x + residual); residual may be NULL; out may be x */
@@ -67,9 +99,12 @@ typedef struct cpu_kernels {
 extern const cpu_kernels cpu_kernels_scalar;
 #if defined(__x86_64__)
 extern const cpu_kernels cpu_kernels_avx2;
+extern const cpu_kernels cpu_kernels_avx2vnni;
 extern const cpu_kernels cpu_kernels_avx512;
+extern const cpu_kernels cpu_kernels_avx512vnni;
 #elif defined(__aarch64__)
 extern const cpu_kernels cpu_kernels_neon;
+extern const cpu_kernels cpu_kernels_dotprod;
 #endif
 
 #endif

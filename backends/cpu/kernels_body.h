@@ -5,6 +5,7 @@
 #define ZEB_CPU_KERNELS_BODY_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -106,6 +107,138 @@ TILE_FUNCTION(11)
 TILE_FUNCTION(12)
 #endif
 
+/* ---- eight-bit tiles ------------------------------------------------------------------------------------------- */
+
+INLINE void i8_steps(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4], size_t ldx,
+                     const int8_t *w, int steps, const char *ahead) {
+    for (int k = 0; k < steps; k++, w += TILE_COLUMNS * I8_STEP) {
+        const size_t at = (size_t)k * I8_STEP * I8_BYTES;
+        vi wv[TILE_VECTORS];
+        if (ahead != NULL) __builtin_prefetch(ahead + (size_t)k * 64, 0, 2);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] = vi_weights(w + v * VW * I8_STEP);
+        UNROLL for (int r = 0; r < rows; r++) {
+            const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r][v] = vi_dot(acc[r][v], xv, wv[v]);
+        }
+    }
+}
+
+/* Sums to results, row by row. */
+INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const int left = t->n - v * VW;
+        const int n = left < VW ? left : VW;
+        if (n <= 0) return;
+        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+        UNROLL for (int r = 0; r < rows; r++) {
+            vf y = vf_add(sum[r][v], bias);
+            float *c = t->c + (size_t)r * t->ldc + v * VW;
+            if (n == VW) {
+                if (t->residual != NULL) y = vf_add(y, vf_load(t->residual + (size_t)r * t->ldr + v * VW));
+                vf_store(c, y);
+            } else {
+                if (t->residual != NULL) y = vf_add(y, vf_load_n(t->residual + (size_t)r * t->ldr + v * VW, n));
+                vf_store_n(c, y, n);
+            }
+        }
+    }
+}
+
+INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
+    vi acc[TILE_ROWS][TILE_VECTORS];
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    const size_t ldx = t->ldx;
+    const unsigned char *const row[4] = {t->x, t->x + 3 * ldx, t->x + 6 * ldx, t->x + 9 * ldx};
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        UNROLL for (int r = 0; r < rows; r++) acc[r][v] = vi_load(t->start + v * VW);
+    }
+    if (t->ahead != NULL)
+        i8_steps(rows, acc, row, ldx, t->w, t->steps, t->ahead);
+    else
+        i8_steps(rows, acc, row, ldx, t->w, t->steps, NULL);
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vf scale = vf_load(t->w_scale + v * VW);
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] =
+            vf_mul(vi_to_float(acc[r][v]), vf_mul(vf_set1(t->x_scale[r]), scale));
+    }
+    i8_finish(rows, sum, t);
+}
+
+INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    const size_t ldx = t->ldx, group = (size_t)t->steps * I8_STEP;
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_zero();
+    for (int g = 0; g < t->groups; g++) {
+        vi acc[TILE_ROWS][TILE_VECTORS];
+        const unsigned char *x = t->x + (size_t)g * group * I8_BYTES;
+        const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            UNROLL for (int r = 0; r < rows; r++) acc[r][v] = vi_load(t->start + g * TILE_COLUMNS + v * VW);
+        }
+        i8_steps(rows, acc, row, ldx, t->w + (size_t)g * group * TILE_COLUMNS, t->steps, NULL);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(vi_to_float(acc[r][v]), scale, sum[r][v]);
+        }
+    }
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_mul(sum[r][v], vf_set1(t->x_scale[r]));
+    }
+    i8_finish(rows, sum, t);
+}
+
+#define I8_FUNCTION(rows)                                                                                              \
+    static void i8_##rows(const cpu_tile_i8 *t) {                                                                      \
+        i8_any(t, rows);                                                                                               \
+    }
+#define GROUPS_FUNCTION(rows)                                                                                          \
+    static void groups_##rows(const cpu_tile_i8 *t) {                                                                  \
+        groups_any(t, rows);                                                                                           \
+    }
+I8_FUNCTION(1)
+I8_FUNCTION(2)
+GROUPS_FUNCTION(1)
+GROUPS_FUNCTION(2)
+#if KERNELS_TILE_ROWS >= 6
+I8_FUNCTION(3)
+I8_FUNCTION(4)
+I8_FUNCTION(5)
+I8_FUNCTION(6)
+GROUPS_FUNCTION(3)
+#endif
+#if KERNELS_TILE_ROWS >= 12
+I8_FUNCTION(7)
+I8_FUNCTION(8)
+I8_FUNCTION(9)
+I8_FUNCTION(10)
+I8_FUNCTION(11)
+I8_FUNCTION(12)
+GROUPS_FUNCTION(4)
+GROUPS_FUNCTION(5)
+GROUPS_FUNCTION(6)
+#endif
+
+static float quantise(const float *x, int n, void *q) {
+    vf top = vf_zero();
+    const int whole = n - n % VW;
+    for (int i = 0; i < whole; i += VW)
+        top = vf_max(vf_abs(vf_load(x + i)), top);
+    float most = vf_top(top);
+    for (int i = whole; i < n; i++)
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    const bool tiny = !(most >= ZEB_QUANTISE_TINY);
+    const vf inv = vf_set1(tiny ? 0.0f : 127.0f / most);
+    for (int i = 0; i < whole; i += VW)
+        i8_store(q, i, vf_round(vf_mul(vf_load(x + i), inv)), VW);
+    if (whole < n) i8_store(q, whole, vf_round(vf_mul(vf_load_n(x + whole, n - whole), inv)), n - whole);
+    return tiny ? 0.0f : most / 127.0f;
+}
+
+static void round_bf16(const float *x, int n, float *out) {
+    for (int i = 0; i < n; i++)
+        out[i] = zeb_bf16_to_f32(zeb_f32_to_bf16(x[i]));
+}
+
 static void pack_columns(const float *x, size_t ld, int rows, int k, float *panel) {
     for (int first = 0; first < rows; first += TILE_COLUMNS, panel += (size_t)k * TILE_COLUMNS) {
         for (int c = 0; c < TILE_COLUMNS; c += VW) {
@@ -147,11 +280,11 @@ INLINE vf vf_sigmoid(vf x) {
     return vf_div(one, vf_add(one, vf_exp(vf_sub(vf_zero(), x))));
 }
 
-/* x/2 + x * clamp(x) * P(u), u = 2 (clamp(x) / 5.5)^2 - 1: P is the least-maximum fit of erf(x / sqrt 2) / 2x, weighted
- * by x^2, on [0, 5.5]; beyond it 1 - erf is under 4e-8. */
+/* max(x, 0) - a (1/2 - a P(u)), a = min(|x|, 5.5), u = 2 (a / 5.5)^2 - 1: P is the least-maximum fit of
+ * erf(a / sqrt 2) / 2a, weighted by a^2, on [0, 5.5]; beyond it a (1 - erf) / 2 is under 2e-7. No large numbers cancel.
+ */
 INLINE vf vf_gelu_erf(vf x) {
-    const vf limit = vf_set1(5.5f);
-    const vf c = vf_max(vf_sub(vf_zero(), limit), vf_min(limit, x));
+    const vf c = vf_min(vf_set1(5.5f), vf_abs(x));
     const vf u = vf_fma(vf_mul(c, c), vf_set1(2.0f / 30.25f), vf_set1(-1.0f));
     static const float p[14] = {0.12855194509029388f,   -0.06417197734117508f,  0.047735605388879776f,
                                 -0.03880469501018524f,  0.03211359307169914f,   -0.025941895321011543f,
@@ -160,7 +293,8 @@ INLINE vf vf_gelu_erf(vf x) {
                                 0.0025922537315636873f, -0.0009117363952100277f};
     vf q = vf_set1(p[13]);
     UNROLL for (int i = 12; i >= 0; i--) q = vf_fma(q, u, vf_set1(p[i]));
-    return vf_fma(x, vf_mul(c, q), vf_mul(x, vf_set1(0.5f)));
+    const vf tail = vf_sub(vf_set1(0.5f), vf_mul(c, q));
+    return vf_sub(vf_max(vf_zero(), x), vf_mul(c, tail));
 }
 
 INLINE vf vf_act(const uint32_t activation, vf x) {
@@ -333,6 +467,28 @@ const cpu_kernels KERNELS_TABLE = {
              tile_7, tile_8, tile_9, tile_10, tile_11, tile_12
 #endif
     },
+    .tile_i8 = {NULL, i8_1, i8_2,
+#if KERNELS_TILE_ROWS >= 6
+                i8_3, i8_4, i8_5, i8_6,
+#endif
+#if KERNELS_TILE_ROWS >= 12
+                i8_7, i8_8, i8_9, i8_10, i8_11, i8_12
+#endif
+    },
+    .tile_groups = {NULL, groups_1, groups_2,
+#if KERNELS_TILE_ROWS >= 6
+                    groups_3,
+#endif
+#if KERNELS_TILE_ROWS >= 12
+                    groups_4, groups_5, groups_6
+#endif
+    },
+    .groups_rows = TILE_ROWS <= 2 ? TILE_ROWS : TILE_ROWS / 2,
+    .i8_step = I8_STEP,
+    .i8_bytes = I8_BYTES,
+    .i8_offset = I8_OFFSET,
+    .quantise = quantise,
+    .round_bf16 = round_bf16,
     .activate = activate,
     .norm = norm,
     .softmax = softmax,

@@ -1,4 +1,5 @@
 /* ops_linear.c - LINEAR: packed weights, panel by panel, the register tiles of a panel balanced over the rows. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "pack.h"
@@ -32,8 +33,8 @@ static void add_residual(const zeb_plan *plan, const cpu_linear_part *part, int6
         plan->kernels->axpy(cpu_row(plan, part->out, r) + c0, cpu_row(plan, part->residual, r) + c0, 1.0f, n);
 }
 
-/* One panel for rows r0 .. r1. */
-static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+/* One panel for rows r0 .. r1 in F32. */
+static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
     const cpu_kernels *kernels = plan->kernels;
     const cpu_linear_part *part = part_of(l, panel);
     const int64_t columns = kernels->tile_columns, c0 = (panel - part->first) * columns;
@@ -67,6 +68,49 @@ static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int6
             if (last && late_residual) add_residual(plan, part, r, end, c0, tile.n);
         }
     }
+}
+
+/* The same from codes. Panels of eight bits are small: all of k in one go. */
+static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+    const cpu_kernels *kernels = plan->kernels;
+    const cpu_linear_part *part = part_of(l, panel);
+    const cpu_tensor *codes = &plan->tensor[l->codes];
+    const int64_t columns = kernels->tile_columns, c0 = (panel - part->first) * columns;
+    const int64_t most = l->groups > 1 ? kernels->groups_rows : kernels->tile_rows;
+    const int64_t tiles = (r1 - r0 + most - 1) / most, steps = (int64_t)l->groups * l->steps;
+    const bool late_residual = part->residual != ZEB_NONE && part->activation != ZEB_ACT_NONE;
+    cpu_tile_i8 tile = {.ldx = codes->ld,
+                        .w = l->codes_w + panel * steps * columns * kernels->i8_step,
+                        .start = l->start + panel * l->groups * columns,
+                        .w_scale = l->scale + panel * l->groups * columns,
+                        .ldc = plan->tensor[part->out].ld,
+                        .bias = l->bias == NULL ? NULL : l->bias + panel * columns,
+                        .steps = l->steps,
+                        .groups = l->groups,
+                        .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
+    const char *next = (const char *)(tile.w + steps * columns * kernels->i8_step);
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t r = r0 + (r1 - r0) * i / tiles, end = r0 + (r1 - r0) * (i + 1) / tiles;
+        tile.ahead = i < 2 ? next + i * steps * 64 : NULL;
+        tile.x = (const unsigned char *)codes->data + (size_t)r * codes->ld;
+        tile.x_scale = cpu_row(plan, l->codes + 1, r);
+        tile.c = cpu_row(plan, part->out, r) + c0;
+        if (part->residual != ZEB_NONE && !late_residual) {
+            tile.residual = cpu_row(plan, part->residual, r) + c0;
+            tile.ldr = plan->tensor[part->residual].ld;
+        }
+        (l->groups > 1 ? kernels->tile_groups : kernels->tile_i8)[end - r](&tile);
+        if (part->activation != ZEB_ACT_NONE)
+            kernels->activate(part->activation, tile.c, tile.ldc, (int)(end - r), tile.n);
+        if (late_residual) add_residual(plan, part, r, end, c0, tile.n);
+    }
+}
+
+static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+    if (l->integers)
+        run_panel_i8(plan, l, panel, r0, r1);
+    else
+        run_panel_f32(plan, l, panel, r0, r1);
 }
 
 /* A panel of one sequence under its gates: not computed if all its groups are closed, else closed groups are wiped. */
@@ -106,16 +150,102 @@ static void run_linear(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
     }
 }
 
+/* ---- lowering -------------------------------------------------------------------------------------------------- */
+
+static const cpu_tensor *scale_of(const zeb_plan *plan, const cpu_tensor *weight) {
+    return weight->scale == ZEB_NONE ? NULL : &plan->tensor[weight->scale];
+}
+
+/* Floats: as they are, rounded to bfloat16, or from four bits. */
+static zeb_status pack_floats(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, uint32_t precision,
+                              float *row, int8_t *number, zeb_error *error) {
+    float *packed = NULL;
+    const size_t panel = (size_t)l->k * (size_t)plan->kernels->tile_columns;
+    const zeb_status status = cpu_plan_hold(plan, (size_t)l->panels * panel * sizeof *packed, (void **)&packed, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++) {
+        const cpu_tensor *w = &plan->tensor[node[i]->input[ZEB_LINEAR_W]];
+        float *to = packed + (size_t)l->part[i].first * panel;
+        if (precision == ZEB_PRECISION_W4A16)
+            cpu_pack_w4a16(plan->kernels, w, scale_of(plan, w), row, number, to);
+        else if (precision == ZEB_PRECISION_BF16)
+            cpu_pack_bf16(plan->kernels, w, to);
+        else
+            cpu_pack_f32(plan->kernels, w, to);
+    }
+    l->packed = packed;
+    return status;
+}
+
+static zeb_status pack_integers(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, bool four, float *row,
+                                int8_t *number, zeb_error *error) {
+    cpu_codes all = {NULL, NULL, NULL, 0, 0};
+    cpu_codes_shape(plan->kernels, &plan->tensor[node[0]->input[ZEB_LINEAR_W]], four, &all);
+    const size_t columns = (size_t)plan->kernels->tile_columns, groups = (size_t)all.groups * columns;
+    const size_t panel = groups * (size_t)all.steps * (size_t)plan->kernels->i8_step, panels = (size_t)l->panels;
+    zeb_status status = cpu_plan_hold(plan, panels * panel, (void **)&all.w, error);
+    if (status == ZEB_OK) status = cpu_plan_hold(plan, panels * groups * sizeof *all.start, (void **)&all.start, error);
+    if (status == ZEB_OK) status = cpu_plan_hold(plan, panels * groups * sizeof *all.scale, (void **)&all.scale, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++) {
+        const cpu_tensor *w = &plan->tensor[node[i]->input[ZEB_LINEAR_W]];
+        const size_t first = (size_t)l->part[i].first;
+        const cpu_codes part = {all.w + first * panel, all.start + first * groups, all.scale + first * groups,
+                                all.groups, all.steps};
+        cpu_pack_codes(plan->kernels, w, scale_of(plan, w), four, &part, row, number);
+    }
+    l->groups = all.groups;
+    l->steps = all.steps;
+    l->codes_w = all.w;
+    l->start = all.start;
+    l->scale = all.scale;
+    return status;
+}
+
+static zeb_status pack_weights(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, zeb_error *error) {
+    const uint32_t precision = node[0]->attr.linear.precision;
+    const bool four = precision == ZEB_PRECISION_W4A8;
+    float *row = malloc((size_t)l->k * sizeof *row);
+    int8_t *number = malloc((size_t)l->k);
+    zeb_status status = ZEB_ERR_MEMORY;
+    l->integers = four || precision == ZEB_PRECISION_W8A8;
+    if (row == NULL || number == NULL)
+        status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to pack \"%s\"", node[0]->name);
+    else if (l->integers)
+        status = pack_integers(plan, l, node, four, row, number, error);
+    else
+        status = pack_floats(plan, l, node, precision, row, number, error);
+    free(row);
+    free(number);
+    return status;
+}
+
+static zeb_status pack_biases(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, zeb_error *error) {
+    const size_t columns = (size_t)plan->kernels->tile_columns;
+    bool any = false;
+    for (uint32_t i = 0; i < l->parts; i++)
+        any = any || node[i]->input[ZEB_LINEAR_BIAS] != ZEB_NONE;
+    float *bias = NULL;
+    if (!any) return ZEB_OK;
+    const zeb_status status = cpu_plan_hold(plan, (size_t)l->panels * columns * sizeof *bias, (void **)&bias, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++) {
+        const int32_t from = node[i]->input[ZEB_LINEAR_BIAS];
+        if (from == ZEB_NONE) continue;
+        const cpu_tensor *t = &plan->tensor[from];
+        plan->kernels->widen(t->dtype, t->data, bias + (size_t)l->part[i].first * columns, (size_t)l->part[i].n);
+    }
+    l->bias = bias;
+    return status;
+}
+
 zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32_t count, cpu_stage *stage,
                              zeb_error *error) {
     cpu_linear *l = &stage->as.linear;
-    const size_t columns = (size_t)plan->kernels->tile_columns;
-    zeb_status status = ZEB_OK;
-    bool biased = false;
-    l->x = node[0]->input[ZEB_LINEAR_X];
+    const int32_t x = node[0]->input[ZEB_LINEAR_X];
+    const uint32_t precision = node[0]->attr.linear.precision;
+    l->codes = plan->tensor[x].codes;
+    l->x = precision == ZEB_PRECISION_BF16 ? plan->tensor[x].halves : x;
     l->gates = node[0]->input[ZEB_LINEAR_GATES];
     l->gate_groups = node[0]->attr.linear.gate_groups;
-    l->k = plan->tensor[l->x].width;
+    l->k = plan->tensor[x].width;
     for (uint32_t i = 0; i < count; i++) {
         cpu_linear_part *part = &l->part[l->parts++];
         part->out = node[i]->output[0];
@@ -125,26 +255,13 @@ zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32
         part->n = plan->tensor[node[i]->input[ZEB_LINEAR_W]].rows;
         part->count = cpu_panels(plan->kernels, part->n);
         l->panels += part->count;
-        biased = biased || node[i]->input[ZEB_LINEAR_BIAS] != ZEB_NONE;
         cpu_stage_reads(stage, part->residual);
         cpu_stage_writes(stage, part->out);
     }
-    float *packed = NULL, *bias = NULL;
-    const size_t panel = (size_t)l->k * columns;
-    status = cpu_plan_hold(plan, (size_t)l->panels * panel * sizeof *packed, (void **)&packed, error);
-    if (status == ZEB_OK && biased)
-        status = cpu_plan_hold(plan, (size_t)l->panels * columns * sizeof *bias, (void **)&bias, error);
-    for (uint32_t i = 0; status == ZEB_OK && i < count; i++) {
-        const cpu_linear_part *part = &l->part[i];
-        const int32_t from = node[i]->input[ZEB_LINEAR_BIAS];
-        cpu_pack_f32(plan->kernels, &plan->tensor[node[i]->input[ZEB_LINEAR_W]], packed + (size_t)part->first * panel);
-        if (from != ZEB_NONE)
-            plan->kernels->widen(plan->tensor[from].dtype, plan->tensor[from].data,
-                                 bias + (size_t)part->first * columns, (size_t)part->n);
-    }
-    l->packed = packed;
-    l->bias = bias;
-    cpu_stage_reads(stage, l->x);
+    zeb_status status = pack_weights(plan, l, node, error);
+    if (status == ZEB_OK) status = pack_biases(plan, l, node, error);
+    cpu_stage_reads(stage, l->integers ? l->codes : l->x);
+    if (l->integers) cpu_stage_reads(stage, l->codes + 1);
     cpu_stage_reads(stage, l->gates);
     stage->space = l->part[0].out;
     stage->panels = l->panels;

@@ -43,6 +43,7 @@ static void run_embed(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, 
         if (e->type != ZEB_NONE)
             add_table_row(hand, stage, e->type, cpu_ints(plan, e->types)[t], false, out, hand->scratch);
         if (e->norm.kind != 0) plan->kernels->norm(&e->norm, out, NULL, out, (int)plan->tensor[e->out].width);
+        if (e->codes != ZEB_NONE) cpu_code_row(plan, e->out, e->codes, t);
     }
 }
 
@@ -54,6 +55,7 @@ CPU_LOWER(embed) {
     e->position = node->input[ZEB_EMBED_POSITION];
     e->type = e->types == ZEB_NONE ? ZEB_NONE : node->input[ZEB_EMBED_TYPE];
     e->out = node->output[0];
+    e->codes = ZEB_NONE;
     e->norm.kind = node->attr.embed.norm;
     e->norm.epsilon = node->attr.embed.epsilon;
     zeb_status status = ZEB_OK;
@@ -77,10 +79,11 @@ static void run_norm(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, i
     const cpu_norm *n = &stage->as.norm;
     const int width = (int)plan->tensor[n->out].width;
     (void)p0, (void)p1;
-    for (int64_t t = r0; t < r1; t++)
-        plan->kernels->norm(&n->row, cpu_row(plan, n->x, t),
-                            n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, t), cpu_row(plan, n->out, t),
-                            width);
+    for (int64_t t = r0; t < r1; t++) {
+        const float *residual = n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, t);
+        plan->kernels->norm(&n->row, cpu_row(plan, n->x, t), residual, cpu_row(plan, n->out, t), width);
+        if (n->codes != ZEB_NONE) cpu_code_row(plan, n->out, n->codes, t);
+    }
 }
 
 CPU_LOWER(norm) {
@@ -88,6 +91,7 @@ CPU_LOWER(norm) {
     n->x = node->input[ZEB_NORM_X];
     n->residual = node->input[ZEB_NORM_RESIDUAL];
     n->out = node->output[0];
+    n->codes = ZEB_NONE;
     n->row.kind = node->attr.norm.kind;
     n->row.epsilon = node->attr.norm.epsilon;
     zeb_status status = cpu_plan_widen(plan, node->input[ZEB_NORM_GAMMA], 0, &n->row.gamma, error);

@@ -32,6 +32,8 @@ typedef struct cpu_tensor {
     int32_t offsets; /* tensor of sequence offsets, or ZEB_NONE */
     int32_t scale;
     int32_t group;
+    int32_t codes;   /* the same rows in eight bits (then codes + 1 has their scales), or ZEB_NONE */
+    int32_t halves;  /* the same rows rounded to bfloat16, or ZEB_NONE */
     int first, last; /* chains between which it is needed; first < 0: by none */
     size_t place;    /* offset in the arena */
     size_t size;     /* bytes in the arena */
@@ -55,6 +57,7 @@ typedef void (*cpu_share_fn)(const cpu_hand *hand, const cpu_stage *stage);
 typedef struct cpu_embed {
     int32_t ids, types, word, position, type, out;
     cpu_norm_row norm;
+    int32_t codes; /* as in cpu_norm */
 } cpu_embed;
 
 /* One of the LINEAR nodes that a stage computes together: panels first .. first + count of the packed weights. */
@@ -75,10 +78,23 @@ typedef struct cpu_linear {
     int panels;
     const float *packed; /* [panels][k][tile_columns] */
     const float *bias;   /* [panels][tile_columns] or NULL */
+    /* Eight-bit arithmetic: */
+    bool integers;
+    int32_t codes;         /* of x */
+    int groups, steps;     /* groups of k, steps of i8_step a group */
+    const int8_t *codes_w; /* [panels][groups * steps][tile_columns][i8_step] */
+    const int32_t *start;  /* [panels][groups][tile_columns] */
+    const float *scale;    /* [panels][groups][tile_columns] */
 } cpu_linear;
+
+/* Makes the codes or halves of a tensor's rows. */
+typedef struct cpu_reduce {
+    int32_t x, codes, halves;
+} cpu_reduce;
 
 typedef struct cpu_norm {
     int32_t x, residual, out;
+    int32_t codes; /* of out, made in passing, or ZEB_NONE */
     cpu_norm_row row;
 } cpu_norm;
 
@@ -131,6 +147,7 @@ enum { CPU_STAGE_READS_MAX = 12, CPU_STAGE_WRITES_MAX = 8 };
 
 struct cpu_stage {
     char name[ZEB_NAME_MAX];
+    zeb_op op; /* 0 for a stage of the plan's own */
     int32_t node;
     cpu_rows_fn rows;   /* row-local stages */
     cpu_share_fn share; /* the others; exactly one of the two is set */
@@ -145,6 +162,7 @@ struct cpu_stage {
         cpu_embed embed;
         cpu_linear linear;
         cpu_norm norm;
+        cpu_reduce reduce;
         cpu_attention attention;
         cpu_select select;
         cpu_gather gather;
@@ -211,6 +229,14 @@ CPU_LOWER(activation);
 CPU_LOWER(pooling);
 CPU_LOWER(head_gate);
 CPU_LOWER(likelihood);
+
+/* Makes sure that x has codes (eight bits) or halves before the stage that is about to be made, which wants them: in
+ * passing by the stage that writes x where that can, else by a stage of its own before it. */
+ZEB_MUST_CHECK zeb_status cpu_want_codes(zeb_plan *plan, int32_t x, zeb_error *error);
+ZEB_MUST_CHECK zeb_status cpu_want_halves(zeb_plan *plan, int32_t x, zeb_error *error);
+
+/* Row t of x to its codes. */
+void cpu_code_row(const zeb_plan *plan, int32_t x, int32_t codes, int64_t t);
 
 /* Several LINEAR nodes of one input as one stage (fuse.c says which go together). */
 ZEB_MUST_CHECK zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32_t count,

@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m256 vf;
 enum { VW = 8, TILE_VECTORS = 2, TILE_ROWS = 6 };
@@ -79,18 +80,63 @@ static inline float vf_top(vf a) {
     s = _mm_max_ss(s, _mm_movehdup_ps(s));
     return _mm_cvtss_f32(s);
 }
-/* Eight-bit integers of values already rounded and within [-127, 127]. */
-static inline void vf_store_i8(int8_t *p, vf a, int n) {
-    int32_t lane[8];
-    _mm256_storeu_si256((__m256i *)lane, _mm256_cvtps_epi32(a));
-    for (int i = 0; i < n; i++)
-        p[i] = (int8_t)lane[i];
-}
 
 /* Eight halves; every processor with AVX2 that is offered here has F16C (cpuinfo.c asks). */
 #define VF_LOAD_F16 1
 static inline vf vf_load_f16(const uint16_t *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
+
+/* ---- eight-bit products: VW columns at a time, I8_STEP neighbours of k a lane -------------------------------------
+ */
+
+typedef __m256i vi;
+static inline vi vi_zero(void) {
+    return _mm256_setzero_si256();
+}
+static inline vi vi_load(const int32_t *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline vf vi_to_float(vi a) {
+    return _mm256_cvtepi32_ps(a);
+}
+/* A group of I8_STEP activations for all lanes. */
+static inline vi vi_spread(const void *p) {
+    int32_t group;
+    memcpy(&group, p, sizeof group);
+    return _mm256_set1_epi32(group);
+}
+#ifdef KERNELS_VNNI
+/* Activations are stored as q + 128, unsigned. */
+enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
+static inline vi vi_weights(const int8_t *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
+    return sum;
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    int32_t lane[8];
+    _mm256_storeu_si256((__m256i *)lane, _mm256_cvtps_epi32(a));
+    for (int i = 0; i < n; i++)
+        ((uint8_t *)p)[at + i] = (uint8_t)(lane[i] + 128);
+}
+#else
+/* Sixteen bits on both sides: pairs of bytes would saturate in maddubs, pairs of these can't overflow. */
+enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
+static inline vi vi_weights(const int8_t *p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    int32_t lane[8];
+    _mm256_storeu_si256((__m256i *)lane, _mm256_cvtps_epi32(a));
+    for (int i = 0; i < n; i++)
+        ((int16_t *)p)[at + i] = (int16_t)lane[i];
+}
+#endif
 
 #endif

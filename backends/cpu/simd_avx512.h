@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m512 vf;
 enum { VW = 16, TILE_VECTORS = 2, TILE_ROWS = 12 };
@@ -72,10 +73,6 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return _mm512_reduce_max_ps(a);
 }
-/* Eight-bit integers of values already rounded and within [-127, 127]. */
-static inline void vf_store_i8(int8_t *p, vf a, int n) {
-    _mm512_mask_cvtepi32_storeu_epi8(p, vf_mask(n), _mm512_cvtps_epi32(a));
-}
 
 #define VF_TRANSPOSE 1
 /* out[c][r] = x[r][c] for 16 x 16 floats. */
@@ -112,5 +109,53 @@ static inline void vf_transpose(const float *x, size_t ldx, float *out, size_t l
 static inline vf vf_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+
+/* ---- eight-bit products: VW columns at a time, I8_STEP neighbours of k a lane -------------------------------------
+ */
+
+typedef __m512i vi;
+static inline vi vi_zero(void) {
+    return _mm512_setzero_si512();
+}
+static inline vi vi_load(const int32_t *p) {
+    return _mm512_loadu_si512(p);
+}
+static inline vf vi_to_float(vi a) {
+    return _mm512_cvtepi32_ps(a);
+}
+/* A group of I8_STEP activations for all lanes. */
+static inline vi vi_spread(const void *p) {
+    int32_t group;
+    memcpy(&group, p, sizeof group);
+    return _mm512_set1_epi32(group);
+}
+#ifdef KERNELS_VNNI
+/* Activations are stored as q + 128, unsigned. */
+enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
+static inline vi vi_weights(const int8_t *p) {
+    return _mm512_loadu_si512(p);
+}
+/* In assembler: gcc 12 spills tall tiles of the intrinsic's accumulators. */
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(128));
+    _mm512_mask_cvtepi32_storeu_epi8((uint8_t *)p + at, vf_mask(n), q);
+}
+#else
+/* Sixteen bits on both sides: products of bytes in pairs can't overflow there. */
+enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
+static inline vi vi_weights(const int8_t *p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w));
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    _mm512_mask_cvtepi32_storeu_epi16((int16_t *)p + at, vf_mask(n), _mm512_cvtps_epi32(a));
+}
+#endif
 
 #endif

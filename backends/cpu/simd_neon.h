@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef float32x4_t vf;
 enum { VW = 4, TILE_VECTORS = 4, TILE_ROWS = 6 };
@@ -76,18 +77,61 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return vmaxvq_f32(a);
 }
-/* Eight-bit integers of values already rounded and within [-127, 127]. */
-static inline void vf_store_i8(int8_t *p, vf a, int n) {
-    int32_t lane[4];
-    vst1q_s32(lane, vcvtnq_s32_f32(a));
-    for (int i = 0; i < n; i++)
-        p[i] = (int8_t)lane[i];
-}
 
 /* Four halves. */
 #define VF_LOAD_F16 1
 static inline vf vf_load_f16(const uint16_t *p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
+
+/* ---- eight-bit products: VW columns at a time, I8_STEP neighbours of k a lane -------------------------------------
+ */
+
+typedef int32x4_t vi;
+static inline vi vi_zero(void) {
+    return vdupq_n_s32(0);
+}
+static inline vi vi_load(const int32_t *p) {
+    return vld1q_s32(p);
+}
+static inline vf vi_to_float(vi a) {
+    return vcvtq_f32_s32(a);
+}
+/* A group of I8_STEP activations for all lanes. */
+static inline vi vi_spread(const void *p) {
+    int32_t group;
+    memcpy(&group, p, sizeof group);
+    return vdupq_n_s32(group);
+}
+#ifdef KERNELS_DOTPROD
+enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 0 };
+static inline vi vi_weights(const int8_t *p) {
+    return vreinterpretq_s32_s8(vld1q_s8(p));
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    return vdotq_s32(sum, vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w));
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    int32_t lane[4];
+    vst1q_s32(lane, vcvtnq_s32_f32(a));
+    for (int i = 0; i < n; i++)
+        ((int8_t *)p)[at + i] = (int8_t)lane[i];
+}
+#else
+enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
+static inline vi vi_weights(const int8_t *p) {
+    return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(p)));
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    const int16x8_t a = vreinterpretq_s16_s32(x), b = vreinterpretq_s16_s32(w);
+    return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    int32_t lane[4];
+    vst1q_s32(lane, vcvtnq_s32_f32(a));
+    for (int i = 0; i < n; i++)
+        ((int16_t *)p)[at + i] = (int16_t)lane[i];
+}
+#endif
 
 #endif

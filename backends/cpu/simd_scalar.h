@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef float vf;
 enum { VW = 1, TILE_VECTORS = 4, TILE_ROWS = 2 };
@@ -72,9 +73,32 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return a;
 }
-/* Eight-bit integers of values already rounded and within [-127, 127]. */
-static inline void vf_store_i8(int8_t *p, vf a, int n) {
-    if (n > 0) *p = (int8_t)a;
+
+/* ---- eight-bit products: one column and one k at a time ------------------------------------------------------------
+ */
+
+typedef int32_t vi;
+enum { I8_STEP = 1, I8_BYTES = 1, I8_OFFSET = 0 };
+static inline vi vi_zero(void) {
+    return 0;
+}
+static inline vi vi_load(const int32_t *p) {
+    return *p;
+}
+static inline vf vi_to_float(vi a) {
+    return (float)a;
+}
+static inline vi vi_spread(const void *p) {
+    return *(const int8_t *)p;
+}
+static inline vi vi_weights(const int8_t *p) {
+    return *p;
+}
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    return sum + x * w;
+}
+static inline void i8_store(void *p, int at, vf a, int n) {
+    if (n > 0) ((int8_t *)p)[at] = (int8_t)a;
 }
 
 #endif
