@@ -7,7 +7,7 @@
 #include "suites/shapes.h"
 
 /* More than any record has, and little enough that a hostile file costs neither time nor memory. */
-enum { ENTITIES_MAX = 1000, ANSWER_BYTES_MAX = 1024 };
+enum { ENTITIES_MAX = 1000, ANSWERS_MAX = 100, ANSWER_BYTES_MAX = 1024 };
 
 /* The distinct entities of a passage, as normalised and as they stand there. */
 typedef struct entities {
@@ -74,8 +74,8 @@ static zeb_status read_golds(zeb_entry *record, const json_t *query, entities *g
     void *memory;
     size_t i;
     if (!zeb_entry_list(record, query, "answers", &answers)) return ZEB_OK;
-    if (json_array_size(answers) > ENTITIES_MAX) {
-        (void)zeb_entry_malformed(record, "more than %d answers", ENTITIES_MAX);
+    if (json_array_size(answers) > ANSWERS_MAX) {
+        (void)zeb_entry_malformed(record, "more than %d answers", ANSWERS_MAX);
         return ZEB_OK;
     }
     zeb_status status =
