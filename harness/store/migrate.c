@@ -3,11 +3,21 @@
 #include "store/internal.h"
 #include "store/resources.h"
 
+/* One snapshot: while several programs make a database, a reader must see all of it or nothing. */
+static zeb_status read_identity(sqlite3 *db, const char *path, int64_t *application, int64_t *version, int64_t *objects,
+                                zeb_error *error) {
+    zeb_status status = zeb_sql_exec(db, path, "SAVEPOINT identity", "read it", error);
+    if (status != ZEB_OK) return status;
+    status = zeb_sql_int(db, path, "SELECT count(*) FROM sqlite_schema", objects, error);
+    if (status == ZEB_OK) status = zeb_sql_int(db, path, "PRAGMA application_id", application, error);
+    if (status == ZEB_OK) status = zeb_sql_int(db, path, "PRAGMA user_version", version, error);
+    (void)sqlite3_exec(db, "RELEASE identity", NULL, NULL, NULL);
+    return status;
+}
+
 zeb_status zeb_store_identify(sqlite3 *db, const char *path, int *schema, zeb_error *error) {
     int64_t application = 0, version = 0, objects = 0;
-    zeb_status status = zeb_sql_int(db, path, "PRAGMA application_id", &application, error);
-    if (status == ZEB_OK) status = zeb_sql_int(db, path, "PRAGMA user_version", &version, error);
-    if (status == ZEB_OK) status = zeb_sql_int(db, path, "SELECT count(*) FROM sqlite_schema", &objects, error);
+    zeb_status status = read_identity(db, path, &application, &version, &objects, error);
     if (status != ZEB_OK) return status;
     *schema = 0;
     if (application == 0 && version == 0 && objects == 0) return ZEB_OK;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "store/internal.h"
 
 enum { BUSY_TIMEOUT_MS = 10000, SMALLEST_DATABASE = 512 };
@@ -120,6 +121,19 @@ static zeb_status connect(zeb_store *s, const char *name, int flags, zeb_error *
     return ZEB_OK;
 }
 
+/* SQLite does not wait for other programs when it changes the journal mode, so that is tried again here. */
+static zeb_status set_up(zeb_store *s, zeb_error *error) {
+    const char *sql = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
+                      "PRAGMA temp_store = MEMORY";
+    const uint64_t pause_ns = 10000000, end_ns = zeb_clock_now_ns() + BUSY_TIMEOUT_MS * 1000000ull;
+    zeb_status status = zeb_sql_exec(s->db, s->path, sql, "set it up", error);
+    while (status == ZEB_ERR_TIMEOUT && zeb_clock_now_ns() < end_ns) {
+        zeb_clock_sleep_until(zeb_clock_now_ns() + pause_ns);
+        status = zeb_sql_exec(s->db, s->path, sql, "set it up", error);
+    }
+    return status;
+}
+
 /* A file is looked at before anything is changed in it: a foreign database must not even get zeb's journal mode. */
 static zeb_status prepare_write(zeb_store *s, bool create, zeb_error *error) {
     int schema = 0;
@@ -128,10 +142,7 @@ static zeb_status prepare_write(zeb_store *s, bool create, zeb_error *error) {
     if (sqlite3_db_readonly(s->db, "main") == 1)
         return zeb_sql_fail(s->db, s->path, SQLITE_READONLY, "open it for writing", error);
     if (schema == 0 && !create) return zeb_fail(error, ZEB_ERR_FORMAT, "%s: is empty, not a database of zeb", s->path);
-    status = zeb_sql_exec(s->db, s->path,
-                          "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-                          "PRAGMA temp_store = MEMORY",
-                          "set it up", error);
+    status = set_up(s, error);
     if (status == ZEB_OK) status = zeb_store_migrate(s->db, s->path, create, error);
     return status == ZEB_OK ? zeb_store_views(s, error) : status;
 }

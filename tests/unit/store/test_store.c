@@ -532,6 +532,44 @@ static void test_two_writers(void **state) {
     assert_int_equal(count, 20);
 }
 
+/* Several programs that make the same database at the same moment: one makes it, all write to it. */
+static void test_made_by_many_at_once(void **state) {
+    enum { PROGRAMS = 8, ROWS = 3, ROUNDS = 5 };
+    fixture *f = *state;
+    const char *path = test_folder_file(&f->folder, "many.db");
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t child[PROGRAMS];
+        uint64_t count[8];
+        zeb_store *store = NULL;
+        for (int i = 0; i < PROGRAMS; i++) {
+            child[i] = fork();
+            assert_true(child[i] >= 0);
+            if (child[i] != 0) continue;
+            zeb_error error = {.text = ""};
+            zeb_run_info info = test_run_info();
+            zeb_row row = test_row_bare(ZEB_OUTCOME_OK);
+            int64_t run = 0;
+            zeb_status status = zeb_store_open(path, true, &store, &error);
+            if (status == ZEB_OK) status = zeb_store_begin_run(store, &info, &run, &error);
+            for (int k = 0; status == ZEB_OK && k < ROWS; k++)
+                status = zeb_store_put(store, run, &row, NULL, &error);
+            if (status != ZEB_OK) (void)fprintf(stderr, "%s\n", error.text);
+            zeb_store_close(store);
+            _exit(status == ZEB_OK ? 0 : 1);
+        }
+        for (int i = 0; i < PROGRAMS; i++) {
+            int status = 0;
+            assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+            assert_int_equal(status, 0);
+        }
+        assert_status(ZEB_OK, zeb_store_open_read(path, &store, &f->error), &f->error);
+        assert_status(ZEB_OK, zeb_store_count(store, 0, count, &f->error), &f->error);
+        assert_int_equal(count[ZEB_OUTCOME_OK], PROGRAMS * ROWS);
+        zeb_store_close(store);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 /* ---- CodeCarbon ----------------------------------------------------------------------------------------------- */
 
 static const char header[] =
@@ -624,6 +662,7 @@ int main(void) {
         TEST(test_read_only),
         TEST(test_full_disk),
         TEST(test_two_writers),
+        TEST(test_made_by_many_at_once),
         TEST(test_import_emissions),
         TEST(test_import_of_the_checkpoint),
         TEST(test_import_refuses),
