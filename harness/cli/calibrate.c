@@ -1,0 +1,243 @@
+/* zeb calibrate: a sparsity policy for a checkpoint, without training. */
+#include <signal.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "run/calibrate.h"
+
+typedef struct calibrate_settings {
+    const char *model, *task, *data, *split, *device, *isa, *precision, *mode, *shape, *name, *out, *format,
+        *plugin_dir;
+    double flops, max_drop, share;
+    uint64_t floor, threads, batch, seq_max, limit, seed, timeout_ns;
+    bool keep_last, no_pin, verbose;
+} calibrate_settings;
+
+#define AT(field) offsetof(calibrate_settings, field)
+
+static const char *const modes[] = {"threshold", "topk", "ratio", NULL};
+static const char *const shapes[] = {"best", "even", "early", "late", NULL};
+static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
+static const char *const formats[] = {"table", "json", NULL};
+
+static const zeb_option options[] = {
+    {"model", ZEB_OPTION_TEXT, "DIR|CARD", NULL, AT(model),
+     "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
+    {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "The task that the checkpoint was trained for.", NULL},
+    {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
+    {"split", ZEB_OPTION_TEXT, "NAME", "train", AT(split),
+     "Rows to choose the slice from; only train and splits whose names begin so are allowed.", NULL},
+    {"flops", ZEB_OPTION_PERCENT, "SHARE", NULL, AT(flops),
+     "Wanted work: executed over dense FLOPs, without padding and with the [CLS]-only last layer in both. Default: "
+     "50%, "
+     "unless --max-drop is given.",
+     NULL},
+    {"max-drop", ZEB_OPTION_PERCENT, "SHARE", NULL, AT(max_drop),
+     "Instead: as little work as keeps the score on the slice within this of the dense one.", NULL},
+    {"mode", ZEB_OPTION_CHOICE, "NAME", "threshold", AT(mode),
+     "How layers choose rows: by a threshold of importance, a number of rows, or a share of them.", modes},
+    {"shape", ZEB_OPTION_CHOICE, "NAME", "best", AT(shape),
+     "Where rows are dropped: alike in all layers, mostly in early or in late ones, or as scores best.", shapes},
+    {"floor", ZEB_OPTION_COUNT, "N", "2", AT(floor), "Rows that always survive ([CLS] is one).", NULL},
+    {"keep-last", ZEB_OPTION_FLAG, NULL, NULL, AT(keep_last), "The last row ([SEP]) always survives.", NULL},
+    {"share", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(share),
+     "The calibration slice's part of train: rows chosen by a hash of their text, the same that training holds out.",
+     NULL},
+    {"limit", ZEB_OPTION_COUNT, "N", "1024", AT(limit), "Examples of the slice at most, spread evenly; 0: all.", NULL},
+    {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device that selects rows.", NULL},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
+    {"no-pin", ZEB_OPTION_FLAG, NULL, NULL, AT(no_pin), "Do not pin threads to processors.", NULL},
+    {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use.", NULL},
+    {"batch", ZEB_OPTION_COUNT, "N", "32", AT(batch), "Sequences a pass.", NULL},
+    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.",
+     NULL},
+    {"seed", ZEB_OPTION_COUNT, "N", "1", AT(seed), "Seed of the score's interval.", NULL},
+    {"timeout", ZEB_OPTION_DURATION, "TIME", "30min", AT(timeout_ns), "A search that takes longer is stopped.", NULL},
+    {"name", ZEB_OPTION_TEXT, "NAME", NULL, AT(name), "Name of the policy. Default: made of mode and goal.", NULL},
+    {"out", ZEB_OPTION_TEXT, "FILE", "policy.json", AT(out), "Where to; replaced only when all is written.", NULL},
+    {"format", ZEB_OPTION_CHOICE, "NAME", "table", AT(format), "What is printed on stdout.", formats},
+    {"plugin-dir", ZEB_OPTION_TEXT, "DIR[:DIR]", NULL, AT(plugin_dir), "Look for plugins here first.", NULL},
+    {"verbose", ZEB_OPTION_FLAG, NULL, NULL, AT(verbose), "Say more on stderr.", NULL},
+    {0}};
+
+static const char *const examples[] = {
+    "zeb calibrate --data ./glue_data --flops 0.5 --out half.json",
+    "zeb calibrate --model ./my-bert --task glue/mrpc --data ./glue_data --max-drop 1%",
+    "zeb calibrate --mode ratio --flops 0.4 && zeb run --device cpu --policy policy.json", NULL};
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+static void on_progress(const zeb_shared *shared, void *user) {
+    static const char *const name[] = {"opening", "dense", "searching"};
+    uint32_t stage = atomic_load(&shared->stage);
+    zeb_progress_show(user, "calibrate", stage < 3 ? name[stage] : "?", 0, 0);
+}
+
+static size_t find_choice(const char *const *choices, const char *name) {
+    size_t i = 0;
+    while (strcmp(choices[i], name) != 0)
+        i++;
+    return i;
+}
+
+static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) {
+    if (set->flops > 0 && set->max_drop > 0)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops and --max-drop are two goals: give one");
+    if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
+    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
+    if (set->seq_max < 3 || set->seq_max > 65536)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
+    if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
+    return ZEB_OK;
+}
+
+static zeb_status make_options(const calibrate_settings *set, const zeb_places *places, zeb_arena *arena,
+                               zeb_calibration_options *to, zeb_error *error) {
+    static const zeb_select_mode select[] = {ZEB_SELECT_THRESHOLD, ZEB_SELECT_TOPK, ZEB_SELECT_RATIO};
+    const zeb_task *task = zeb_task_find(set->task);
+    const char *near = zeb_task_suggest(set->task);
+    if (task == NULL)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", set->task,
+                        near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
+                        near != NULL ? "'?" : "");
+    double flops = set->flops <= 0 && set->max_drop <= 0 ? 0.5 : set->flops;
+    zeb_case what = {
+        .model = set->model != NULL ? set->model : places->model,
+        .task = task->name,
+        .data = set->data != NULL ? set->data : places->data,
+        .split = set->split,
+        .device = set->device,
+        .isa = set->isa,
+        .precision = (zeb_precision)find_choice(precisions, set->precision),
+        .scenario = ZEB_SCENARIO_OFFLINE,
+        .threads = (uint32_t)set->threads,
+        .pin = !set->no_pin,
+        .batch = (uint32_t)set->batch,
+        .seq_max = (uint32_t)set->seq_max,
+        .limit = set->limit,
+        .timeout_ns = set->timeout_ns,
+        .seed = set->seed,
+    };
+    *to = (zeb_calibration_options){.what = what,
+                                    .flops = flops,
+                                    .max_drop = set->max_drop,
+                                    .mode = select[find_choice(modes, set->mode)],
+                                    .shape = (zeb_calibration_shape)find_choice(shapes, set->shape),
+                                    .floor = (int32_t)set->floor,
+                                    .keep_last = set->keep_last,
+                                    .share = set->share,
+                                    .name = set->name,
+                                    .made_by = "zeb " ZEB_VERSION " (" ZEB_COMMIT ")"};
+    if (set->name != NULL) return ZEB_OK;
+    char *name;
+    zeb_status status = zeb_arena_format(arena, &name, error, "%s-%s%.4g", set->mode, flops > 0 ? "" : "drop-",
+                                         flops > 0 ? flops : set->max_drop);
+    to->name = name;
+    return status;
+}
+
+static void print_metric(const char *what, const zeb_metric *m) {
+    if (!m->defined)
+        (void)printf("%s: not defined on the slice\n", what);
+    else if (m->has_interval)
+        (void)printf("%s: %s %.2f [%.2f, %.2f]\n", what, m->name, 100 * m->value, 100 * m->lo, 100 * m->hi);
+    else
+        (void)printf("%s: %s %.2f\n", what, m->name, 100 * m->value);
+}
+
+static void print_table(const zeb_calibration_options *o, const zeb_calibration *c) {
+    (void)printf("model %s, task %s, device %s, %llu examples of the calibration slice\n\nlayer  rows kept  rule\n",
+                 c->model, o->what.task, c->device, (unsigned long long)c->examples);
+    for (int32_t l = 0; l < c->layers; l++) {
+        const zeb_select *t = &c->tokens[l];
+        (void)printf("%5d  %7.1f %%  ", l, 100 * c->kept[l]);
+        if (t->mode == ZEB_SELECT_THRESHOLD) (void)printf("importance >= %.6g\n", (double)t->value);
+        if (t->mode == ZEB_SELECT_RATIO) (void)printf("%.4g of the rows\n", (double)t->value);
+        if (t->mode == ZEB_SELECT_TOPK) (void)printf("%d rows\n", t->count);
+        if (t->mode == ZEB_SELECT_NONE) (void)printf("all\n");
+    }
+    (void)printf("\nwork: %.4f of the dense FLOPs (shape %s, %u trials)\n", c->flops_executed / c->flops_dense,
+                 zeb_calibration_shape_name(c->shape), c->trials);
+    print_metric("dense", &c->dense);
+    print_metric("sparse", &c->sparse);
+}
+
+static void print_json(const zeb_calibration_options *o, const zeb_calibration *c, const char *out) {
+    (void)printf(
+        "{\"policy\": \"%s\", \"mode\": \"%s\", \"shape\": \"%s\", \"flops\": %.9g, \"reached\": %s, \"trials\": %u, "
+        "\"examples\": %llu, \"metric\": \"%s\", \"dense\": ",
+        out, modes[o->mode - ZEB_SELECT_THRESHOLD], zeb_calibration_shape_name(c->shape),
+        c->flops_executed / c->flops_dense, c->reached ? "true" : "false", c->trials, (unsigned long long)c->examples,
+        c->dense.name);
+    (void)(c->dense.defined ? printf("%.9g", c->dense.value) : printf("null"));
+    (void)printf(", \"sparse\": ");
+    (void)(c->sparse.defined ? printf("%.9g", c->sparse.value) : printf("null"));
+    (void)printf(", \"kept\": [");
+    for (int32_t l = 0; l < c->layers; l++)
+        (void)printf("%s%.9g", l > 0 ? ", " : "", c->kept[l]);
+    (void)printf("]}\n");
+}
+
+static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, zeb_calibration *result,
+                         zeb_error *error) {
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    zeb_progress progress;
+    zeb_progress_begin(&progress, stderr);
+    zeb_worker_watch watch = {.timeout_ns = o->what.timeout_ns,
+                              .grace_ns = UINT64_C(10000000000),
+                              .stop = &stop_asked,
+                              .progress = on_progress,
+                              .user = &progress};
+    zeb_status status = zeb_calibrate(o, registry, &watch, result, error);
+    zeb_progress_end(&progress);
+    return status;
+}
+
+static int run(const void *settings, const char *const *operands, size_t operand_count) {
+    (void)operands;
+    (void)operand_count;
+    const calibrate_settings *set = settings;
+    zeb_log log = zeb_cli_log(set->verbose);
+    zeb_error error = {{0}};
+    zeb_arena *arena = NULL;
+    zeb_registry *registry = NULL;
+    zeb_places places;
+    zeb_calibration_options o;
+    zeb_calibration result;
+    zeb_status status = check_ranges(set, &error);
+    if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);
+    if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
+    if (status == ZEB_OK) status = make_options(set, &places, arena, &o, &error);
+    if (status == ZEB_OK) status = zeb_registry_open(places.plugins, places.plugin_count, &log, &registry, &error);
+    if (status == ZEB_OK) status = search(&o, registry, &result, &error);
+    if (status == ZEB_OK) status = zeb_calibration_write(&o, &result, set->out, &error);
+    if (status == ZEB_OK && strcmp(set->format, "json") == 0) print_json(&o, &result, set->out);
+    if (status == ZEB_OK && strcmp(set->format, "table") == 0) print_table(&o, &result);
+    int exit_status = status == ZEB_OK ? ZEB_EXIT_OK : zeb_cli_fail(zeb_cli_exit(status), &error);
+    if (status == ZEB_OK && !result.reached) {
+        zeb_log_write(&log, ZEB_LOG_WARNING, "%s is the nearest that was found, but not what was wanted", set->out);
+        exit_status = ZEB_EXIT_NOT_OK;
+    }
+    zeb_registry_close(registry);
+    zeb_arena_destroy(arena);
+    return exit_status;
+}
+
+const zeb_command zeb_command_calibrate = {.name = "calibrate",
+                                           .summary = "find a sparsity policy on a slice of train, without training",
+                                           .operands = "",
+                                           .options = options,
+                                           .examples = examples,
+                                           .settings_size = sizeof(calibrate_settings),
+                                           .run = run};

@@ -1,0 +1,69 @@
+/* The calibration slice: the same rows that scripts/train holds out. Expected sides are of Python's
+ * int.from_bytes(hashlib.sha256(b"zeb-calib-1\0" + text).digest()[:4], "big") < int(share * 2**32). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "run/slice.h"
+
+static bool has(const char *a, const char *b, int64_t group, double share) {
+    zeb_example example = {.a = a, .b = b, .a_len = strlen(a), .b_len = b != NULL ? strlen(b) : 0, .group = group};
+    zeb_error error = {{0}};
+    bool in = false;
+    assert_int_equal(zeb_slice_has(&example, share, &in, &error), ZEB_OK);
+    return in;
+}
+
+/* The share at which a text enters the slice is its hash: just below it is out, at it is in. */
+static void enters_at(const char *a, const char *b, int64_t group, uint32_t hash) {
+    assert_false(has(a, b, group, (double)hash / 4294967296.0));
+    assert_true(has(a, b, group, ((double)hash + 1) / 4294967296.0));
+}
+
+static void test_known_answers(void **state) {
+    (void)state;
+    enters_at("a gripping film", NULL, -1, 1035616253u);
+    enters_at("", NULL, -1, 2877347947u);
+    enters_at("a gripping film", "it was dull", -1, 106722222u);
+    enters_at("a gripping film", "it was dull", 0, 1814050658u);
+    enters_at("café au lait ☕", "naïve", -1, 1599838089u);
+}
+
+static void test_groups_stay_whole(void **state) {
+    (void)state;
+    for (double share = 0.05; share < 1; share += 0.05)
+        assert_int_equal(has("a passage", "first answer", 3, share), has("a passage", "second answer", 3, share));
+}
+
+static void test_share_is_about_kept(void **state) {
+    (void)state;
+    int in = 0;
+    for (int i = 0; i < 4000; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "sentence %d", i);
+        in += has(text, NULL, -1, 0.05);
+    }
+    assert_in_range(in, 140, 260); /* 200, 4.3 standard deviations */
+    assert_true(has("anything", NULL, -1, 1.0));
+}
+
+static void test_only_train(void **state) {
+    (void)state;
+    zeb_error error = {{0}};
+    assert_int_equal(zeb_slice_check("train", &error), ZEB_OK);
+    assert_int_equal(zeb_slice_check("train_subset", &error), ZEB_OK);
+    static const char *const scored[] = {"dev", "test", "dev_matched", "", "Train"};
+    for (size_t i = 0; i < sizeof scored / sizeof scored[0]; i++) {
+        assert_int_equal(zeb_slice_check(scored[i], &error), ZEB_ERR_ARGUMENT);
+        assert_non_null(strstr(error.text, "train alone"));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_answers), cmocka_unit_test(test_groups_stay_whole),
+                                       cmocka_unit_test(test_share_is_about_kept), cmocka_unit_test(test_only_train)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
