@@ -79,30 +79,40 @@ static void dequantise(ref_matrix *m, size_t n_count, size_t k_count) {
         m->w[i] = (float)m->q[i] * m->scale[i / group];
 }
 
-zeb_status ref_matrix_make(const zeb_graph *graph, const zeb_node *node, ref_matrix *m, zeb_error *error) {
-    const zeb_tensor *w = &graph->tensor[node->input[ZEB_LINEAR_W]];
-    uint32_t precision = node->attr.linear.precision;
-    size_t n_count = (size_t)w->extent[0].max, k_count = (size_t)w->extent[1].max, count = n_count * k_count;
-    int four = precision == ZEB_PRECISION_W4A8 || precision == ZEB_PRECISION_W4A16;
-    int integers = four || precision == ZEB_PRECISION_W8A8;
-    m->group = !four ? 0 : w->dtype == ZEB_U4 ? w->group : 32;
-    float *row = malloc(k_count * sizeof *row);
-    if (!integers || precision == ZEB_PRECISION_W4A16) m->w = malloc(count * sizeof *m->w);
-    if (integers) m->q = malloc(count);
-    if (integers) m->scale = malloc((four ? count / (size_t)m->group : n_count) * sizeof *m->scale);
-    int there = row != NULL && (m->w != NULL || m->q != NULL) && (!integers || (m->q != NULL && m->scale != NULL)) &&
-                (precision != ZEB_PRECISION_W4A16 || m->w != NULL);
-    for (size_t n = 0; there && n < n_count; ++n) {
+static int is_four(uint32_t precision) {
+    return precision == ZEB_PRECISION_W4A8 || precision == ZEB_PRECISION_W4A16;
+}
+
+/* Fills the matrix; everything that its precision needs is allocated. `row` is scratch for one row. */
+static void fill_matrix(const zeb_graph *graph, const zeb_tensor *w, uint32_t precision, float *row, ref_matrix *m) {
+    size_t n_count = (size_t)w->extent[0].max, k_count = (size_t)w->extent[1].max;
+    for (size_t n = 0; n < n_count; ++n) {
         if (precision == ZEB_PRECISION_W8A8)
             make_i8(graph, w, n, row, m);
-        else if (four)
+        else if (is_four(precision))
             make_i4(graph, w, n, row, m);
         else
             load_row(w, n, m->w + n * k_count);
     }
-    if (there && precision == ZEB_PRECISION_W4A16) dequantise(m, n_count, k_count);
-    for (size_t i = 0; there && precision == ZEB_PRECISION_BF16 && i < count; ++i)
+    if (precision == ZEB_PRECISION_W4A16) dequantise(m, n_count, k_count);
+    for (size_t i = 0; precision == ZEB_PRECISION_BF16 && i < n_count * k_count; ++i)
         m->w[i] = zeb_bf16_to_f32(zeb_f32_to_bf16(m->w[i]));
+}
+
+zeb_status ref_matrix_make(const zeb_graph *graph, const zeb_node *node, ref_matrix *m, zeb_error *error) {
+    const zeb_tensor *w = &graph->tensor[node->input[ZEB_LINEAR_W]];
+    uint32_t precision = node->attr.linear.precision;
+    size_t n_count = (size_t)w->extent[0].max, k_count = (size_t)w->extent[1].max, count = n_count * k_count;
+    int integers = is_four(precision) || precision == ZEB_PRECISION_W8A8;
+    int floats = !integers || precision == ZEB_PRECISION_W4A16;
+    m->group = !is_four(precision) ? 0 : w->dtype == ZEB_U4 ? w->group : 32;
+    size_t scales = is_four(precision) ? count / (size_t)m->group : n_count;
+    float *row = calloc(k_count, sizeof *row);
+    if (floats) m->w = calloc(count, sizeof *m->w);
+    if (integers) m->q = calloc(count, 1);
+    if (integers) m->scale = calloc(scales, sizeof *m->scale);
+    int there = row != NULL && (!floats || m->w != NULL) && (!integers || (m->q != NULL && m->scale != NULL));
+    if (there) fill_matrix(graph, w, precision, row, m);
     free(row);
     return there ? ZEB_OK : zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for the weights of node '%s'", node->name);
 }
@@ -208,14 +218,15 @@ zeb_status ref_log_likelihood(const ref_at *at) {
             return zeb_fail(at->error, ZEB_ERR_RANGE,
                             "node '%s': target %d of row %lld is outside the vocabulary of %lld", at->node->name,
                             targets[t], (long long)t, (long long)vocab);
-        double most = -(double)INFINITY, sum = 0.0;
+        double most = -(double)INFINITY;
         for (int64_t v = 0; v < vocab; ++v) {
             score[v] = 0.0;
             for (int64_t k = 0; k < width; ++k)
                 score[v] += (double)x[k] * (double)value_at(w, (size_t)(v * width + k));
             if (score[v] > most) most = score[v];
         }
-        for (int64_t v = 0; v < vocab; ++v)
+        double sum = exp(score[0] - most);
+        for (int64_t v = 1; v < vocab; ++v)
             sum += exp(score[v] - most);
         *out = (float)(score[targets[t]] - most - log(sum));
     }

@@ -11,11 +11,11 @@ static void choose(const zeb_select *select, const float *importance, int32_t n,
     int32_t kept = 0, quota = zeb_select_quota(select, n);
     for (int32_t j = 0; j < n; ++j) {
         int forced = j == 0 || (select->mode != ZEB_SELECT_FIRST && select->keep_last != 0 && j == n - 1);
-        int above = select->mode == ZEB_SELECT_THRESHOLD && importance[j] >= select->value;
+        int above = select->mode == ZEB_SELECT_THRESHOLD && importance != NULL && importance[j] >= select->value;
         keep[j] = forced || above;
         kept += keep[j];
     }
-    for (; kept < quota; ++kept) {
+    for (; kept < quota && importance != NULL; ++kept) { /* FIRST has its one row by now, and no importance */
         int32_t best = -1;
         for (int32_t j = 0; j < n; ++j)
             if (!keep[j] && (best < 0 || is_better(importance[j], importance[best]))) best = j;

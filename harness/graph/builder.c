@@ -52,23 +52,23 @@ static uint32_t hash_of(const char *name) {
     return hash;
 }
 
-/* Grows one of the parallel arrays; the old one stays valid when that fails. */
-static int grow(void *array, size_t size, uint32_t capacity) {
-    void *old;
-    memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, (size_t)capacity * size);
-    if (grown == NULL) return 0;
-    memcpy(array, &grown, sizeof grown);
-    return 1;
+/* Grows one of the parallel arrays. When that fails, *fine becomes 0 and the old one, still valid, comes back. */
+static void *grow(void *array, size_t size, uint32_t capacity, int *fine) {
+    void *grown = realloc(array, (size_t)capacity * size);
+    if (grown != NULL) return grown;
+    *fine = 0;
+    return array;
 }
 
 static zeb_status reserve_tensors(zeb_builder *b, uint32_t more, zeb_error *error) {
     if (b->tensor_count + more <= b->tensor_capacity) return ZEB_OK;
     uint32_t capacity = b->tensor_capacity * 2 + 64;
     if (capacity > INT32_MAX / 2) return zeb_fail(error, ZEB_ERR_RANGE, "a graph of more than 2^30 tensors");
-    if (!grow(&b->tensor, sizeof *b->tensor, capacity) || !grow(&b->producer, sizeof *b->producer, capacity) ||
-        !grow(&b->note, sizeof *b->note, capacity))
-        return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %u tensors", capacity);
+    int fine = 1;
+    b->tensor = grow(b->tensor, sizeof *b->tensor, capacity, &fine);
+    b->producer = grow(b->producer, sizeof *b->producer, capacity, &fine);
+    b->note = grow(b->note, sizeof *b->note, capacity, &fine);
+    if (!fine) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %u tensors", capacity);
     b->tensor_capacity = capacity;
     return ZEB_OK;
 }
@@ -77,8 +77,10 @@ static zeb_status reserve_nodes(zeb_builder *b, zeb_error *error) {
     if (b->node_count < b->node_capacity) return ZEB_OK;
     uint32_t capacity = b->node_capacity * 2 + 32;
     if (capacity > INT32_MAX / 2) return zeb_fail(error, ZEB_ERR_RANGE, "a graph of more than 2^30 nodes");
-    if (!grow(&b->node, sizeof *b->node, capacity) || !grow(&b->node_hash, sizeof *b->node_hash, capacity))
-        return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %u nodes", capacity);
+    int fine = 1;
+    b->node = grow(b->node, sizeof *b->node, capacity, &fine);
+    b->node_hash = grow(b->node_hash, sizeof *b->node_hash, capacity, &fine);
+    if (!fine) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for %u nodes", capacity);
     b->node_capacity = capacity;
     return ZEB_OK;
 }

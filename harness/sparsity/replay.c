@@ -154,7 +154,7 @@ static zeb_status gather(replay *r, int32_t tensor, int32_t to, int32_t *result)
 
 /* The tensor's rows in a space at or below its own, one gather a level. */
 static zeb_status move_to(replay *r, int32_t tensor, int32_t to, int32_t *result) {
-    int32_t from = space_of(r, tensor), path[64], steps = 0;
+    int32_t from = space_of(r, tensor), path[64] = {0}, steps = 0;
     *result = tensor;
     if (from == ZEB_NONE) return ZEB_OK;
     for (; to != from && to != ZEB_NONE && steps < 64; to = r->space[to].parent)

@@ -42,7 +42,8 @@ static void refusals(op_suite *suite, const op_fixture *fx, zeb_plan *plan) {
     float some[3] = {1.0f, -2.0f, 3.0f}, back[3] = {0};
     expect(suite, "write part of an input", backend->write(plan, x, some, sizeof some, &error) == ZEB_OK);
     expect(suite, "read an input back",
-           backend->read(plan, x, back, sizeof back, &error) == ZEB_OK && memcmp(some, back, sizeof some) == 0);
+           backend->read(plan, x, back, sizeof back, &error) == ZEB_OK && back[0] == some[0] && back[1] == some[1] &&
+               back[2] == some[2]);
 }
 
 void op_contract(op_suite *suite) {

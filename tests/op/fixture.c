@@ -147,7 +147,7 @@ int32_t op_grouped(op_fixture *fx, const char *name, int64_t n, int64_t k, int32
     uint8_t *packed = weight_room(fx, (size_t)(n * k / 2), 1);
     uint16_t *scale = weight_room(fx, (size_t)(n * groups) * sizeof *scale, sizeof *scale);
     float w[64];
-    int8_t q[64];
+    int8_t q[64] = {0};
     for (int64_t i = 0; scale != NULL && i < n * groups; ++i) {
         for (int32_t j = 0; j < group; ++j)
             w[j] = i == 0 ? 0.0f : (float)(op_random_normal(&fx->random) / sqrt((double)k));

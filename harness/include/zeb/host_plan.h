@@ -27,13 +27,18 @@ typedef struct zeb_host_plan {
 } zeb_host_plan;
 
 static inline void zeb_host_plan_destroy(zeb_host_plan *plan) { /* takes a zeroed one */
-    for (uint32_t i = 0; plan->data != NULL && i < plan->tensor_count; ++i)
+    for (uint32_t i = 0; plan->data != NULL && plan->tensor != NULL && i < plan->tensor_count; ++i)
         if (plan->tensor[i].role != ZEB_ROLE_WEIGHT) free(plan->data[i]);
     free(plan->tensor);
     free(plan->node);
     free(plan->data);
     free(plan->names);
-    memset(plan, 0, sizeof *plan);
+    plan->tensor = NULL;
+    plan->node = NULL;
+    plan->data = NULL;
+    plan->names = NULL;
+    plan->tensor_count = plan->node_count = 0;
+    plan->bytes = 0;
 }
 
 /* Bytes up to the next multiple of 64, as aligned_alloc wants them. */
@@ -65,8 +70,8 @@ static inline zeb_status zeb_host_plan_create(const zeb_graph *graph, zeb_host_p
     memset(plan, 0, sizeof *plan);
     plan->tensor_count = graph->tensor_count;
     plan->node_count = graph->node_count;
-    plan->tensor = (zeb_tensor *)malloc((graph->tensor_count + 1) * sizeof *plan->tensor);
-    plan->node = (zeb_node *)malloc((graph->node_count + 1) * sizeof *plan->node);
+    plan->tensor = (zeb_tensor *)calloc(graph->tensor_count + 1, sizeof *plan->tensor);
+    plan->node = (zeb_node *)calloc(graph->node_count + 1, sizeof *plan->node);
     plan->data = (void **)calloc(graph->tensor_count + 1, sizeof *plan->data);
     int there = plan->tensor != NULL && plan->node != NULL && plan->data != NULL;
     if (there && graph->tensor_count > 0)
