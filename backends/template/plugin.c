@@ -121,11 +121,12 @@ static zeb_status compile(zeb_device *device, const zeb_graph *graph, zeb_plan *
     }
     zeb_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for a plan");
-    zeb_status status = zeb_host_plan_create(graph, &plan->host, error);
-    if (status == ZEB_OK) {
-        plan->packed = calloc((size_t)graph->node_count + 1, sizeof *plan->packed);
-        if (plan->packed == NULL) status = zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for a plan");
+    plan->packed = calloc((size_t)graph->node_count + 1, sizeof *plan->packed);
+    if (plan->packed == NULL) {
+        release(plan);
+        return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory for a plan");
     }
+    zeb_status status = zeb_host_plan_create(graph, &plan->host, error);
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; ++i)
         status = pack(graph, &graph->node[i], &plan->packed[i], error);
     if (status == ZEB_OK)

@@ -41,7 +41,8 @@ typedef enum zeb_dtype {
     ZEB_U4 = 6 /* two a byte, low nibble first; q + 8, see docs/formats/quantisation.md */
 } zeb_dtype;
 
-/* Arithmetic that a node is asked to use; formats bit by bit in docs/formats/quantisation.md. */
+/* Arithmetic that a node is asked to use; formats bit by bit in docs/formats/quantisation.md and zeb/number.h. A float
+ * weight (F32, F16, BF16) is quantised at compile by the same rules, in groups of 32 for the 4-bit ones. */
 typedef enum zeb_precision {
     ZEB_PRECISION_F32 = 0,
     ZEB_PRECISION_BF16 = 1, /* both operands rounded to bf16, binary32 accumulation */
