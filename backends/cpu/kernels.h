@@ -73,18 +73,20 @@ typedef struct cpu_kernels {
     cpu_tile_i8_fn tile_groups[CPU_TILE_ROWS_MAX + 1]; /* any number */
     int groups_rows;                                   /* the tallest of those */
     int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
-    /* One row to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; gives its scale. */
-    float (*quantise)(const float *x, int n, void *q);
+    /* Rows to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; ldq in bytes. */
+    void (*quantise)(const float *x, size_t ldx, int rows, int n, void *q, size_t ldq, float *scale);
     /* out = x rounded to bfloat16 */
     void (*round_bf16)(const float *x, int n, float *out);
     /* x[rows, n] = act(x) */
     void (*activate)(uint32_t activation, float *x, size_t ld, int rows, int n);
-    /* out = norm(x + residual); residual may be NULL; out may be x */
-    void (*norm)(const cpu_norm_row *norm, const float *x, const float *residual, float *out, int n);
-    /* s = exp(scale * s - *peak) with *peak = max(scale * s); gives the sum. n >= 1. */
-    float (*softmax)(float *s, int n, float scale, float *peak);
-    /* s = exp(scale * s - peak) */
-    void (*exponents)(float *s, int n, float scale, float peak);
+    /* out[rows, n] = norm(x + residual); residual may be NULL; out may be x */
+    void (*norm)(const cpu_norm_row *norm, const float *x, size_t ldx, const float *residual, size_t ldr, float *out,
+                 size_t ldo, int rows, int n);
+    /* Row r of s[rows, n]: the first seen[r] values become exp(scale * s - peak[r]) with peak the maximum of scale * s,
+     * the others 0; sum[r] is what they add up to. rows <= tile_rows. */
+    void (*softmax)(float *s, size_t ld, int rows, int n, const int *seen, float scale, float *peak, float *sum);
+    /* y[n] += sum_r a[r] * x[r, n] */
+    void (*add_rows)(float *y, const float *x, size_t ld, int rows, int n, const float *a);
     /* x = x * a, then 0 where that is below limit */
     void (*scale_keep)(float *x, int n, float a, float limit);
     void (*axpy)(float *y, const float *x, float a, int n); /* y += a * x */

@@ -218,20 +218,51 @@ GROUPS_FUNCTION(5)
 GROUPS_FUNCTION(6)
 #endif
 
-static float quantise(const float *x, int n, void *q) {
-    vf top = vf_zero();
+/* Loops over rows are cut into phases of a few rows: a row alone is a chain of dependent steps (sum, then variance,
+ * then scale), and the processor overlaps rows only when their steps stand side by side. */
+enum { PHASE_ROWS = 16 };
+
+INLINE float top_of_row(const float *x, int n) {
     const int whole = n - n % VW;
-    for (int i = 0; i < whole; i += VW)
-        top = vf_max(vf_abs(vf_load(x + i)), top);
-    float most = vf_top(top);
-    for (int i = whole; i < n; i++)
+    vf a = vf_zero(), b = vf_zero();
+    int i = 0;
+    for (; i + 2 * VW <= whole; i += 2 * VW) {
+        a = vf_max(vf_abs(vf_load(x + i)), a);
+        b = vf_max(vf_abs(vf_load(x + i + VW)), b);
+    }
+    if (i < whole) a = vf_max(vf_abs(vf_load(x + i)), a);
+    float most = vf_top(vf_max(a, b));
+    for (i = whole; i < n; i++)
         most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    const bool tiny = !(most >= ZEB_QUANTISE_TINY);
-    const vf inv = vf_set1(tiny ? 0.0f : 127.0f / most);
-    for (int i = 0; i < whole; i += VW)
-        i8_store(q, i, vf_round(vf_mul(vf_load(x + i), inv)), VW);
-    if (whole < n) i8_store(q, whole, vf_round(vf_mul(vf_load_n(x + whole, n - whole), inv)), n - whole);
-    return tiny ? 0.0f : most / 127.0f;
+    return most;
+}
+
+static void quantise(const float *x, size_t ldx, int rows, int n, void *q, size_t ldq, float *scale) {
+    const int whole = n - n % VW;
+    for (int first = 0; first < rows; first += PHASE_ROWS) {
+        const int end = first + PHASE_ROWS < rows ? first + PHASE_ROWS : rows;
+        float inverse[PHASE_ROWS];
+        for (int r = first; r < end; r++) {
+            const float most = top_of_row(x + (size_t)r * ldx, n);
+            const bool tiny = !(most >= ZEB_QUANTISE_TINY);
+            inverse[r - first] = tiny ? 0.0f : 127.0f / most;
+            scale[r] = tiny ? 0.0f : most / 127.0f;
+        }
+        for (int r = first; r < end; r++) {
+            const float *from = x + (size_t)r * ldx;
+            unsigned char *to = (unsigned char *)q + (size_t)r * ldq;
+            const vf inv = vf_set1(inverse[r - first]);
+            int i = 0;
+            for (; i + 4 * VW <= whole; i += 4 * VW) {
+                vf part[4];
+                UNROLL for (int j = 0; j < 4; j++) part[j] = vf_mul(vf_load(from + i + j * VW), inv);
+                i8_store4(to, i, part);
+            }
+            for (; i < whole; i += VW)
+                i8_store(to, i, vf_mul(vf_load(from + i), inv), VW);
+            if (whole < n) i8_store(to, whole, vf_mul(vf_load_n(from + whole, n - whole), inv), n - whole);
+        }
+    }
 }
 
 static void round_bf16(const float *x, int n, float *out) {
@@ -344,79 +375,137 @@ static void activate(uint32_t activation, float *x, size_t ld, int rows, int n) 
 /* Loops over whole vectors, then one partial; `at` and `live` name the place and the lanes. Partial loads give 0. */
 #define FOR_VECTORS(n) for (int at = 0, live = VW; at < (n) && (live = (n)-at < VW ? (n)-at : VW) > 0; at += VW)
 
-static void norm(const cpu_norm_row *p, const float *x, const float *residual, float *out, int n) {
-    vf sum = vf_zero();
+/* out = x + residual; gives the sum. */
+INLINE float add_and_sum(const float *x, const float *residual, float *out, int n) {
     const int whole = n - n % VW;
+    vf sum[2] = {vf_zero(), vf_zero()};
     for (int i = 0; i < whole; i += VW) {
         vf v = vf_load(x + i);
         if (residual != NULL) v = vf_add(v, vf_load(residual + i));
         vf_store(out + i, v);
-        sum = vf_add(sum, v);
+        sum[i / VW & 1] = vf_add(sum[i / VW & 1], v);
     }
-    if (whole < n) {
-        vf v = vf_load_n(x + whole, n - whole);
-        if (residual != NULL) v = vf_add(v, vf_load_n(residual + whole, n - whole));
-        vf_store_n(out + whole, v, n - whole);
-        sum = vf_add(sum, v);
+    float total = vf_sum(vf_add(sum[0], sum[1]));
+    for (int i = whole; i < n; i++) {
+        out[i] = residual != NULL ? x[i] + residual[i] : x[i];
+        total += out[i];
     }
-    float mean = 0.0f, factor = 1.0f;
-    if (p->kind != ZEB_NORM_AFFINE) {
-        if (p->kind == ZEB_NORM_LAYER) mean = vf_sum(sum) / (float)n;
-        const vf m = vf_set1(mean);
-        vf square = vf_zero();
-        for (int i = 0; i < whole; i += VW) {
-            const vf v = vf_sub(vf_load(out + i), m);
-            square = vf_fma(v, v, square);
-        }
-        float total = 0.0f;
-        for (int i = whole; i < n; i++)
-            total += (out[i] - mean) * (out[i] - mean);
-        total += vf_sum(square);
-        factor = 1.0f / sqrtf(total / (float)n + p->epsilon);
+    return total;
+}
+
+INLINE float squares_about(const float *x, float mean, int n) {
+    const int whole = n - n % VW;
+    const vf m = vf_set1(mean);
+    vf a = vf_zero(), b = vf_zero();
+    int i = 0;
+    for (; i + 2 * VW <= whole; i += 2 * VW) {
+        const vf v = vf_sub(vf_load(x + i), m), w = vf_sub(vf_load(x + i + VW), m);
+        a = vf_fma(v, v, a);
+        b = vf_fma(w, w, b);
     }
+    if (i < whole) {
+        const vf v = vf_sub(vf_load(x + i), m);
+        a = vf_fma(v, v, a);
+    }
+    float total = vf_sum(vf_add(a, b));
+    for (i = whole; i < n; i++)
+        total += (x[i] - mean) * (x[i] - mean);
+    return total;
+}
+
+/* x = (x - mean) * factor * gamma + beta */
+INLINE void scale_row(const cpu_norm_row *p, float *x, float mean, float factor, int n) {
     const vf m = vf_set1(-mean), f = vf_set1(factor);
-    FOR_VECTORS(n) {
-        const int full = live == VW;
-        vf v = vf_mul(vf_add(full ? vf_load(out + at) : vf_load_n(out + at, live), m), f);
-        v = vf_mul(v, full ? vf_load(p->gamma + at) : vf_load_n(p->gamma + at, live));
-        if (p->beta != NULL) v = vf_add(v, full ? vf_load(p->beta + at) : vf_load_n(p->beta + at, live));
-        if (full)
-            vf_store(out + at, v);
-        else
-            vf_store_n(out + at, v, live);
+    const int whole = n - n % VW;
+    for (int i = 0; i < whole; i += VW) {
+        vf v = vf_mul(vf_mul(vf_add(vf_load(x + i), m), f), vf_load(p->gamma + i));
+        if (p->beta != NULL) v = vf_add(v, vf_load(p->beta + i));
+        vf_store(x + i, v);
+    }
+    for (int i = whole; i < n; i++)
+        x[i] = (x[i] - mean) * factor * p->gamma[i] + (p->beta != NULL ? p->beta[i] : 0.0f);
+}
+
+static void norm(const cpu_norm_row *p, const float *x, size_t ldx, const float *residual, size_t ldr, float *out,
+                 size_t ldo, int rows, int n) {
+    for (int first = 0; first < rows; first += PHASE_ROWS) {
+        const int end = first + PHASE_ROWS < rows ? first + PHASE_ROWS : rows;
+        float mean[PHASE_ROWS], factor[PHASE_ROWS];
+        for (int r = first; r < end; r++) {
+            const float *more = residual != NULL ? residual + (size_t)r * ldr : NULL;
+            const float sum = add_and_sum(x + (size_t)r * ldx, more, out + (size_t)r * ldo, n);
+            mean[r - first] = p->kind == ZEB_NORM_LAYER ? sum / (float)n : 0.0f;
+            factor[r - first] = 1.0f;
+        }
+        for (int r = first; p->kind != ZEB_NORM_AFFINE && r < end; r++) {
+            const float square = squares_about(out + (size_t)r * ldo, mean[r - first], n);
+            factor[r - first] = 1.0f / sqrtf(square / (float)n + p->epsilon);
+        }
+        for (int r = first; r < end; r++)
+            scale_row(p, out + (size_t)r * ldo, mean[r - first], factor[r - first], n);
     }
 }
 
-static float softmax(float *s, int n, float scale, float *peak) {
+INLINE float peak_of_row(const float *s, int n, float scale) {
     const vf by = vf_set1(scale);
-    vf top = vf_mul(by, vf_set1(s[0]));
     const int whole = n - n % VW;
-    for (int i = 0; i < whole; i += VW)
-        top = vf_max(top, vf_mul(by, vf_load(s + i)));
-    float most = vf_top(top);
-    for (int i = whole; i < n; i++)
+    vf a = vf_mul(by, vf_set1(s[0])), b = a;
+    int i = 0;
+    for (; i + 2 * VW <= whole; i += 2 * VW) {
+        a = vf_max(a, vf_mul(by, vf_load(s + i)));
+        b = vf_max(b, vf_mul(by, vf_load(s + i + VW)));
+    }
+    if (i < whole) a = vf_max(a, vf_mul(by, vf_load(s + i)));
+    float most = vf_top(vf_max(a, b));
+    for (i = whole; i < n; i++)
         most = most > s[i] * scale ? most : s[i] * scale;
-    *peak = most;
-    const vf down = vf_set1(-most);
+    return most;
+}
+
+INLINE float exp_of_row(float *s, int n, float scale, float peak) {
+    const vf by = vf_set1(scale), down = vf_set1(-peak);
+    const int whole = n - n % VW;
     vf sum = vf_zero();
-    for (int i = 0; i < whole; i += VW) {
-        const vf e = vf_exp(vf_fma(by, vf_load(s + i), down));
-        vf_store(s + i, e);
-        sum = vf_add(sum, e);
+    int i = 0;
+    for (; i + 2 * VW <= whole; i += 2 * VW) {
+        const vf a = vf_exp(vf_fma(by, vf_load(s + i), down)), b = vf_exp(vf_fma(by, vf_load(s + i + VW), down));
+        vf_store(s + i, a);
+        vf_store(s + i + VW, b);
+        sum = vf_add(sum, vf_add(a, b));
+    }
+    if (i < whole) {
+        const vf a = vf_exp(vf_fma(by, vf_load(s + i), down));
+        vf_store(s + i, a);
+        sum = vf_add(sum, a);
     }
     float total = vf_sum(sum);
     if (whole < n) {
-        const vf e = vf_exp(vf_fma(by, vf_load_n(s + whole, n - whole), down));
-        vf_store_n(s + whole, e, n - whole);
-        for (int i = whole; i < n; i++)
+        const vf a = vf_exp(vf_fma(by, vf_load_n(s + whole, n - whole), down));
+        vf_store_n(s + whole, a, n - whole);
+        for (i = whole; i < n; i++)
             total += s[i];
     }
     return total;
 }
 
-static void exponents(float *s, int n, float scale, float peak) {
-    const vf by = vf_set1(scale), down = vf_set1(-peak);
-    FOR_VECTORS(n) vf_store_n(s + at, vf_exp(vf_fma(by, vf_load_n(s + at, live), down)), live);
+static void softmax(float *s, size_t ld, int rows, int n, const int *seen, float scale, float *peak, float *sum) {
+    for (int r = 0; r < rows; r++) {
+        float *row = s + (size_t)r * ld;
+        peak[r] = seen[r] > 0 ? peak_of_row(row, seen[r], scale) : 0.0f;
+        for (int i = seen[r]; i < n; i++)
+            row[i] = 0.0f;
+    }
+    for (int r = 0; r < rows; r++)
+        sum[r] = seen[r] > 0 ? exp_of_row(s + (size_t)r * ld, seen[r], scale, peak[r]) : 0.0f;
+}
+
+static void add_rows(float *y, const float *x, size_t ld, int rows, int n, const float *a) {
+    FOR_VECTORS(n) {
+        vf sum = vf_load_n(y + at, live);
+        for (int r = 0; r < rows; r++)
+            sum = vf_fma(vf_set1(a[r]), vf_load_n(x + (size_t)r * ld + at, live), sum);
+        vf_store_n(y + at, sum, live);
+    }
 }
 
 static void scale_keep(float *x, int n, float a, float limit) {
@@ -492,7 +581,7 @@ const cpu_kernels KERNELS_TABLE = {
     .activate = activate,
     .norm = norm,
     .softmax = softmax,
-    .exponents = exponents,
+    .add_rows = add_rows,
     .scale_keep = scale_keep,
     .axpy = axpy,
     .multiply = multiply,

@@ -2,6 +2,7 @@
  * once a task; a tile of queries then makes its scores, their softmax and its context while all that is in the
  * first-level cache. With a selection, a first round weighs the keys, one worker selects, and a second round makes
  * context rows of the survivors alone. */
+#include <math.h>
 #include <string.h>
 
 #include "pack.h"
@@ -71,14 +72,6 @@ static void score_tile(const zeb_plan *plan, const cpu_attention *a, const task 
     }
 }
 
-/* Turns a row of scores into exp(...), zero past what it may see; gives 1 / their sum, 0 if it sees nothing. */
-static float weigh_row(const zeb_plan *plan, const cpu_attention *a, const task *t, float *s, int64_t seen) {
-    if (seen < t->keys) memset(s + seen, 0, (size_t)(t->keys - seen) * sizeof *s);
-    if (seen == 0) return 0.0f;
-    float peak;
-    return 1.0f / plan->kernels->softmax(s, (int)seen, a->attr.scale, &peak);
-}
-
 /* context[rows][head_dim] = p . v */
 static void context_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
                          int rows) {
@@ -99,6 +92,29 @@ static void context_tile(const zeb_plan *plan, const cpu_attention *a, const tas
     }
 }
 
+/* From scores to importance and context. */
+static void finish_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d,
+                        const int64_t *query, int64_t from, int rows, float *partial, bool wants_context) {
+    const cpu_kernels *kernels = plan->kernels;
+    const int keys = (int)t->keys;
+    float peak[CPU_TILE_ROWS_MAX], share[CPU_TILE_ROWS_MAX];
+    int seen[CPU_TILE_ROWS_MAX];
+    for (int r = 0; r < rows; r++)
+        seen[r] = (int)visible(a, t, query[r]);
+    kernels->softmax(d->scores, d->ld, rows, keys, seen, a->attr.scale, peak, share);
+    for (int r = 0; r < rows; r++)
+        share[r] = seen[r] > 0 ? 1.0f / share[r] : 0.0f;
+    if (partial != NULL) kernels->add_rows(partial, d->scores, d->ld, rows, keys, share);
+    if (!wants_context) return;
+    const bool threshold = a->attr.score_threshold > 0;
+    for (int r = 0; threshold && r < rows; r++)
+        kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
+    context_tile(plan, a, t, d, from, rows);
+    for (int r = 0; !threshold && r < rows; r++) /* fewer numbers here than there are probabilities */
+        kernels->scale_keep(cpu_row(plan, a->context, t->context_first + from + r) + t->head * a->attr.head_dim,
+                            a->attr.head_dim, share[r], -INFINITY);
+}
+
 /* One tile of queries: from .. from + rows of the sequence, or of the survivors. */
 static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t from, int rows,
                      float *partial, bool wants_context) {
@@ -113,13 +129,7 @@ static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t
                    (size_t)dim * sizeof *q);
     }
     score_tile(plan, a, t, d, q, ldq, rows);
-    for (int r = 0; r < rows; r++) {
-        float *s = d->scores + (size_t)r * d->ld;
-        const float share = weigh_row(plan, a, t, s, visible(a, t, query[r]));
-        if (partial != NULL) plan->kernels->axpy(partial, s, share, (int)t->keys);
-        if (wants_context) plan->kernels->scale_keep(s, (int)t->keys, share, a->attr.score_threshold);
-    }
-    if (wants_context) context_tile(plan, a, t, d, from, rows);
+    finish_tile(plan, a, t, d, query, from, rows, partial, wants_context);
 }
 
 static void clear_context(const zeb_plan *plan, const cpu_attention *a, const task *t) {

@@ -15,8 +15,9 @@ static void take_panel(const cpu_kernels *kernels, running *run, float *logit, i
                        const int32_t *target) {
     for (int r = 0; r < rows; r++, logit += CPU_TILE_COLUMNS_MAX) {
         if (target[r] >= c0 && target[r] < c0 + n) run->wanted[r] = logit[target[r] - c0];
-        float peak;
-        const double sum = (double)kernels->softmax(logit, n, 1.0f, &peak);
+        float peak, total;
+        kernels->softmax(logit, 0, 1, n, &n, 1.0f, &peak, &total);
+        const double sum = (double)total;
         if (c0 == 0 || peak > run->peak[r]) {
             run->sum[r] = sum + (c0 == 0 ? 0.0 : run->sum[r] * exp((double)run->peak[r] - (double)peak));
             run->peak[r] = peak;

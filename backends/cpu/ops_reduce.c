@@ -2,22 +2,20 @@
  */
 #include "plan.h"
 
-void cpu_code_row(const zeb_plan *plan, int32_t x, int32_t codes, int64_t t) {
-    const cpu_tensor *c = &plan->tensor[codes];
-    unsigned char *to = (unsigned char *)c->data + (size_t)t * c->ld;
-    *cpu_row(plan, codes + 1, t) = plan->kernels->quantise(cpu_row(plan, x, t), (int)plan->tensor[x].width, to);
+void cpu_code_rows(const zeb_plan *plan, int32_t x, int32_t codes, int64_t r0, int64_t r1) {
+    const cpu_tensor *c = &plan->tensor[codes], *t = &plan->tensor[x];
+    unsigned char *to = (unsigned char *)c->data + (size_t)r0 * c->ld;
+    plan->kernels->quantise(cpu_row(plan, x, r0), t->ld, (int)(r1 - r0), (int)t->width, to, c->ld,
+                            cpu_row(plan, codes + 1, r0));
 }
 
 static void run_reduce(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
     const zeb_plan *plan = hand->plan;
     const cpu_reduce *r = &stage->as.reduce;
     (void)p0, (void)p1;
-    for (int64_t t = r0; t < r1; t++) {
-        if (r->codes != ZEB_NONE) cpu_code_row(plan, r->x, r->codes, t);
-        if (r->halves != ZEB_NONE)
-            plan->kernels->round_bf16(cpu_row(plan, r->x, t), (int)plan->tensor[r->x].width,
-                                      cpu_row(plan, r->halves, t));
-    }
+    if (r->codes != ZEB_NONE) cpu_code_rows(plan, r->x, r->codes, r0, r1);
+    for (int64_t t = r0; r->halves != ZEB_NONE && t < r1; t++)
+        plan->kernels->round_bf16(cpu_row(plan, r->x, t), (int)plan->tensor[r->x].width, cpu_row(plan, r->halves, t));
 }
 
 /* A tensor of the plan's own over the rows of x. */

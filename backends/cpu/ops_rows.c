@@ -28,12 +28,11 @@ static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t 
     }
 }
 
-static void run_embed(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+static void embed_strip(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1) {
     const zeb_plan *plan = hand->plan;
     const cpu_embed *e = &stage->as.embed;
     const int32_t *ids = cpu_ints(plan, e->ids);
     int64_t first = 0, end = 0;
-    (void)p0, (void)p1;
     for (int64_t t = r0; t < r1; t++) {
         if (e->position != ZEB_NONE && t >= end)
             cpu_sequence_rows(plan, e->ids, cpu_sequence_of(plan, e->ids, t), &first, &end);
@@ -42,9 +41,18 @@ static void run_embed(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, 
         if (e->position != ZEB_NONE) add_table_row(hand, stage, e->position, t - first, false, out, hand->scratch);
         if (e->type != ZEB_NONE)
             add_table_row(hand, stage, e->type, cpu_ints(plan, e->types)[t], false, out, hand->scratch);
-        if (e->norm.kind != 0) plan->kernels->norm(&e->norm, out, NULL, out, (int)plan->tensor[e->out].width);
-        if (e->codes != ZEB_NONE) cpu_code_row(plan, e->out, e->codes, t);
     }
+    const cpu_tensor *t = &plan->tensor[e->out];
+    float *out = cpu_row(plan, e->out, r0);
+    if (e->norm.kind != 0)
+        plan->kernels->norm(&e->norm, out, t->ld, NULL, 0, out, t->ld, (int)(r1 - r0), (int)t->width);
+    if (e->codes != ZEB_NONE) cpu_code_rows(plan, e->out, e->codes, r0, r1);
+}
+
+static void run_embed(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
+    (void)p0, (void)p1;
+    for (int64_t r = r0; r < r1; r += CPU_STRIP_ROWS)
+        embed_strip(hand, stage, r, r + CPU_STRIP_ROWS < r1 ? r + CPU_STRIP_ROWS : r1);
 }
 
 CPU_LOWER(embed) {
@@ -77,12 +85,15 @@ CPU_LOWER(embed) {
 static void run_norm(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
     const zeb_plan *plan = hand->plan;
     const cpu_norm *n = &stage->as.norm;
-    const int width = (int)plan->tensor[n->out].width;
+    const cpu_tensor *x = &plan->tensor[n->x], *out = &plan->tensor[n->out];
     (void)p0, (void)p1;
-    for (int64_t t = r0; t < r1; t++) {
-        const float *residual = n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, t);
-        plan->kernels->norm(&n->row, cpu_row(plan, n->x, t), residual, cpu_row(plan, n->out, t), width);
-        if (n->codes != ZEB_NONE) cpu_code_row(plan, n->out, n->codes, t);
+    for (int64_t r = r0; r < r1; r += CPU_STRIP_ROWS) {
+        const int64_t end = r + CPU_STRIP_ROWS < r1 ? r + CPU_STRIP_ROWS : r1;
+        const float *residual = n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, r);
+        const size_t ldr = n->residual == ZEB_NONE ? 0 : plan->tensor[n->residual].ld;
+        plan->kernels->norm(&n->row, cpu_row(plan, n->x, r), x->ld, residual, ldr, cpu_row(plan, n->out, r), out->ld,
+                            (int)(end - r), (int)out->width);
+        if (n->codes != ZEB_NONE) cpu_code_rows(plan, n->out, n->codes, r, end);
     }
 }
 

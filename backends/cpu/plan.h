@@ -196,7 +196,7 @@ struct zeb_plan {
     size_t held_bytes;
     _Atomic int32_t bad_id_stage; /* stage + 1 that met an id outside its table in this pass */
     bool profiling;
-    uint64_t *span; /* begin and end of each chain, nanoseconds */
+    uint64_t *span; /* begin and end of each stage of the last pass, nanoseconds */
     char problem[ZEB_TEXT_MAX];
 };
 
@@ -235,8 +235,8 @@ CPU_LOWER(likelihood);
 ZEB_MUST_CHECK zeb_status cpu_want_codes(zeb_plan *plan, int32_t x, zeb_error *error);
 ZEB_MUST_CHECK zeb_status cpu_want_halves(zeb_plan *plan, int32_t x, zeb_error *error);
 
-/* Row t of x to its codes. */
-void cpu_code_row(const zeb_plan *plan, int32_t x, int32_t codes, int64_t t);
+/* Rows of x to their codes. */
+void cpu_code_rows(const zeb_plan *plan, int32_t x, int32_t codes, int64_t r0, int64_t r1);
 
 /* Several LINEAR nodes of one input as one stage (fuse.c says which go together). */
 ZEB_MUST_CHECK zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32_t count,
@@ -262,6 +262,9 @@ static inline int64_t cpu_live_rows(const zeb_plan *plan, int32_t tensor) {
     const int64_t live = *(const int32_t *)plan->tensor[t->live].data;
     return live < 0 ? 0 : live > t->rows ? t->rows : live;
 }
+
+/* Rows that row ops take in one go: what they write is still in the first-level cache when they read it again. */
+enum { CPU_STRIP_ROWS = 16 };
 
 static inline float *cpu_row(const zeb_plan *plan, int32_t tensor, int64_t row) {
     const cpu_tensor *t = &plan->tensor[tensor];

@@ -151,21 +151,20 @@ static zeb_status memory(zeb_plan *plan, uint64_t *bytes, zeb_error *error) {
 static zeb_status profile(zeb_plan *plan, zeb_profile_span *span, uint32_t capacity, uint32_t *count,
                           zeb_error *error) {
     if (!plan->profiling) {
-        plan->span = calloc(2 * (size_t)plan->chains + 2, sizeof *plan->span);
+        plan->span = calloc(2 * (size_t)plan->stages + 2, sizeof *plan->span);
         if (plan->span == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for a profile");
         plan->profiling = true;
         *count = 0;
         return ZEB_OK;
     }
-    *count = plan->chains;
-    for (uint32_t c = 0; c < plan->chains && c < capacity; c++) {
-        const cpu_chain *chain = &plan->chain[c];
-        memset(&span[c], 0, sizeof span[c]);
-        (void)snprintf(span[c].name, sizeof span[c].name, "%s", plan->stage[chain->first].name);
-        span[c].node = plan->stage[chain->first].node;
-        span[c].kind = 1;
-        span[c].begin_ns = plan->span[2 * c];
-        span[c].end_ns = plan->span[2 * c + 1];
+    *count = plan->stages;
+    for (uint32_t i = 0; i < plan->stages && i < capacity; i++) {
+        memset(&span[i], 0, sizeof span[i]);
+        (void)snprintf(span[i].name, sizeof span[i].name, "%s", plan->stage[i].name);
+        span[i].node = plan->stage[i].node;
+        span[i].kind = 1;
+        span[i].begin_ns = plan->span[2 * i];
+        span[i].end_ns = plan->span[2 * i + 1];
     }
     return ZEB_OK;
 }

@@ -1,4 +1,5 @@
 /* run.c - one pass: the chains in order, each divided among the workers by rows or by columns. */
+#include <string.h>
 #include <time.h>
 
 #include "plan.h"
@@ -14,6 +15,22 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* One stage on some rows, timed for the profile on worker 0: a stage's span begins with its first rows and is as long
+ * as all of them took, blocks in between left out. */
+static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, int p0, int p1) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_stage *stage = &plan->stage[s];
+    if (!plan->profiling || hand->worker != 0) {
+        stage->rows(hand, stage, r0, r1, p0, p1);
+        return;
+    }
+    const uint64_t begin = now_ns();
+    stage->rows(hand, stage, r0, r1, p0, p1);
+    uint64_t *span = &plan->span[2 * s];
+    if (span[0] == 0) span[0] = span[1] = begin;
+    span[1] += now_ns() - begin;
+}
+
 /* Rows r0 .. r1 through all stages, a block at a time. */
 static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
     const zeb_plan *plan = hand->plan;
@@ -21,7 +38,7 @@ static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, 
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t from = r0 + (r1 - r0) * i / blocks, to = r0 + (r1 - r0) * (i + 1) / blocks;
         for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
-            plan->stage[s].rows(hand, &plan->stage[s], from, to, 0, plan->stage[s].panels);
+            run_rows(hand, s, from, to, 0, plan->stage[s].panels);
     }
 }
 
@@ -33,9 +50,9 @@ static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t r
         const cpu_stage *stage = &plan->stage[s];
         if (s > chain->first) cpu_pool_barrier(plan->pool);
         if (stage->panels > 0)
-            stage->rows(hand, stage, 0, rows, (int)(stage->panels * i / n), (int)(stage->panels * (i + 1) / n));
+            run_rows(hand, s, 0, rows, (int)(stage->panels * i / n), (int)(stage->panels * (i + 1) / n));
         else
-            stage->rows(hand, stage, rows * i / n, rows * (i + 1) / n, 0, 0);
+            run_rows(hand, s, rows * i / n, rows * (i + 1) / n, 0, 0);
     }
 }
 
@@ -61,9 +78,11 @@ static void work(void *context, uint32_t worker) {
     const cpu_hand *hand = &plan->hand[worker];
     for (uint32_t c = 0; c < plan->chains; c++) {
         if (c > 0) cpu_pool_barrier(plan->pool);
-        if (plan->profiling && worker == 0) plan->span[2 * c] = now_ns();
-        walk_chain(hand, &plan->chain[c]);
-        if (plan->profiling && worker == 0) plan->span[2 * c + 1] = now_ns();
+        const cpu_chain *chain = &plan->chain[c];
+        const bool timed = plan->profiling && worker == 0 && !chain->row_local;
+        if (timed) plan->span[2 * chain->first] = now_ns();
+        walk_chain(hand, chain);
+        if (timed) plan->span[2 * chain->first + 1] = now_ns();
     }
 }
 
@@ -72,6 +91,7 @@ zeb_status cpu_pass(zeb_plan *plan, zeb_error *error) {
         for (int i = 0; i < 2; i++)
             atomic_store_explicit(&plan->stage[s].ticket[i], 0, memory_order_relaxed);
     atomic_store_explicit(&plan->bad_id_stage, 0, memory_order_relaxed);
+    if (plan->profiling) memset(plan->span, 0, 2 * (size_t)plan->stages * sizeof *plan->span);
     cpu_pool_run(plan->pool, work, plan);
     const int32_t bad = atomic_load_explicit(&plan->bad_id_stage, memory_order_relaxed);
     if (bad != 0)

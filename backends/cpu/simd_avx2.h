@@ -122,6 +122,14 @@ static inline void i8_store(void *p, int at, vf a, int n) {
     for (int i = 0; i < n; i++)
         ((uint8_t *)p)[at + i] = (uint8_t)(lane[i] + 128);
 }
+static inline __m256i i16_of(vf a, vf b) { /* in order */
+    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    return _mm256_permute4x64_epi64(both, 0xd8);
+}
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    const __m256i q = _mm256_permute4x64_epi64(_mm256_packs_epi16(i16_of(a[0], a[1]), i16_of(a[2], a[3])), 0xd8);
+    _mm256_storeu_si256((__m256i *)((uint8_t *)p + at), _mm256_xor_si256(q, _mm256_set1_epi8(-128)));
+}
 #else
 /* Sixteen bits on both sides: pairs of bytes would saturate in maddubs, pairs of these can't overflow. */
 enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
@@ -136,6 +144,14 @@ static inline void i8_store(void *p, int at, vf a, int n) {
     _mm256_storeu_si256((__m256i *)lane, _mm256_cvtps_epi32(a));
     for (int i = 0; i < n; i++)
         ((int16_t *)p)[at + i] = (int16_t)lane[i];
+}
+static inline __m256i i16_of(vf a, vf b) { /* in order */
+    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    return _mm256_permute4x64_epi64(both, 0xd8);
+}
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    _mm256_storeu_si256((__m256i *)((int16_t *)p + at), i16_of(a[0], a[1]));
+    _mm256_storeu_si256((__m256i *)((int16_t *)p + at + 16), i16_of(a[2], a[3]));
 }
 #endif
 

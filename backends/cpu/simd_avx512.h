@@ -144,6 +144,14 @@ static inline void i8_store(void *p, int at, vf a, int n) {
     const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(128));
     _mm512_mask_cvtepi32_storeu_epi8((uint8_t *)p + at, vf_mask(n), q);
 }
+/* Four vectors at once: packing works within 128 bits, so the groups of four bytes are put in order at the end. */
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    const __m512i low = _mm512_packs_epi32(_mm512_cvtps_epi32(a[0]), _mm512_cvtps_epi32(a[1]));
+    const __m512i high = _mm512_packs_epi32(_mm512_cvtps_epi32(a[2]), _mm512_cvtps_epi32(a[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i q = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+    _mm512_storeu_si512((uint8_t *)p + at, _mm512_xor_si512(q, _mm512_set1_epi8(-128)));
+}
 #else
 /* Sixteen bits on both sides: products of bytes in pairs can't overflow there. */
 enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
@@ -155,6 +163,10 @@ static inline vi vi_dot(vi sum, vi x, vi w) {
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
     _mm512_mask_cvtepi32_storeu_epi16((int16_t *)p + at, vf_mask(n), _mm512_cvtps_epi32(a));
+}
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    for (int i = 0; i < 4; i++)
+        i8_store(p, at + i * VW, a[i], VW);
 }
 #endif
 

@@ -133,5 +133,15 @@ static inline void i8_store(void *p, int at, vf a, int n) {
         ((int16_t *)p)[at + i] = (int16_t)lane[i];
 }
 #endif
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    const int16x8_t low = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a[0])), vmovn_s32(vcvtnq_s32_f32(a[1])));
+    const int16x8_t high = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a[2])), vmovn_s32(vcvtnq_s32_f32(a[3])));
+#ifdef KERNELS_DOTPROD
+    vst1q_s8((int8_t *)p + at, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+#else
+    vst1q_s16((int16_t *)p + at, low);
+    vst1q_s16((int16_t *)p + at + 8, high);
+#endif
+}
 
 #endif

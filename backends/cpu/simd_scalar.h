@@ -98,7 +98,11 @@ static inline vi vi_dot(vi sum, vi x, vi w) {
     return sum + x * w;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
-    if (n > 0) ((int8_t *)p)[at] = (int8_t)a;
+    if (n > 0) ((int8_t *)p)[at] = (int8_t)nearbyintf(a);
+}
+static inline void i8_store4(void *p, int at, const vf a[4]) {
+    for (int i = 0; i < 4; i++)
+        i8_store(p, at + i * VW, a[i], VW);
 }
 
 #endif
