@@ -22,6 +22,19 @@ enum { TILE_COLUMNS = VW * TILE_VECTORS };
 
 /* ---- matrix tiles ---------------------------------------------------------------------------------------------- */
 
+/* c[rows, n] = sum[rows, TILE_COLUMNS] (+ c) (+ residual) */
+static void finish_edge(const float *sum, int rows, float *c, size_t ldc, int n, int accumulate, const float *residual,
+                        size_t ldr) {
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < n; i++) {
+            float y = sum[r * TILE_COLUMNS + i];
+            if (accumulate) y += c[(size_t)r * ldc + i];
+            if (residual != NULL) y += residual[(size_t)r * ldr + i];
+            c[(size_t)r * ldc + i] = y;
+        }
+    }
+}
+
 /* One step along k: an outer product of a column of a and a row of b. Rows are addressed from every third, so that base
  * plus 0, 1 or 2 strides needs few registers. */
 INLINE void tile_step(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const float *const row[4], size_t lda, int k,
@@ -34,31 +47,41 @@ INLINE void tile_step(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const flo
     }
 }
 
+/* Vector stores may alias anything, so what is read of *t in these loops is copied first. */
 INLINE void tile_finish_full(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const cpu_tile *t) {
+    float *const c = t->c;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const float *const residual = t->residual;
+    if (t->accumulate) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+                acc[r][v] = vf_add(acc[r][v], vf_load(c + (size_t)r * ldc + v * VW));
+            }
+        }
+    }
+    if (residual != NULL) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+                acc[r][v] = vf_add(acc[r][v], vf_load(residual + (size_t)r * ldr + v * VW));
+            }
+        }
+    }
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-            vf sum = acc[r][v];
-            float *c = t->c + (size_t)r * t->ldc + v * VW;
-            if (t->accumulate) sum = vf_add(sum, vf_load(c));
-            if (t->residual != NULL) sum = vf_add(sum, vf_load(t->residual + (size_t)r * t->ldr + v * VW));
-            vf_store(c, sum);
+            vf_store(c + (size_t)r * ldc + v * VW, acc[r][v]);
         }
     }
 }
 
+/* Fewer columns than the tile has. The sums go through memory once: this is the last panel only, and code is small. */
 INLINE void tile_finish_edge(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const cpu_tile *t) {
-    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-        const int left = t->n - v * VW;
-        const int n = left < VW ? left : VW;
-        if (n <= 0) return;
-        UNROLL for (int r = 0; r < rows; r++) {
-            vf sum = acc[r][v];
-            float *c = t->c + (size_t)r * t->ldc + v * VW;
-            if (t->accumulate) sum = vf_add(sum, vf_load_n(c, n));
-            if (t->residual != NULL) sum = vf_add(sum, vf_load_n(t->residual + (size_t)r * t->ldr + v * VW, n));
-            vf_store_n(c, sum, n);
+    float sum[TILE_ROWS * TILE_VECTORS * VW];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            vf_store(sum + (r * TILE_VECTORS + v) * VW, acc[r][v]);
         }
     }
+    finish_edge(sum, rows, t->c, t->ldc, t->n, t->accumulate, t->residual, t->ldr);
 }
 
 INLINE void tile_any(const cpu_tile *t, const int rows) {
@@ -125,22 +148,32 @@ INLINE void i8_steps(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsi
 
 /* Sums to results, row by row. */
 INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
-    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-        const int left = t->n - v * VW;
-        const int n = left < VW ? left : VW;
-        if (n <= 0) return;
-        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+    float *const c = t->c;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const float *const residual = t->residual;
+    if (t->bias != NULL) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf bias = vf_load(t->bias + v * VW);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_add(sum[r][v], bias);
+        }
+    }
+    if (t->n < TILE_COLUMNS) {
+        float all[TILE_ROWS * TILE_VECTORS * VW];
         UNROLL for (int r = 0; r < rows; r++) {
-            vf y = vf_add(sum[r][v], bias);
-            float *c = t->c + (size_t)r * t->ldc + v * VW;
-            if (n == VW) {
-                if (t->residual != NULL) y = vf_add(y, vf_load(t->residual + (size_t)r * t->ldr + v * VW));
-                vf_store(c, y);
-            } else {
-                if (t->residual != NULL) y = vf_add(y, vf_load_n(t->residual + (size_t)r * t->ldr + v * VW, n));
-                vf_store_n(c, y, n);
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) vf_store(all + (r * TILE_VECTORS + v) * VW, sum[r][v]);
+        }
+        finish_edge(all, rows, c, ldc, t->n, 0, residual, ldr);
+        return;
+    }
+    if (residual != NULL) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+                sum[r][v] = vf_add(sum[r][v], vf_load(residual + (size_t)r * ldr + v * VW));
             }
         }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) vf_store(c + (size_t)r * ldc + v * VW, sum[r][v]);
     }
 }
 

@@ -9,8 +9,8 @@
 #include "plan.h"
 
 enum {
-    CHUNKS_MAX = 8,   /* of the queries of a sequence: bounds the partial sums of importance */
-    CHUNK_LEAST = 48, /* rows; below, packing keys again costs more than it spreads */
+    CHUNKS_MAX = 8,    /* of the queries of a sequence: bounds the partial sums of importance */
+    CHUNK_LEAST = 128, /* rows; below, packing keys again costs more than it spreads */
 };
 
 typedef struct task {
