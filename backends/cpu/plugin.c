@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cpuinfo.h"
+#include "peaks.h"
 #include "plan.h"
 
 static zeb_status device_count(uint32_t *count, zeb_error *error) {
@@ -186,6 +187,7 @@ static const zeb_backend backend = {
     .release = cpu_release,
     .memory = memory,
     .profile = profile,
+    .peaks = cpu_peaks,
 };
 
 static const zeb_plugin plugin = {

@@ -56,7 +56,8 @@ zeb_status zeb_device_open(const zeb_registry *registry, const char *spec, const
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "plugin '%s' has a sensor but no devices", name);
     status = find_device(made.plugin, id, &index, &made.info, error);
     if (status != ZEB_OK) return status;
-    zeb_device_options asked = options == NULL ? (zeb_device_options){0} : *options;
+    zeb_device_options asked = {0};
+    if (options != NULL) asked = *options;
     asked.struct_size = sizeof asked;
     status = made.backend->open(index, &asked, &made.device, error);
     if (status != ZEB_OK) return status;
@@ -103,4 +104,9 @@ zeb_memory_fn zeb_backend_memory(const zeb_backend *backend) {
 zeb_profile_fn zeb_backend_profile(const zeb_backend *backend) {
     bool there = backend->struct_size >= offsetof(zeb_backend, profile) + sizeof backend->profile;
     return there ? backend->profile : NULL;
+}
+
+zeb_peaks_fn zeb_backend_peaks(const zeb_backend *backend) {
+    bool there = backend->struct_size >= offsetof(zeb_backend, peaks) + sizeof backend->peaks;
+    return there ? backend->peaks : NULL;
 }

@@ -36,7 +36,10 @@ ZEB_MUST_CHECK zeb_status zeb_device_list(const zeb_plugin_record *record, uint3
 typedef zeb_status (*zeb_memory_fn)(zeb_plan *plan, uint64_t *bytes, zeb_error *error);
 typedef zeb_status (*zeb_profile_fn)(zeb_plan *plan, zeb_profile_span *span, uint32_t capacity, uint32_t *count,
                                      zeb_error *error);
+typedef zeb_status (*zeb_peaks_fn)(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count,
+                                   zeb_error *error);
 zeb_memory_fn zeb_backend_memory(const zeb_backend *backend);
 zeb_profile_fn zeb_backend_profile(const zeb_backend *backend);
+zeb_peaks_fn zeb_backend_peaks(const zeb_backend *backend);
 
 #endif

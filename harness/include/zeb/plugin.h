@@ -102,10 +102,29 @@ typedef struct zeb_profile_span {
     uint64_t end_ns;
 } zeb_profile_span;
 
+typedef enum zeb_peak_kind {
+    ZEB_PEAK_OPERATIONS = 1, /* a multiply-add is two */
+    ZEB_PEAK_BYTES = 2       /* read */
+} zeb_peak_kind;
+
+/* The most that a device can do of one thing, measured by its own kernels. Names that zeb knows: operations "fp32",
+ * "bf16", "int8" (precisions that the device lacks are left out); bytes "L1", "L2", "L3", "DRAM" or what the device
+ * calls its levels. */
+typedef struct zeb_peak {
+    char name[ZEB_NAME_MAX];
+    uint32_t kind;              /* zeb_peak_kind */
+    uint32_t threads;           /* that worked together; 1 for devices without */
+    double per_second;          /* operations or bytes: the best of the repetitions */
+    double median_per_second;   /* their median */
+    uint64_t working_set_bytes; /* bytes: what was read over and over, all threads together; else 0 */
+    uint64_t capacity_bytes;    /* bytes: what the level holds for these threads together; 0: no limit, or unknown */
+    uint64_t reserved[4];
+} zeb_peak;
+
 typedef struct zeb_device zeb_device; /* the plugin's own */
 typedef struct zeb_plan zeb_plan;     /* the plugin's own */
 
-/* All calls but the last two are required. Sizes are in bytes; tensor ids are those of the compiled graph. */
+/* All calls but the last three are required. Sizes are in bytes; tensor ids are those of the compiled graph. */
 typedef struct zeb_backend {
     uint32_t struct_size;
     zeb_skip_mode skip;
@@ -135,6 +154,9 @@ typedef struct zeb_backend {
     /* Optional (NULL): spans of the last pass in begin order; *count is what there are, spans[capacity] what fits.
      * A first call may switch profiling on and report 0 spans until the next pass. */
     zeb_status (*profile)(zeb_plan *plan, zeb_profile_span *span, uint32_t capacity, uint32_t *count, zeb_error *error);
+    /* Optional (NULL): measures what the device can do at most, with 1, 2, 4, ... up to the threads it was opened with.
+     * Takes seconds. *count is what there are, peak[capacity] what fits; with capacity 0 nothing is measured. */
+    zeb_status (*peaks)(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count, zeb_error *error);
 } zeb_backend;
 
 /* ---- sensors ------------------------------------------------------------------------------------------------- */
