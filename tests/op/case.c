@@ -248,8 +248,12 @@ static void run_passes(run *r) {
     const op_target *ref = &r->suite->ref, *target = &r->suite->target;
     zeb_status status = make_rooms(r, &error);
     if (status == ZEB_OK) status = ref->backend->compile(ref->device, &r->fx.graph, &r->ref, &error);
-    for (int v = 0; status == ZEB_OK && v < VARIANTS; ++v)
-        status = target->backend->compile(target->device, r->graph[v], &r->plan[v], &error);
+    for (int v = 0; status == ZEB_OK && v < VARIANTS; ++v) {
+        op_loan loan;
+        status = op_loan_make(&r->fx, r->graph[v], &loan, &error);
+        if (status == ZEB_OK) status = target->backend->compile(target->device, &loan.graph, &r->plan[v], &error);
+        if (status == ZEB_OK) op_loan_spoil(&loan);
+    }
     if (status != ZEB_OK) {
         op_failure(r->suite, r->line, r->name, "compile: %s", error.text);
         r->failed = true;

@@ -191,3 +191,43 @@ zeb_status op_fixture_finish(op_fixture *fx, zeb_error *error) {
     if (fx->status != ZEB_OK) *error = fx->error;
     return fx->status;
 }
+
+/* Copies a name to *at and steps on. */
+static const char *lend_name(const char *name, char **at) {
+    char *copy = *at;
+    size_t size = strlen(name) + 1;
+    memcpy(copy, name, size);
+    *at += size;
+    return copy;
+}
+
+zeb_status op_loan_make(op_fixture *fx, const zeb_graph *graph, op_loan *loan, zeb_error *error) {
+    *loan = (op_loan){.graph = *graph};
+    for (uint32_t i = 0; i < graph->tensor_count; ++i)
+        loan->names_bytes += strlen(graph->tensor[i].name) + 1;
+    for (uint32_t i = 0; i < graph->node_count; ++i)
+        loan->names_bytes += strlen(graph->node[i].name) + 1;
+    loan->tensor = allocate(fx, graph->tensor_count * sizeof *loan->tensor);
+    loan->node = allocate(fx, graph->node_count * sizeof *loan->node);
+    char *at = loan->names = allocate(fx, loan->names_bytes);
+    if (loan->tensor == NULL || loan->node == NULL || at == NULL) {
+        *error = fx->error;
+        return ZEB_ERR_MEMORY;
+    }
+    memcpy(loan->tensor, graph->tensor, graph->tensor_count * sizeof *loan->tensor);
+    memcpy(loan->node, graph->node, graph->node_count * sizeof *loan->node);
+    for (uint32_t i = 0; i < graph->tensor_count; ++i)
+        loan->tensor[i].name = lend_name(loan->tensor[i].name, &at);
+    for (uint32_t i = 0; i < graph->node_count; ++i)
+        loan->node[i].name = lend_name(loan->node[i].name, &at);
+    loan->graph.tensor = loan->tensor;
+    loan->graph.node = loan->node;
+    return ZEB_OK;
+}
+
+void op_loan_spoil(op_loan *loan) {
+    memset(loan->names, '?', loan->names_bytes);
+    memset(loan->tensor, 0xa5, loan->graph.tensor_count * sizeof *loan->tensor);
+    memset(loan->node, 0xa5, loan->graph.node_count * sizeof *loan->node);
+    memset(&loan->graph, 0xa5, sizeof loan->graph);
+}

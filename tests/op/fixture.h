@@ -79,6 +79,18 @@ int32_t op_vector(op_fixture *fx, const char *name, zeb_dtype dtype, int64_t n, 
 int32_t op_node(op_fixture *fx, const zeb_node *node, uint32_t want);
 void op_final(op_fixture *fx, int32_t tensor);
 
+/* A graph with everything in it copied (weights' data excepted), to be spoilt after it was compiled: a plan may keep
+ * nothing of it. */
+typedef struct op_loan {
+    zeb_graph graph;
+    zeb_tensor *tensor;
+    zeb_node *node;
+    char *names;
+    size_t names_bytes;
+} op_loan;
+zeb_status op_loan_make(op_fixture *fx, const zeb_graph *graph, op_loan *loan, zeb_error *error);
+void op_loan_spoil(op_loan *loan);
+
 /* fill.c: the sequences and inputs of pass `pass` in [0, OP_PASSES). */
 enum { OP_PASSES = 8 };
 void op_fill_pass(op_fixture *fx, int pass);

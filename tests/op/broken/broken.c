@@ -13,6 +13,7 @@ enum defect {
     DEFECT_SHARED,        /* plans share their inputs */
     DEFECT_REFUSES,       /* compile refuses what check accepted */
     DEFECT_BOUNDS,        /* writes are cut, not refused */
+    DEFECT_KEEPS,         /* the graph is looked at after compile */
     DEFECT_CRASH
 };
 
@@ -21,6 +22,7 @@ const zeb_plugin *ref_plugin_entry(void);
 /* Test-only state, which is part of the defects. */
 static zeb_plan *last_plan;
 static int64_t first_live = -1;
+static const zeb_node *kept;
 static unsigned char before[1 << 22];
 
 static const zeb_backend *ref_backend(void) {
@@ -52,6 +54,8 @@ static zeb_status broken_submit(zeb_plan *plan, zeb_error *error) {
         memcpy(before, plan->host.data[last], plan->host.tensor[last].bytes);
     for (uint32_t i = 0; DEFECT == DEFECT_CRASH && i < plan->host.node_count; ++i)
         if (plan->host.node[i].op == ZEB_OP_LOG_LIKELIHOOD) (void)raise(SIGSEGV);
+    if (DEFECT == DEFECT_KEEPS && kept->op != plan->host.node[0].op)
+        return zeb_fail(error, ZEB_ERR_INTERNAL, "the graph is gone");
     zeb_status status = ref_backend()->submit(plan, error);
     if (status != ZEB_OK || plan->host.tensor[last].bytes > sizeof before) return status;
     if (first_live < 0) first_live = zeb_host_live(&plan->host, (int32_t)last);
@@ -75,6 +79,7 @@ static zeb_status broken_compile(zeb_device *device, const zeb_graph *graph, zeb
     for (uint32_t i = 0; i < graph->node_count; ++i)
         misread(&(*plan)->host.node[i]);
     last_plan = *plan;
+    kept = graph->node;
     first_live = -1;
     return ZEB_OK;
 }
