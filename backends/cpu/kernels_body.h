@@ -11,7 +11,18 @@
 #include "kernels.h"
 #include "zeb/number.h"
 
-#if defined(__clang__)
+/* Tiles live in registers only when their loops are unrolled. Under a sanitizer they would make compiling take minutes.
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNROLL
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLL
+#endif
+#if defined(UNROLL)
+#elif defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
