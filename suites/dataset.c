@@ -135,11 +135,12 @@ static void list_folder(const char *folder, char *text, size_t capacity) {
 static zeb_status not_found(const zeb_task *task, const char *root, const char *folder, const char *file,
                             zeb_error *error) {
     if (!zeb_path_is_folder(root))
-        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "data folder %s does not exist; scripts/fetch gets %s", root,
-                        task->name);
+        return zeb_fail(error, ZEB_ERR_NOT_FOUND,
+                        "data folder %s does not exist; 'scripts/fetch %s/%s' gets this task's", root, task->suite,
+                        task->folder);
     if (folder == NULL)
-        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s holds no %s/%s (nor %s); scripts/fetch gets it", root,
-                        task->suite, task->folder, task->folder);
+        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s holds no %s/%s; 'scripts/fetch %s/%s' gets it", root, task->suite,
+                        task->folder, task->suite, task->folder);
     char files[256];
     list_folder(folder, files, sizeof files);
     return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: no file %s%s%s%s", folder, file, files[0] ? "; there is " : "",
@@ -160,7 +161,7 @@ static zeb_status find_folder(const zeb_task *task, const char *root, zeb_arena 
 
 static zeb_status find_file(const zeb_task *task, const char *root, const char *name, const zeb_split *split,
                             zeb_arena *arena, char **path, zeb_error *error) {
-    char *file, *folder;
+    char *file = NULL, *folder = NULL;
     zeb_status status = split != NULL ? zeb_arena_copy(arena, split->file, strlen(split->file), &file, error)
                                       : zeb_arena_format(arena, &file, error, "%s.%s", name,
                                                          task->format == ZEB_FILE_TSV ? "tsv" : "jsonl");
@@ -179,7 +180,7 @@ zeb_status zeb_dataset_open(const zeb_task *task, const char *data_root, const c
     const zeb_split *row = find_split(task, name);
     if (row == NULL && !stem_is_safe(name))
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "\"%s\" is no split of %s", name, task->name);
-    char *path;
+    char *path = NULL;
     zeb_status status = find_file(task, data_root, name, row, arena, &path, error);
     if (status != ZEB_OK) return status;
     zeb_map map;

@@ -36,8 +36,8 @@ const char *zeb_metric_name(zeb_metric_kind kind);
  * both after it (capacity: ZEB_METRICS_MAX is always enough). Without gold labels, all are not defined. Intervals:
  * Wilson for proportions, Fisher z for Pearson, Bonett-Wright for Spearman, else the percentile bootstrap over examples
  * (over questions or pairs where examples come in groups), drawn from `seed`, so that the same input gives the same
- * numbers. ZEB_ERR_RANGE when a predicted label is none of the task's or a predicted score is not finite: that model is
- * broken, not bad. */
+ * numbers; none where all resamples are alike. ZEB_ERR_RANGE when a predicted label is none of the task's or a
+ * predicted score is not finite: that model is broken, not bad. */
 ZEB_MUST_CHECK zeb_status zeb_task_score(const zeb_task *t, const zeb_dataset *d, const zeb_prediction *p, size_t n,
                                          uint64_t seed, zeb_metric *metric, size_t capacity, size_t *count,
                                          zeb_error *error);

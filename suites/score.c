@@ -187,11 +187,12 @@ static void draw_weights(scorer *s, zeb_random *random) {
 }
 
 /* Percentile bootstrap (Efron 1979) of every outcome that still lacks an interval. A resample in which a metric is not
- * defined is left out of that metric; with less than half of them left there is no interval. */
+ * defined is left out of that metric; with less than half of them left there is no interval, nor with resamples that
+ * are all alike (everything right): they know nothing of what was not drawn. */
 static bool bootstrap(scorer *s, uint64_t seed, zeb_metric *metric) {
     int kinds = outcomes(s);
     size_t kept[ZEB_METRICS_MAX] = {0};
-    double *value = calloc(ZEB_METRICS_MAX * ZEB_BOOTSTRAP_RESAMPLES, sizeof *value);
+    double *value = calloc((size_t)ZEB_METRICS_MAX * ZEB_BOOTSTRAP_RESAMPLES, sizeof *value);
     if (value == NULL) return false;
     zeb_random random;
     zeb_random_seed(&random, seed);
@@ -205,8 +206,8 @@ static bool bootstrap(scorer *s, uint64_t seed, zeb_metric *metric) {
         double *own = value + (ptrdiff_t)i * ZEB_BOOTSTRAP_RESAMPLES;
         if (!metric[i].defined || metric[i].has_interval || 2 * kept[i] < ZEB_BOOTSTRAP_RESAMPLES) continue;
         zeb_sort_doubles(own, kept[i]);
-        set_interval(&metric[i], zeb_quantile_sorted(own, kept[i], 0.025), zeb_quantile_sorted(own, kept[i], 0.975),
-                     "bootstrap");
+        double lo = zeb_quantile_sorted(own, kept[i], 0.025), hi = zeb_quantile_sorted(own, kept[i], 0.975);
+        if (hi - lo > 1e-12) set_interval(&metric[i], lo, hi, "bootstrap");
     }
     free(value);
     return true;

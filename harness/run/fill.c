@@ -231,6 +231,9 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_me
     flag_list list = {.flag = memory};
     double median = latency->quantile[ZEB_P50].value_ns;
     raise_flag(&list, session->device.info.kind == ZEB_DEVICE_NONE, "no-compute"); /* reports don't rank these */
+    const zeb_dataset *data =
+        &session->data; /* a limit, a fixture, a subset: the score is not that of the official split */
+    raise_flag(&list, data->rows_official > 0 && data->rows_read < data->rows_official, "partial-data");
     raise_flag(&list, measured->capped, "time-cap");
     raise_flag(&list, latency->outliers > 0, "outliers");
     raise_flag(&list, median > 0 && (double)measured->first_ns > 5 * median, "slow-first-run");

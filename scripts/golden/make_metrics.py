@@ -98,8 +98,8 @@ def score(kinds, mean, truth, predicted):
         if value is not None and ci is None and len(truth) > 1:
             drawn = drawn or resample(kinds, mean, truth, predicted)
             kept = [row[place] for row in drawn if row[place] is not None]
-            if 2 * len(kept) >= RESAMPLES:
-                lo, hi = np.quantile(kept, [0.025, 0.975])
+            lo, hi = np.quantile(kept, [0.025, 0.975]) if 2 * len(kept) >= RESAMPLES else (0, 0)
+            if hi - lo > 1e-12:  # resamples that are all alike say nothing about spread
                 ci = lo, hi, "bootstrap"
         if ci is not None:
             entry.update(lo=float(ci[0]), hi=float(ci[1]), method=ci[2])

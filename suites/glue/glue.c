@@ -187,7 +187,7 @@ const zeb_task zeb_glue_task[] = {
      .split = {{"diagnostic", "diagnostic-full.tsv", 1104, true, &diagnostic_columns},
                {"test", "AX.tsv", 1104, false, NULL}},
      .default_split = "diagnostic",
-     .metric = {ZEB_METRIC_ACCURACY, ZEB_METRIC_MATTHEWS}},
+     .metric = {ZEB_METRIC_MATTHEWS, ZEB_METRIC_ACCURACY}},
 };
 
 const size_t zeb_glue_count = sizeof zeb_glue_task / sizeof zeb_glue_task[0];
