@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The jsonl contract and the database share this number; it is also PRAGMA user_version. */
-enum { ZEB_SCHEMA = 1 };
+enum { ZEB_SCHEMA = 2 };
 
 enum { ZEB_ROW_NAME_MAX = 64, ZEB_ROW_TEXT_MAX = 256, ZEB_ROW_REASON_MAX = 512, ZEB_ROW_HASH_MAX = 65 };
 
@@ -239,7 +239,11 @@ typedef struct zeb_row {
     zeb_maybe_u64 tokens; /* tokens that went into the first layer */
     const zeb_row_kept *kept;
     size_t kept_count;
-    char skip_mode[16]; /* "exact", "indirect", "bounded"; "" where nothing is skipped or unknown */
+    /* what the device's measured peaks allow this work at most (store/peak.h); unknown without peaks */
+    zeb_maybe_f64 bound_flops_per_s;
+    char bound_by[ZEB_ROW_NAME_MAX]; /* "fp32", "L3", ... */
+    zeb_maybe_f64 bound_share;       /* of the bound, that was reached */
+    char skip_mode[16];              /* "exact", "indirect", "bounded"; "" where nothing is skipped or unknown */
 
     /* memory */
     zeb_maybe_u64 peak_rss_bytes;

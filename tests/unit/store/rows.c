@@ -160,6 +160,9 @@ static void keep_layers(zeb_arena *arena, zeb_row *row) {
     row->kept_count = 4;
     row->flops_executed = zeb_f64(0.9e11);
     zeb_text_copy(row->skip_mode, sizeof row->skip_mode, "exact");
+    row->bound_flops_per_s = zeb_f64(1.16e11);
+    zeb_text_copy(row->bound_by, sizeof row->bound_by, "fp32");
+    row->bound_share = zeb_f64(0.83);
 }
 
 static void channels(zeb_arena *arena, zeb_row *row) {
