@@ -111,13 +111,17 @@ typedef struct task {
     const char *name;
     zeb_peak_kind kind;
     peak_loop loop;
-    double amount;  /* operations a round; bytes: unused */
-    bool shared;    /* the level is one for all processors */
-    size_t level;   /* bytes that the level holds (of one processor, or of all where shared); 0: no limit */
-    size_t each[2]; /* bytes read by a thread: at least, or the whole divided by the threads */
+    double amount; /* operations a round; bytes: unused */
+    bool shared;   /* the level is one for all processors */
+    size_t level;  /* bytes that the level holds (of one processor, or of all where shared); 0: no limit */
+    size_t set;    /* bytes that a thread reads over and over; DRAM: all threads together */
+    size_t most;   /* bytes that all threads may read together; 0: no limit */
 } task;
 
-enum { TASKS_MAX = 8, TRIES = 9, ROUND_NS = 4000000 };
+enum { TASKS_MAX = 8, TRIES = 21, TRIES_LARGE = 5, ROUND_NS = 2000000 };
+
+/* Sets that are large take long, and come from memory however often they were read before. */
+static const size_t large = (size_t)64 << 20;
 
 static void add_operations(task *tasks, uint32_t *count, const char *name, peak_loop loop, double amount) {
     tasks[(*count)++] = (task){.name = name, .kind = ZEB_PEAK_OPERATIONS, .loop = loop, .amount = amount};
@@ -205,21 +209,25 @@ static void list_levels(task *tasks, uint32_t *count, peak_loop loop) {
     }
     for (int i = 0; i < 3; i++) {
         if (size[i] == 0) continue;
+        /* half of a level of one's own; of a shared one enough to miss the level below, since a guest may be told of a
+         * cache that it has only a part of */
+        size_t set = i == 2 && size[1] > 0 && 8 * size[1] < size[2] ? 4 * size[1] : size[i] / 2;
         tasks[(*count)++] = (task){.name = name[i],
                                    .kind = ZEB_PEAK_BYTES,
                                    .loop = loop,
                                    .shared = i == 2,
                                    .level = size[i],
-                                   .each = {i > 0 ? 2 * size[i - 1] : 0, size[i] / 2}};
+                                   .set = set,
+                                   .most = i == 2 ? size[i] / 2 : 0};
         last = size[i];
     }
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
-    size_t memory = 8 * last > (size_t)256 << 20 ? 8 * last : (size_t)256 << 20;
-    const size_t most = pages > 0 && page > 0 ? (size_t)pages * (size_t)page / 8 : memory;
-    if (memory > most) memory = most;
-    if (memory >= 4 * last)
-        tasks[(*count)++] = (task){
-            .name = "DRAM", .kind = ZEB_PEAK_BYTES, .loop = loop, .shared = true, .each = {(size_t)1 << 20, memory}};
+    const size_t memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+    size_t set = 4 * last > (size_t)256 << 20 ? 4 * last : (size_t)256 << 20;
+    if (set > (size_t)1 << 30) set = (size_t)1 << 30;
+    if (set >= 2 * last && set <= memory / 4)
+        tasks[(*count)++] =
+            (task){.name = "DRAM", .kind = ZEB_PEAK_BYTES, .loop = loop, .shared = true, .set = set, .most = set};
 }
 
 /* ---- measuring -------------------------------------------------------------------------------------------------- */
@@ -245,7 +253,7 @@ static void work(void *context, uint32_t worker) {
     const trial *t = context;
     const bool mine = worker < t->threads;
     const unsigned char *data = mine && t->data != NULL ? t->data + worker * t->bytes : NULL;
-    if (mine) t->what->loop(data, t->bytes, t->rounds / 8 + 1); /* the clock rises, the cache fills */
+    if (mine && t->bytes < large) t->what->loop(data, t->bytes, t->rounds / 8 + 1); /* clock rises, cache fills */
     cpu_pool_barrier(t->pool);
     if (!mine) return;
     t->begin[worker] = now_ns();
@@ -272,28 +280,29 @@ static int ascending(const void *a, const void *b) {
 static void measure(trial *t, zeb_peak *peak) {
     double rate[TRIES];
     const double amount = t->what->kind == ZEB_PEAK_BYTES ? (double)t->bytes : t->what->amount;
+    const int tries = t->bytes * t->threads >= large ? TRIES_LARGE : TRIES;
     t->rounds = 1;
     while (run(t) < ROUND_NS && t->rounds < (uint64_t)1 << 40)
         t->rounds *= 2;
-    for (int i = 0; i < TRIES; i++)
+    for (int i = 0; i < tries; i++)
         rate[i] = amount * (double)t->rounds * t->threads * 1e9 / run(t);
-    qsort(rate, TRIES, sizeof rate[0], ascending);
+    qsort(rate, (size_t)tries, sizeof rate[0], ascending);
     memset(peak, 0, sizeof *peak);
     (void)snprintf(peak->name, sizeof peak->name, "%s", t->what->name);
     peak->kind = (uint32_t)t->what->kind;
     peak->threads = t->threads;
-    peak->per_second = rate[TRIES - 1];
-    peak->median_per_second = rate[TRIES / 2];
+    peak->per_second = rate[tries - 1];
+    peak->median_per_second = rate[tries / 2];
     if (t->what->kind != ZEB_PEAK_BYTES) return;
     peak->working_set_bytes = t->bytes * t->threads;
     peak->capacity_bytes = t->what->shared ? t->what->level : t->what->level * t->threads;
 }
 
-/* Bytes that each of so many threads reads; 0: so many threads do not fit the level beside their own smaller ones. */
+/* Bytes that each of so many threads reads; 0: for operations, and where so many sets do not fit the level. */
 static size_t set_of(const task *what, uint32_t threads) {
-    size_t bytes = what->shared ? what->each[1] / threads : what->each[1];
-    bytes &= ~(size_t)4095;
-    return bytes < what->each[0] ? 0 : bytes;
+    const bool divided = what->level == 0; /* DRAM */
+    const size_t bytes = (divided ? what->set / threads : what->set) & ~(size_t)4095;
+    return what->most > 0 && bytes * threads > what->most ? 0 : bytes;
 }
 
 static uint32_t next_threads(uint32_t threads, uint32_t most) {

@@ -12,6 +12,7 @@
 #include "plugins/devices.h"
 #include "run/bench.h"
 #include "store/format.h"
+#include "store/peak.h"
 #include "store/store.h"
 #include "suites/task.h"
 
@@ -97,6 +98,8 @@ typedef struct run_context {
     zeb_log log;
     zeb_progress progress;
     zeb_row_format format;
+    zeb_stored_peak *peak; /* [peaks]: what zeb roofline has measured */
+    size_t peaks;
     bool unstored; /* a row could not be kept in the database */
 } run_context;
 
@@ -122,9 +125,12 @@ static void rescue(run_context *context, const zeb_row *row, const zeb_error *wh
     if (status != ZEB_OK) zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", ignored.text);
 }
 
-static zeb_status on_row(const zeb_case *what, const zeb_row *row, void *user, zeb_error *error) {
+static zeb_status on_row(const zeb_case *what, const zeb_row *finished, void *user, zeb_error *error) {
     run_context *context = user;
     char name[128];
+    zeb_row bounded = *finished;
+    const zeb_row *row = &bounded;
+    zeb_peak_bound(context->peak, context->peaks, &bounded);
     case_name(what, name, sizeof name);
     zeb_progress_end(&context->progress);
     zeb_error why = {{0}};
@@ -360,6 +366,8 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = make_cases(set, &places, registry, arena, &list, &error);
     if (status == ZEB_OK) status = check_devices(registry, &list, &error);
     if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
+    if (status == ZEB_OK)
+        status = zeb_store_peaks(context.store, NULL, NULL, arena, &context.peak, &context.peaks, &error);
     if (status == ZEB_OK) status = zeb_provenance_begin(context.store, arena, &context.run_id, &error);
     if (status == ZEB_OK) status = run_cases(&context, registry, &list, set, arena, &result, &error);
     if (status != ZEB_OK) result = zeb_cli_fail(zeb_cli_exit(status), &error);

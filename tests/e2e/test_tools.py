@@ -1,4 +1,4 @@
-"""The tools beside zeb run: calibrate."""
+"""The tools beside zeb run: calibrate, roofline."""
 import hashlib
 import json
 import os
@@ -121,6 +121,44 @@ class Calibrate(ProgramTest):
         self.assertNotEqual(work.returncode, 0)
         self.assertIn("no policy was written", said)
         self.assertEqual(list(self.folder.glob("policy.json*")), [])
+
+
+class Roofline(ProgramTest):
+    def test_peaks_are_stored_and_later_rows_bounded(self):
+        self.run_cases("cpu", "--limit", "8", "--max-time", "50ms", "--threads", "1")
+        said = json.loads(self.zeb("roofline", "--threads", "1", "--db", self.db, "--format", "json", check=0).stdout)
+        peaks = {peak["name"]: peak for peak in said}
+        self.assertEqual({peak["threads"] for peak in said}, {1})
+        if os.uname().machine in ("x86_64", "aarch64"):
+            self.assertIn("fp32", peaks)
+        for peak in said:
+            self.assertTrue(0 < peak["median_per_second"] <= peak["per_second"], peak)
+            self.assertEqual(peak["working_set_bytes"] is None, peak["kind"] == "operations")
+        stored = self.stored("SELECT name, per_second FROM peak ORDER BY id")
+        self.assertEqual([name for name, _ in stored], [peak["name"] for peak in said])
+        (before,) = self.stored("SELECT bound_share, bound_by, bound_flops_per_s FROM row")
+        self.assertEqual(before, (None, None, None))
+        (row,), _ = self.run_cases("cpu", "--limit", "8", "--max-time", "50ms", "--threads", "1")
+        slope = row["flops"]["executed"] / row["bytes"]["executed"]
+        roofs = {peak["name"]: peak["per_second"] * (1 if peak["kind"] == "operations" else slope)
+                 for peak in said if peak["kind"] == "bytes" or peak["name"] == "fp32"}
+        self.assertAlmostEqual(row["bound_flops_per_s"] / roofs[row["bound_by"]], 1, delta=1e-6)
+        self.assertLessEqual(row["bound_flops_per_s"], roofs["fp32"] * 1.000001)
+        reached = row["flops"]["executed"] / row["examples"] * row["throughput_per_s"]
+        self.assertAlmostEqual(row["bound_share"], reached / row["bound_flops_per_s"], delta=1e-6)
+        (other,), _ = self.run_cases("ref", "--limit", "2", "--max-time", "50ms")
+        self.assertIsNone(other["bound_share"])
+
+    def test_a_device_that_does_not_measure(self):
+        done = self.zeb("roofline", "--device", "ref", "--db", self.db, check=3)
+        self.assertIn("does not measure peaks", done.stderr)
+        self.assertFalse(self.db.exists())
+        self.assertIn("nothing", self.zeb("roofline", "--device", "nothing", "--db", self.db, check=3).stderr)
+
+    def test_a_device_that_takes_too_long(self):
+        done = self.zeb("roofline", "--timeout", "1ms", "--db", self.db, check=3)
+        self.assertIn("--timeout", done.stderr)
+        self.assertFalse(self.db.exists())
 
 
 if __name__ == "__main__":
