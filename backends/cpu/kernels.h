@@ -82,8 +82,8 @@ typedef struct cpu_kernels {
     /* out[rows, n] = norm(x + residual); residual may be NULL; out may be x */
     void (*norm)(const cpu_norm_row *norm, const float *x, size_t ldx, const float *residual, size_t ldr, float *out,
                  size_t ldo, int rows, int n);
-    /* Row r of s[rows, n]: the first seen[r] values become exp(scale * s - peak[r]) with peak the maximum of scale * s,
-     * the others 0; sum[r] is what they add up to. rows <= tile_rows. */
+    /* Row r of s[rows, n]: the first seen[r] values become exp(scale * (s - peak[r])) with peak[r] the greatest of them
+     * (the least if scale < 0), the others 0; sum[r] is what they add up to. rows <= tile_rows. */
     void (*softmax)(float *s, size_t ld, int rows, int n, const int *seen, float scale, float *peak, float *sum);
     /* y[n] += sum_r a[r] * x[r, n] */
     void (*add_rows)(float *y, const float *x, size_t ld, int rows, int n, const float *a);
@@ -94,6 +94,15 @@ typedef struct cpu_kernels {
     void (*maximum)(float *y, const float *x, int n);       /* y = max(y, x) */
     /* panels of rows x[rows, k] as columns: panel[p][k][tile_columns], missing rows 0 */
     void (*pack_columns)(const float *x, size_t ld, int rows, int k, float *panel);
+    /* The same of activations as `quantise` writes them, as weights of tile_i8: [panel][step][tile_columns][i8_step],
+     * and what their sums begin with: start[panel][tile_columns]. ld in bytes. */
+    void (*pack_codes)(const unsigned char *codes, size_t ld, int rows, int k, int8_t *panel, int32_t *start);
+    /* The two below are NULL where activations aren't unsigned bytes (i8_offset 0).
+     * v[rows, n] as weights of tile_i8 with one scale a column, k running over rows, for activations without the
+     * offset: [panel][ceil(rows / 4)][tile_columns][4]; scale has room for whole panels. */
+    void (*pack_values)(const float *v, size_t ld, int rows, int n, int8_t *panel, float *scale);
+    /* x[rows, n] in [0, 1] as two bytes: x * 65280 is near 256 * high + low. ldc in bytes. */
+    void (*split)(const float *x, size_t ld, int rows, int n, unsigned char *high, unsigned char *low, size_t ldc);
     /* F32, F16 or BF16 to F32 */
     void (*widen)(zeb_dtype dtype, const void *from, float *to, size_t n);
 } cpu_kernels;

@@ -332,6 +332,58 @@ static void pack_columns(const float *x, size_t ld, int rows, int k, float *pane
     }
 }
 
+/* A code as tile_i8 wants it on the side of the weights. */
+INLINE int8_t weight_of_code(const unsigned char *codes, int i) {
+#if I8_WIDE
+    int16_t wide;
+    memcpy(&wide, codes + 2 * i, sizeof wide);
+    return (int8_t)wide;
+#else
+    return (int8_t)(codes[i] - I8_OFFSET);
+#endif
+}
+
+#if defined(KERNELS_VNNI)
+#define KERNELS_UNSIGNED 1
+static const unsigned char OFFSETS[4] = {128, 128, 128, 128};
+#else
+#define KERNELS_UNSIGNED 0
+#endif
+
+static void pack_codes(const unsigned char *codes, size_t ld, int rows, int k, int8_t *panel, int32_t *start) {
+    const int steps = (k + I8_STEP - 1) / I8_STEP;
+    for (int first = 0; first < rows; first += TILE_COLUMNS) {
+        for (int c = 0; c < TILE_COLUMNS; c += VW) {
+            const int live = rows - first - c < 0 ? 0 : rows - first - c < VW ? rows - first - c : VW;
+            int j = 0;
+#ifdef VI_TRANSPOSE_CODES
+            if (live == VW) /* groups of four codes are moved as 32 bits */
+                for (; j + VW <= k / I8_STEP; j += VW)
+                    vi_transpose_codes(codes + (size_t)(first + c) * ld + (size_t)j * I8_STEP, ld,
+                                       panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * I8_STEP,
+                                       (size_t)TILE_COLUMNS * I8_STEP);
+#endif
+            for (; j < steps; j++) {
+                int8_t *to = panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * I8_STEP;
+                for (int i = 0; i < VW * I8_STEP; i++) {
+                    const int row = i / I8_STEP, at = j * I8_STEP + i % I8_STEP;
+                    to[i] = row < live && at < k ? weight_of_code(codes + (size_t)(first + c + row) * ld, at) : 0;
+                }
+            }
+        }
+        for (int c = 0; c < TILE_COLUMNS; c += VW) {
+            vi sum = vi_zero();
+#if KERNELS_UNSIGNED
+            for (int j = 0; j < steps; j++)
+                sum = vi_dot(sum, vi_spread(OFFSETS), vi_weights(panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * 4));
+            sum = vi_negate(sum);
+#endif
+            vi_store(start + first + c, sum);
+        }
+        panel += (size_t)steps * TILE_COLUMNS * I8_STEP;
+    }
+}
+
 /* ---- functions ------------------------------------------------------------------------------------------------- */
 
 /* e^x: x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts, e^r by the polynomial of Cephes' expf. */
@@ -490,41 +542,57 @@ static void norm(const cpu_norm_row *p, const float *x, size_t ldx, const float 
     }
 }
 
-INLINE float peak_of_row(const float *s, int n, float scale) {
-    const vf by = vf_set1(scale);
-    const int whole = n - n % VW;
-    vf a = vf_mul(by, vf_set1(s[0])), b = a;
-    int i = 0;
-    for (; i + 2 * VW <= whole; i += 2 * VW) {
-        a = vf_max(a, vf_mul(by, vf_load(s + i)));
-        b = vf_max(b, vf_mul(by, vf_load(s + i + VW)));
-    }
-    if (i < whole) a = vf_max(a, vf_mul(by, vf_load(s + i)));
-    float most = vf_top(vf_max(a, b));
-    for (i = whole; i < n; i++)
-        most = most > s[i] * scale ? most : s[i] * scale;
-    return most;
+/* 2^y for y <= 0 or hardly above: y = n + r with |r| <= 1/2, 2^r by the least-maximum polynomial of degree 5. */
+INLINE vf vf_exp2_down(vf y) {
+    y = vf_max(vf_set1(-126.0f), y);
+    const vf n = vf_round(y), r = vf_sub(y, n);
+    vf p = vf_set1(0.001327647129073739f);
+    p = vf_fma(p, r, vf_set1(0.009675540961325169f));
+    p = vf_fma(p, r, vf_set1(0.05550713092088699f));
+    p = vf_fma(p, r, vf_set1(0.24022120237350464f));
+    p = vf_fma(p, r, vf_set1(0.6931469440460205f));
+    p = vf_fma(p, r, vf_set1(1.0000001192092896f));
+    return vf_ldexp(p, n);
 }
 
-INLINE float exp_of_row(float *s, int n, float scale, float peak) {
-    const vf by = vf_set1(scale), down = vf_set1(-peak);
+/* The greatest of s, or the least. */
+INLINE float peak_of_row(const float *s, int n, const bool least) {
+    const int whole = n - n % VW;
+    vf a = vf_set1(s[0]), b = a;
+    int i = 0;
+    for (; i + 2 * VW <= whole; i += 2 * VW) {
+        a = least ? vf_min(a, vf_load(s + i)) : vf_max(a, vf_load(s + i));
+        b = least ? vf_min(b, vf_load(s + i + VW)) : vf_max(b, vf_load(s + i + VW));
+    }
+    if (i < whole) a = least ? vf_min(a, vf_load(s + i)) : vf_max(a, vf_load(s + i));
+    const vf none = vf_zero();
+    float peak = least ? -vf_top(vf_sub(none, vf_min(a, b))) : vf_top(vf_max(a, b));
+    for (i = whole; i < n; i++)
+        peak = (least ? s[i] < peak : s[i] > peak) ? s[i] : peak;
+    return peak;
+}
+
+/* s = 2^(by (s - peak)); gives the sum. The difference first: products of large numbers would lose its last bits. */
+INLINE float exp_of_row(float *s, int n, float by, float peak) {
+    const vf factor = vf_set1(by), top = vf_set1(peak);
     const int whole = n - n % VW;
     vf sum = vf_zero();
     int i = 0;
     for (; i + 2 * VW <= whole; i += 2 * VW) {
-        const vf a = vf_exp(vf_fma(by, vf_load(s + i), down)), b = vf_exp(vf_fma(by, vf_load(s + i + VW), down));
+        const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i), top), factor));
+        const vf b = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i + VW), top), factor));
         vf_store(s + i, a);
         vf_store(s + i + VW, b);
         sum = vf_add(sum, vf_add(a, b));
     }
     if (i < whole) {
-        const vf a = vf_exp(vf_fma(by, vf_load(s + i), down));
+        const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i), top), factor));
         vf_store(s + i, a);
         sum = vf_add(sum, a);
     }
     float total = vf_sum(sum);
     if (whole < n) {
-        const vf a = vf_exp(vf_fma(by, vf_load_n(s + whole, n - whole), down));
+        const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load_n(s + whole, n - whole), top), factor));
         vf_store_n(s + whole, a, n - whole);
         for (i = whole; i < n; i++)
             total += s[i];
@@ -535,13 +603,65 @@ INLINE float exp_of_row(float *s, int n, float scale, float peak) {
 static void softmax(float *s, size_t ld, int rows, int n, const int *seen, float scale, float *peak, float *sum) {
     for (int r = 0; r < rows; r++) {
         float *row = s + (size_t)r * ld;
-        peak[r] = seen[r] > 0 ? peak_of_row(row, seen[r], scale) : 0.0f;
+        peak[r] = seen[r] <= 0 ? 0.0f : scale < 0 ? peak_of_row(row, seen[r], true) : peak_of_row(row, seen[r], false);
         for (int i = seen[r]; i < n; i++)
             row[i] = 0.0f;
     }
     for (int r = 0; r < rows; r++)
-        sum[r] = seen[r] > 0 ? exp_of_row(s + (size_t)r * ld, seen[r], scale, peak[r]) : 0.0f;
+        sum[r] = seen[r] > 0 ? exp_of_row(s + (size_t)r * ld, seen[r], scale * 1.44269504088896341f, peak[r]) : 0.0f;
 }
+
+#if KERNELS_UNSIGNED
+/* Four rows of one vector of columns to bytes side by side. */
+INLINE vi four_rows(const float *v, size_t ld, int rows, int live, vf factor) {
+    vi all = vi_zero();
+    for (int i = 0; i < rows; i++) {
+        const float *from = v + (size_t)i * ld;
+        const vf x = live == VW ? vf_load(from) : vf_load_n(from, live);
+        all = vi_byte(all, vf_mul(x, factor), i);
+    }
+    return all;
+}
+
+static void pack_values(const float *v, size_t ld, int rows, int n, int8_t *panel, float *scale) {
+    const int steps = (rows + 3) / 4;
+    for (int first = 0; first < n; first += TILE_COLUMNS, panel += (size_t)steps * TILE_COLUMNS * 4) {
+        for (int c = 0; c < TILE_COLUMNS; c += VW) {
+            const int left = n - first - c, live = left < 0 ? 0 : left < VW ? left : VW;
+            const float *from = v + first + c;
+            vf top = vf_zero();
+            for (int r = 0; r < rows; r++)
+                top = vf_max(
+                    vf_abs(live == VW ? vf_load(from + (size_t)r * ld) : vf_load_n(from + (size_t)r * ld, live)), top);
+            float most[VW], inverse[VW];
+            vf_store(most, top);
+            for (int i = 0; i < VW; i++) {
+                const bool tiny = !(most[i] >= ZEB_QUANTISE_TINY);
+                inverse[i] = tiny ? 0.0f : 127.0f / most[i];
+                scale[first + c + i] = tiny ? 0.0f : most[i] / 127.0f;
+            }
+            const vf factor = vf_load(inverse);
+            for (int j = 0; j < steps; j++) {
+                const int some = rows - 4 * j < 4 ? rows - 4 * j : 4;
+                int8_t *to = panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * 4;
+                const vi bytes = some == 4 && live == VW
+                                     ? four_rows(from + (size_t)(4 * j) * ld, ld, 4, VW, factor)
+                                     : four_rows(from + (size_t)(4 * j) * ld, ld, some, live, factor);
+                vi_store((int32_t *)(void *)to, bytes);
+            }
+        }
+    }
+}
+
+static void split(const float *x, size_t ld, int rows, int n, unsigned char *high, unsigned char *low, size_t ldc) {
+    for (int r = 0; r < rows; r++, x += ld, high += ldc, low += ldc) {
+        int i = 0;
+        for (; i + VW <= n; i += VW)
+            vi_split(vf_load(x + i), high + i, low + i, VW);
+        if (i < n) vi_split(vf_load_n(x + i, n - i), high + i, low + i, n - i);
+    }
+}
+#endif
 
 static void add_rows(float *y, const float *x, size_t ld, int rows, int n, const float *a) {
     FOR_VECTORS(n) {
@@ -631,6 +751,11 @@ const cpu_kernels KERNELS_TABLE = {
     .multiply = multiply,
     .maximum = maximum,
     .pack_columns = pack_columns,
+    .pack_codes = pack_codes,
+#if KERNELS_UNSIGNED
+    .pack_values = pack_values,
+    .split = split,
+#endif
     .widen = widen,
 };
 

@@ -9,8 +9,8 @@
 #include "plan.h"
 
 enum {
-    CHUNKS_MAX = 8,    /* of the queries of a sequence: bounds the partial sums of importance */
-    CHUNK_LEAST = 128, /* rows; below, packing keys again costs more than it spreads */
+    CHUNKS_MAX = 8,   /* of the queries of a sequence: bounds the partial sums of importance */
+    CHUNK_LEAST = 48, /* rows; below, packing keys again costs more than it spreads */
 };
 
 typedef struct task {
@@ -22,14 +22,12 @@ typedef struct task {
     int64_t context_first;        /* first context row of the sequence */
 } task;
 
-static int64_t chunk_rows(int64_t queries) {
-    const int64_t eighth = (queries + CHUNKS_MAX - 1) / CHUNKS_MAX;
-    return eighth > CHUNK_LEAST ? eighth : CHUNK_LEAST;
-}
-
-static int64_t chunks_of(int64_t queries) {
-    const int64_t rows = chunk_rows(queries);
-    return (queries + rows - 1) / rows;
+/* Queries are cut only as far as the workers need: two tasks for each. */
+static int64_t chunks_of(const zeb_plan *plan, const cpu_attention *a, int64_t queries) {
+    const int64_t heads = cpu_sequences(plan, a->q) * a->attr.heads, wanted = 2 * cpu_pool_threads(plan->pool);
+    const int64_t chunks = (wanted + heads - 1) / heads, most = (queries + CHUNK_LEAST - 1) / CHUNK_LEAST;
+    const int64_t some = chunks < most ? chunks : most;
+    return some < CHUNKS_MAX ? some : CHUNKS_MAX;
 }
 
 /* Where a worker keeps its things during a task. */
@@ -38,18 +36,57 @@ typedef struct desk {
     float *scores;  /* [tile_rows][ld] */
     float *queries; /* [tile_rows][head_dim] of survivors, gathered */
     size_t ld;
+    /* Scores from eight bits (precision W8A8): */
+    unsigned char *codes; /* rows of keys, then of queries */
+    size_t ld_codes;
+    int8_t *code_panels; /* keys as weights */
+    int32_t *start;      /* [keys] */
+    float *key_scale;    /* [keys] */
+    float query_scale[CPU_TILE_ROWS_MAX];
+    /* Contexts from eight bits, where kernels offer it: */
+    int8_t *values;            /* as weights */
+    float *value_scale;        /* [head_dim] */
+    unsigned char *high, *low; /* [tile_rows] probabilities */
+    size_t ld_split;
 } desk;
 
-static size_t panel_floats(const zeb_plan *plan, int64_t keys, int64_t dim) {
-    return (size_t)cpu_panels(plan->kernels, keys) * (size_t)plan->kernels->tile_columns * (size_t)dim;
+/* Keys with room for whole panels. */
+static size_t padded_keys(const zeb_plan *plan, const cpu_attention *a) {
+    return (size_t)cpu_panels(plan->kernels, a->keys_max) * (size_t)plan->kernels->tile_columns;
 }
 
-static desk desk_of(const cpu_hand *hand, const cpu_attention *a) {
-    const zeb_plan *plan = hand->plan;
-    const size_t columns = (size_t)plan->kernels->tile_columns, rows = (size_t)plan->kernels->tile_rows;
-    desk d = {.keys = hand->scratch, .ld = (size_t)cpu_panels(plan->kernels, a->keys_max) * columns + 16};
-    d.scores = d.keys + panel_floats(plan, a->keys_max, a->attr.head_dim);
-    d.queries = d.scores + rows * d.ld;
+static size_t code_stride(const zeb_plan *plan, const cpu_attention *a) {
+    return ((size_t)a->attr.head_dim * (size_t)plan->kernels->i8_bytes + 63) / 64 * 64;
+}
+
+/* Cuts `count` things of `size` bytes from the scratch. Addresses are numbers here, so that the size of the scratch can
+ * be found by cutting from 0. */
+static void *cut(uintptr_t *scratch, size_t count, size_t size) {
+    void *piece = (void *)*scratch;
+    *scratch += (count * size + 63) / 64 * 64;
+    return piece;
+}
+
+static desk desk_of(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch) {
+    const size_t rows = (size_t)plan->kernels->tile_rows, keys = padded_keys(plan, a), dim = (size_t)a->attr.head_dim;
+    desk d = {.ld = keys + 16, .ld_codes = code_stride(plan, a)};
+    d.scores = cut(scratch, rows * d.ld, sizeof *d.scores);
+    d.queries = cut(scratch, rows * dim, sizeof *d.queries);
+    if (!a->eight_bits) {
+        d.keys = cut(scratch, keys * dim, sizeof *d.keys);
+        return d;
+    }
+    d.codes = cut(scratch, (size_t)a->keys_max + rows, d.ld_codes);
+    d.code_panels = cut(scratch, keys, d.ld_codes);
+    d.start = cut(scratch, keys, sizeof *d.start);
+    d.key_scale = cut(scratch, keys, sizeof *d.key_scale);
+    if (plan->kernels->split == NULL) return d;
+    const size_t width = (size_t)cpu_panels(plan->kernels, a->attr.head_dim) * (size_t)plan->kernels->tile_columns;
+    d.ld_split = (keys + 127) / 64 * 64;
+    d.values = cut(scratch, d.ld_split * width, 1);
+    d.value_scale = cut(scratch, width, sizeof *d.value_scale);
+    d.high = cut(scratch, rows, d.ld_split);
+    d.low = cut(scratch, rows, d.ld_split);
     return d;
 }
 
@@ -72,6 +109,48 @@ static void score_tile(const zeb_plan *plan, const cpu_attention *a, const task 
     }
 }
 
+/* The same from codes. */
+static void score_tile_i8(const zeb_plan *plan, const cpu_attention *a, const task *t, desk *d, const float *q,
+                          size_t ldq, int rows) {
+    const cpu_kernels *kernels = plan->kernels;
+    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim;
+    unsigned char *codes = d->codes + (size_t)a->keys_max * d->ld_codes;
+    kernels->quantise(q, ldq, rows, (int)dim, codes, d->ld_codes, d->query_scale);
+    cpu_tile_i8 tile = {.x = codes,
+                        .ldx = d->ld_codes,
+                        .x_scale = d->query_scale,
+                        .ldc = d->ld,
+                        .steps = (int)((dim + kernels->i8_step - 1) / kernels->i8_step),
+                        .groups = 1,
+                        .n = (int)columns};
+    for (int64_t j = 0; j < t->keys; j += columns) {
+        tile.w = d->code_panels + j * tile.steps * kernels->i8_step;
+        tile.start = d->start + j;
+        tile.w_scale = d->key_scale + j;
+        tile.c = d->scores + j;
+        kernels->tile_i8[rows](&tile);
+    }
+}
+
+/* Lays out the keys of a task for its scores, and the values if they are needed in eight bits. */
+static void pack_keys(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, bool wants_context) {
+    const cpu_kernels *kernels = plan->kernels;
+    const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
+    const float *k = cpu_row(plan, a->k, t->key_first) + kv_head * dim;
+    const int keys = (int)t->keys;
+    if (!a->eight_bits) {
+        kernels->pack_columns(k, plan->tensor[a->k].ld, keys, (int)dim, d->keys);
+        return;
+    }
+    kernels->quantise(k, plan->tensor[a->k].ld, keys, (int)dim, d->codes, d->ld_codes, d->key_scale);
+    for (int i = keys; i % kernels->tile_columns != 0; i++)
+        d->key_scale[i] = 0.0f;
+    kernels->pack_codes(d->codes, d->ld_codes, keys, (int)dim, d->code_panels, d->start);
+    if (wants_context && kernels->split != NULL)
+        kernels->pack_values(cpu_row(plan, a->v, t->key_first) + kv_head * dim, plan->tensor[a->v].ld, keys, (int)dim,
+                             d->values, d->value_scale);
+}
+
 /* context[rows][head_dim] = p . v */
 static void context_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
                          int rows) {
@@ -92,6 +171,41 @@ static void context_tile(const zeb_plan *plan, const cpu_attention *a, const tas
     }
 }
 
+/* The same from codes: probabilities in two bytes, whose products with the values are summed one after the other. */
+static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
+                            int rows, const float *share) {
+    const cpu_kernels *kernels = plan->kernels;
+    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim;
+    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
+    float high[CPU_TILE_ROWS_MAX], low[CPU_TILE_ROWS_MAX];
+    static const int32_t zero[CPU_TILE_COLUMNS_MAX];
+    for (int r = 0; r < rows; r++) {
+        low[r] = share[r] / 65280.0f;
+        high[r] = low[r] * 256.0f;
+    }
+    kernels->split(d->scores, d->ld, rows, (int)t->keys, d->high, d->low, d->ld_split);
+    cpu_tile_i8 tile = {.ldx = d->ld_split,
+                        .start = zero,
+                        .ldc = plan->tensor[a->context].ld,
+                        .ldr = plan->tensor[a->context].ld,
+                        .steps = (int)((t->keys + 3) / 4),
+                        .groups = 1};
+    for (int64_t c = 0; c < dim; c += columns) {
+        tile.w = d->values + c * tile.steps * 4;
+        tile.w_scale = d->value_scale + c;
+        tile.n = (int)(dim - c < columns ? dim - c : columns);
+        tile.c = context + c;
+        tile.x = d->high;
+        tile.x_scale = high;
+        tile.residual = NULL;
+        kernels->tile_i8[rows](&tile);
+        tile.x = d->low;
+        tile.x_scale = low;
+        tile.residual = tile.c;
+        kernels->tile_i8[rows](&tile);
+    }
+}
+
 /* From scores to importance and context. */
 static void finish_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d,
                         const int64_t *query, int64_t from, int rows, float *partial, bool wants_context) {
@@ -109,6 +223,12 @@ static void finish_tile(const zeb_plan *plan, const cpu_attention *a, const task
     const bool threshold = a->attr.score_threshold > 0;
     for (int r = 0; threshold && r < rows; r++)
         kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
+    for (int r = 0; threshold && r < rows; r++)
+        share[r] = 1.0f;
+    if (a->eight_bits && kernels->split != NULL) {
+        context_tile_i8(plan, a, t, d, from, rows, share);
+        return;
+    }
     context_tile(plan, a, t, d, from, rows);
     for (int r = 0; !threshold && r < rows; r++) /* fewer numbers here than there are probabilities */
         kernels->scale_keep(cpu_row(plan, a->context, t->context_first + from + r) + t->head * a->attr.head_dim,
@@ -116,7 +236,7 @@ static void finish_tile(const zeb_plan *plan, const cpu_attention *a, const task
 }
 
 /* One tile of queries: from .. from + rows of the sequence, or of the survivors. */
-static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t from, int rows,
+static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, desk *d, int64_t from, int rows,
                      float *partial, bool wants_context) {
     const int64_t dim = a->attr.head_dim;
     const float *q = t->survivor == NULL ? cpu_row(plan, a->q, t->query_first + from) + t->head * dim : d->queries;
@@ -128,7 +248,10 @@ static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t
             memcpy(d->queries + r * dim, cpu_row(plan, a->q, t->survivor[from + r]) + t->head * dim,
                    (size_t)dim * sizeof *q);
     }
-    score_tile(plan, a, t, d, q, ldq, rows);
+    if (a->eight_bits)
+        score_tile_i8(plan, a, t, d, q, ldq, rows);
+    else
+        score_tile(plan, a, t, d, q, ldq, rows);
     finish_tile(plan, a, t, d, query, from, rows, partial, wants_context);
 }
 
@@ -142,8 +265,8 @@ static void clear_context(const zeb_plan *plan, const cpu_attention *a, const ta
 static void run_task(const cpu_hand *hand, const cpu_attention *a, const task *t, bool wants_partial,
                      bool wants_context) {
     const zeb_plan *plan = hand->plan;
-    const desk d = desk_of(hand, a);
-    const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
+    uintptr_t scratch = (uintptr_t)hand->scratch;
+    desk d = desk_of(plan, a, &scratch);
     float *partial = NULL;
     if (wants_partial) {
         partial = a->partial + (t->head * CHUNKS_MAX + t->chunk) * a->keys_max + t->key_first;
@@ -154,8 +277,7 @@ static void run_task(const cpu_hand *hand, const cpu_attention *a, const task *t
         if (wants_context) clear_context(plan, a, t);
         return;
     }
-    plan->kernels->pack_columns(cpu_row(plan, a->k, t->key_first) + kv_head * dim, plan->tensor[a->k].ld, (int)t->keys,
-                                (int)dim, d.keys);
+    pack_keys(plan, a, t, &d, wants_context);
     const int64_t most = plan->kernels->tile_rows, rows = t->to - t->from, tiles = (rows + most - 1) / most;
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t from = t->from + rows * i / tiles, to = t->from + rows * (i + 1) / tiles;
@@ -185,14 +307,14 @@ static void run_round(const cpu_hand *hand, const cpu_stage *stage, _Atomic uint
             rows = offsets[b + 1] - offsets[b];
             t.survivor = cpu_ints(plan, a->indices) + offsets[b];
         }
-        const int64_t chunks = chunks_of(rows), size = chunk_rows(rows);
+        const int64_t chunks = chunks_of(plan, a, rows);
         for (int64_t i = 0; i < chunks * a->attr.heads; i++, next++) {
             if (next != mine) continue;
             mine = atomic_fetch_add(ticket, 1);
             t.head = i / chunks;
             t.chunk = i % chunks;
-            t.from = t.chunk * size;
-            t.to = t.from + size < rows ? t.from + size : rows;
+            t.from = rows * t.chunk / chunks;
+            t.to = rows * (t.chunk + 1) / chunks;
             run_task(hand, a, &t, wants_partial, wants_context);
         }
     }
@@ -211,7 +333,7 @@ static void finish_importance(const cpu_hand *hand, const cpu_attention *a) {
         int64_t key_first, key_end, first, end;
         cpu_sequence_rows(plan, a->k, b, &key_first, &key_end);
         cpu_sequence_rows(plan, a->q, b, &first, &end);
-        const int64_t chunks = chunks_of(end - first), keys = key_end - key_first;
+        const int64_t chunks = chunks_of(plan, a, end - first), keys = key_end - key_first;
         float *out = importance_of(plan, a) + key_first;
         memset(out, 0, (size_t)keys * sizeof *out);
         for (int64_t i = 0; i < a->attr.heads * chunks; i++)
@@ -288,14 +410,13 @@ CPU_LOWER(attention) {
     a->count = node->output[ZEB_ATTENTION_COUNT];
     a->attr = node->attr.attention;
     a->keys_max = plan->tensor[a->k].rows;
+    a->eight_bits = a->attr.precision == ZEB_PRECISION_W8A8;
     const uint32_t mode = a->attr.select.mode;
     a->weigh = a->importance != ZEB_NONE || (mode != ZEB_SELECT_NONE && mode != ZEB_SELECT_FIRST);
     const zeb_status status = hold(plan, a, error);
-    const size_t columns = (size_t)plan->kernels->tile_columns, rows = (size_t)plan->kernels->tile_rows;
-    const size_t ld = (size_t)cpu_panels(plan->kernels, a->keys_max) * columns + 16;
-    cpu_plan_scratch(
-        plan, (panel_floats(plan, a->keys_max, a->attr.head_dim) + rows * ld + rows * (size_t)a->attr.head_dim + 16) *
-                  sizeof(float));
+    uintptr_t size = 0;
+    (void)desk_of(plan, a, &size);
+    cpu_plan_scratch(plan, size);
     cpu_stage_reads(stage, a->q);
     cpu_stage_reads(stage, a->k);
     cpu_stage_reads(stage, a->v);

@@ -100,6 +100,25 @@ static inline vi vi_load(const int32_t *p) {
 static inline vf vi_to_float(vi a) {
     return _mm256_cvtepi32_ps(a);
 }
+static inline void vi_store(int32_t *p, vi a) {
+    _mm256_storeu_si256((__m256i *)p, a);
+}
+static inline vi vi_negate(vi a) {
+    return _mm256_sub_epi32(_mm256_setzero_si256(), a);
+}
+/* Puts rint(x), within -127 .. 127, into byte i of each lane of `all`. */
+static inline vi vi_byte(vi all, vf x, int i) {
+    const vi byte = _mm256_and_si256(_mm256_cvtps_epi32(x), _mm256_set1_epi32(255));
+    return _mm256_or_si256(all, _mm256_slli_epi32(byte, 8 * i));
+}
+static inline void vi_split(vf x, unsigned char *high, unsigned char *low, int n) {
+    int32_t lane[8];
+    vi_store(lane, _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(65280.0f))));
+    for (int i = 0; i < n; i++) {
+        low[i] = (unsigned char)(lane[i] & 255);
+        high[i] = (unsigned char)(lane[i] >> 8);
+    }
+}
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
     int32_t group;
@@ -108,6 +127,7 @@ static inline vi vi_spread(const void *p) {
 }
 #ifdef KERNELS_VNNI
 /* Activations are stored as q + 128, unsigned. */
+#define I8_WIDE 0
 enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm256_loadu_si256((const __m256i *)p);
@@ -132,6 +152,7 @@ static inline void i8_store4(void *p, int at, const vf a[4]) {
 }
 #else
 /* Sixteen bits on both sides: pairs of bytes would saturate in maddubs, pairs of these can't overflow. */
+#define I8_WIDE 1
 enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));

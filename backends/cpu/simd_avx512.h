@@ -123,6 +123,22 @@ static inline vi vi_load(const int32_t *p) {
 static inline vf vi_to_float(vi a) {
     return _mm512_cvtepi32_ps(a);
 }
+static inline void vi_store(int32_t *p, vi a) {
+    _mm512_storeu_si512(p, a);
+}
+static inline vi vi_negate(vi a) {
+    return _mm512_sub_epi32(_mm512_setzero_si512(), a);
+}
+/* Puts rint(x), within -127 .. 127, into byte i of each lane of `all`. */
+static inline vi vi_byte(vi all, vf x, int i) {
+    const vi byte = _mm512_and_si512(_mm512_cvtps_epi32(x), _mm512_set1_epi32(255));
+    return _mm512_or_si512(all, _mm512_slli_epi32(byte, (unsigned)(8 * i)));
+}
+static inline void vi_split(vf x, unsigned char *high, unsigned char *low, int n) {
+    const vi q = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(65280.0f)));
+    _mm512_mask_cvtepi32_storeu_epi8(low, vf_mask(n), q);
+    _mm512_mask_cvtepi32_storeu_epi8(high, vf_mask(n), _mm512_srli_epi32(q, 8));
+}
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
     int32_t group;
@@ -131,6 +147,7 @@ static inline vi vi_spread(const void *p) {
 }
 #ifdef KERNELS_VNNI
 /* Activations are stored as q + 128, unsigned. */
+#define I8_WIDE 0
 enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm512_loadu_si512(p);
@@ -144,6 +161,14 @@ static inline void i8_store(void *p, int at, vf a, int n) {
     const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(128));
     _mm512_mask_cvtepi32_storeu_epi8((uint8_t *)p + at, vf_mask(n), q);
 }
+#define VI_TRANSPOSE_CODES 1
+/* Sixteen rows of sixteen groups of four codes, to the form of weights. */
+static inline void vi_transpose_codes(const unsigned char *x, size_t ldx, int8_t *out, size_t ldo) {
+    const __m512i sign = _mm512_set1_epi8(-128);
+    vf_transpose((const float *)(const void *)x, ldx / 4, (float *)(void *)out, ldo / 4);
+    for (size_t i = 0; i < 16; i++)
+        _mm512_storeu_si512(out + i * ldo, _mm512_xor_si512(_mm512_loadu_si512(out + i * ldo), sign));
+}
 /* Four vectors at once: packing works within 128 bits, so the groups of four bytes are put in order at the end. */
 static inline void i8_store4(void *p, int at, const vf a[4]) {
     const __m512i low = _mm512_packs_epi32(_mm512_cvtps_epi32(a[0]), _mm512_cvtps_epi32(a[1]));
@@ -154,6 +179,7 @@ static inline void i8_store4(void *p, int at, const vf a[4]) {
 }
 #else
 /* Sixteen bits on both sides: products of bytes in pairs can't overflow there. */
+#define I8_WIDE 1
 enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));

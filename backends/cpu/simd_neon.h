@@ -97,6 +97,9 @@ static inline vi vi_load(const int32_t *p) {
 static inline vf vi_to_float(vi a) {
     return vcvtq_f32_s32(a);
 }
+static inline void vi_store(int32_t *p, vi a) {
+    vst1q_s32(p, a);
+}
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
     int32_t group;
@@ -104,6 +107,7 @@ static inline vi vi_spread(const void *p) {
     return vdupq_n_s32(group);
 }
 #ifdef KERNELS_DOTPROD
+#define I8_WIDE 0
 enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 0 };
 static inline vi vi_weights(const int8_t *p) {
     return vreinterpretq_s32_s8(vld1q_s8(p));
@@ -118,6 +122,7 @@ static inline void i8_store(void *p, int at, vf a, int n) {
         ((int8_t *)p)[at + i] = (int8_t)lane[i];
 }
 #else
+#define I8_WIDE 1
 enum { I8_STEP = 2, I8_BYTES = 2, I8_OFFSET = 0 };
 static inline vi vi_weights(const int8_t *p) {
     return vreinterpretq_s32_s16(vmovl_s8(vld1_s8(p)));

@@ -78,12 +78,16 @@ static inline float vf_top(vf a) {
  */
 
 typedef int32_t vi;
+#define I8_WIDE 0
 enum { I8_STEP = 1, I8_BYTES = 1, I8_OFFSET = 0 };
 static inline vi vi_zero(void) {
     return 0;
 }
 static inline vi vi_load(const int32_t *p) {
     return *p;
+}
+static inline void vi_store(int32_t *p, vi a) {
+    *p = a;
 }
 static inline vf vi_to_float(vi a) {
     return (float)a;
