@@ -1,6 +1,7 @@
 #include "build.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "fail.h"
 #include "pack.h"
@@ -20,7 +21,7 @@ cl_mem ocl_build_memory(ocl_build *build, size_t bytes, const void *data, const 
     if (build->status != ZEB_OK) return NULL;
     if (plan->memory_count == plan->memory_capacity) {
         uint32_t capacity = plan->memory_capacity * 2 + 64;
-        cl_mem *grown = realloc(plan->memory, capacity * sizeof *grown);
+        cl_mem *grown = realloc(plan->memory, (size_t)capacity * OCL_HANDLE_BYTES);
         if (grown == NULL) {
             build->status = zeb_fail(build->error, ZEB_ERR_MEMORY, "no memory for a list of %u buffers", capacity);
             return NULL;
@@ -28,7 +29,7 @@ cl_mem ocl_build_memory(ocl_build *build, size_t bytes, const void *data, const 
         plan->memory = grown;
         plan->memory_capacity = capacity;
     }
-    if (data != NULL) source = (void *)(uintptr_t)data; /* OpenCL's prototype is not const; it only reads */
+    memcpy(&source, &data, sizeof source); /* OpenCL's prototype is not const; it only reads */
     cl_mem_flags flags = data == NULL ? CL_MEM_READ_WRITE : CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
     cl_mem memory = clCreateBuffer(plan->device->context, flags, bytes, source, &code);
     if (code == CL_SUCCESS)
@@ -96,7 +97,7 @@ static void set_argument(ocl_build *build, size_t size, const void *value) {
 }
 
 void ocl_arg_memory(ocl_build *build, cl_mem memory) {
-    set_argument(build, sizeof memory, memory == NULL ? NULL : (const void *)&memory);
+    set_argument(build, OCL_HANDLE_BYTES, memory == NULL ? NULL : (const void *)&memory);
 }
 
 void ocl_arg_int(ocl_build *build, int64_t value) {

@@ -54,7 +54,8 @@ static void scratch_of(const zeb_graph *graph, const zeb_node *node, size_t byte
                                         (size_t)graph->tensor[input[ZEB_HEAD_GATE_X]].extent[1].max;
             break;
         case ZEB_OP_LOG_LIKELIHOOD:
-            bytes[OCL_LIKELIHOOD_GREATEST] = 4 * OCL_LIKELIHOOD_PARTS * rows_of(graph, input[ZEB_LOG_LIKELIHOOD_X]);
+            bytes[OCL_LIKELIHOOD_GREATEST] =
+                (size_t)4 * OCL_LIKELIHOOD_PARTS * rows_of(graph, input[ZEB_LOG_LIKELIHOOD_X]);
             bytes[OCL_LIKELIHOOD_TOTAL] = bytes[OCL_LIKELIHOOD_GREATEST];
             break;
         default: break;

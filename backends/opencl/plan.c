@@ -43,7 +43,7 @@ static zeb_status copy_names(zeb_plan *plan, const zeb_graph *graph, zeb_error *
 static zeb_status shadow(zeb_plan *plan, int32_t tensor, zeb_error *error) {
     ocl_tensor *about = &plan->tensor[tensor];
     if (about->row_count != NULL) return ZEB_OK;
-    about->row_count = calloc(about->bytes / sizeof *about->row_count, sizeof *about->row_count);
+    about->row_count = calloc(1, about->bytes + sizeof *about->row_count);
     return about->row_count != NULL ? ZEB_OK : zeb_fail(error, ZEB_ERR_MEMORY, "no memory for '%s'", about->name);
 }
 
@@ -112,18 +112,22 @@ static zeb_status compile_plan(zeb_plan *plan, const zeb_graph *graph, zeb_error
     if (status == ZEB_OK) status = find_rows(plan, graph, error);
     if (status == ZEB_OK) status = ocl_layout_make(graph, &build.layout, error);
     if (status != ZEB_OK) return status;
-    build.buffer = calloc((size_t)build.layout.count + 1, sizeof *build.buffer);
-    build.rows = calloc(tensors, sizeof *build.rows);
-    build.packed = calloc(tensors, sizeof *build.packed);
-    if (build.buffer == NULL || build.rows == NULL || build.packed == NULL)
-        build.status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to compile a graph of %zu tensors", tensors - 1);
-    if (build.status == ZEB_OK) make_buffers(&build);
-    if (build.status == ZEB_OK) make_steps(&build);
+    build.buffer = calloc((size_t)build.layout.count + 1, OCL_HANDLE_BYTES);
+    build.rows = calloc(tensors, OCL_HANDLE_BYTES);
+    build.packed = calloc(tensors, OCL_HANDLE_BYTES);
+    if (build.buffer == NULL || build.rows == NULL || build.packed == NULL) {
+        status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to compile a graph of %zu tensors", tensors - 1);
+        goto done;
+    }
+    make_buffers(&build);
+    make_steps(&build);
+    status = build.status;
+done:
     free(build.buffer);
     free(build.rows);
     free(build.packed);
     ocl_layout_free(&build.layout);
-    return build.status;
+    return status;
 }
 
 /* compile refuses what check refuses, in the same words. */

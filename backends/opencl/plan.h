@@ -4,6 +4,9 @@
 
 #include "device.h"
 
+/* Bytes of a cl_mem, which is an opaque pointer. */
+enum { OCL_HANDLE_BYTES = sizeof(void *) };
+
 /* What a plan remembers of a tensor. */
 typedef struct ocl_tensor {
     const char *name;

@@ -188,7 +188,7 @@ static zeb_status runs_listen(probe_run run[CHILDREN_MAX], zeb_arena *arena, zeb
         uint64_t left = !busy ? UINT64_MAX : run[i].deadline_ns > now ? run[i].deadline_ns - now : 0;
         if (left < wait) wait = left;
     }
-    if (poll(ear, CHILDREN_MAX * FDS_A_CHILD, (int)(wait / 1000000u + 1)) <= 0) return ZEB_OK;
+    if (poll(ear, (nfds_t)CHILDREN_MAX * FDS_A_CHILD, (int)(wait / 1000000u + 1)) <= 0) return ZEB_OK;
     zeb_status status = ZEB_OK;
     for (size_t i = 0; i < CHILDREN_MAX && status == ZEB_OK; i++) {
         if (ear[i * FDS_A_CHILD + 1].revents != 0) hear_words(&run[i]);

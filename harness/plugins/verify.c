@@ -70,7 +70,7 @@ static zeb_status verify_abi(const zeb_plugin *plugin, zeb_error *error) {
                         "it was built for the newer plugin ABI %u, this zeb speaks ABI %u: update zeb, or rebuild the "
                         "plugin with this zeb's headers",
                         plugin->abi, ZEB_PLUGIN_ABI);
-    size_t least = offsetof(zeb_plugin, sensor) + sizeof plugin->sensor;
+    size_t least = offsetof(zeb_plugin, sensor) + sizeof(void *);
     if (plugin->struct_size < least)
         return zeb_fail(error, ZEB_ERR_VERSION,
                         "its table says struct_size %u, but ABI %u needs at least %zu bytes: rebuild the plugin with "
