@@ -367,7 +367,7 @@
       facts("Energy", [["kind", row.energy.kind], ["source", row.energy.source], ["why not", row.energy.reason], ["gross", or(row.energy.gross_uj, uj)], ["idle", or(row.energy.idle_uj, uj)], ["net", or(row.energy.net_uj, uj)],
         ["queries in window", row.energy.examples], ["window", or(row.energy.window_ns, ns)], ["idle drift", has(row.energy.idle_drift) ? `${percent(row.energy.idle_drift)} %` : null],
         ["CO₂e", has(row.co2_ug) ? `${digits(row.co2_ug / 1e6)} g` : null], ["intensity", has(row.carbon.intensity_g_per_kwh) ? `${row.carbon.intensity_g_per_kwh} g/kWh, ${[row.carbon.place, row.carbon.source, row.carbon.year].filter(has).join(", ")}` : null], ["PUE", row.carbon.pue]]),
-      facts("Work", [["FLOPs dense", or(row.flops.dense, flops)], ["executed", or(row.flops.executed, flops)], ["bytes dense", or(row.bytes.dense, bytes)], ["executed ", or(row.bytes.executed, bytes)], ["tokens", row.tokens], ["skips", row.skip_mode],
+      facts("Work", [["FLOPs dense", or(row.flops.dense, flops)], ["executed", or(row.flops.executed, flops)], ["bytes dense", or(row.bytes.dense, bytes)], ["executed ", or(row.bytes.executed, bytes)], ["tokens", row.tokens], ["skips", row.skip_mode], ["bound", has(row.bound_share) ? `${digits(100 * row.bound_share)} % of ${perSecond(row.bound_flops_per_s, "FLOP")} (${row.bound_by})` : null],
         ["device memory", or(row.device_memory_bytes, bytes)]]),
       settings(row), channels(row), kept(row),
       facts("Model and data", [["model", row.model_path || row.model], ["sha256", row.model_hash], ["stored as", row.model_dtype], ["family", row.family], ["parameters", row.parameters], ["task", `${row.task}${has(row.task_version) ? ` v${row.task_version}` : ""}`], ["split", row.split],
@@ -471,6 +471,54 @@
     $("subtitle").textContent = parts.filter(Boolean).join(" · ");
   }
 
+  /* ---- what the devices allow ---- */
+  const perSecond = (x, unit) => `${scaled(x, [1, 1e3, 1e6, 1e9, 1e12, 1e15], ["", "k", "M", "G", "T", "P"])}${unit}/s`;
+  /* The newest peaks of the device and number of threads that a row ran with. */
+  function peaksOf(row) {
+    const newest = new Map();
+    for (const peak of data.peak)
+      if (peak.backend === row.backend && peak.device === row.device && (peak.device_name || "") === (row.device_name || "") && peak.threads === (row.threads || 1)) newest.set(peak.name, peak);
+    return [...newest.values()];
+  }
+  function roofline() {
+    const list = good().filter((row) => has(row.bound_flops_per_s) && row.flops.executed > 0 && row.bytes.executed > 0 && row.examples > 0);
+    $("roofline-card").hidden = list.length === 0;
+    $("roofline").replaceChildren();
+    if (list.length === 0) return;
+    const points = list.map((row) => ({ row, x: row.flops.executed / row.bytes.executed, y: row.flops.executed / row.examples * row.throughput_per_s }));
+    const groups = new Map(list.map((row) => [row.place, { row, peaks: peaksOf(row) }]));
+    const rates = [...groups.values()].flatMap((g) => g.peaks.filter((p) => p.kind === "operations").map((p) => p.per_second));
+    const xs = points.map((p) => p.x), ys = [...points.map((p) => p.y), ...rates];
+    const box = { left: 120, right: 1000, top: 12, bottom: 360, x0: Math.min(0.5, ...xs) / 2, x1: Math.max(200, ...xs) * 2, y0: Math.min(...points.map((p) => p.y)) / 8, y1: Math.max(...ys) * 1.6 };
+    const at = { x: (v) => box.left + (box.right - box.left) * Math.log(v / box.x0) / Math.log(box.x1 / box.x0), y: (v) => box.bottom - (box.bottom - box.top) * Math.log(v / box.y0) / Math.log(box.y1 / box.y0) };
+    const picture = svg("svg", { viewBox: "0 0 1180 400", role: "img", "aria-label": "Roofline: FLOP a second against FLOP a byte" });
+    const line = (x1, y1, x2, y2, stroke, extra) => picture.append(svg("line", { x1, y1, x2, y2, stroke, ...extra }));
+    const text = (x, y, words, extra) => { const node = svg("text", { x, y, class: "quiet", ...extra }); node.textContent = words; picture.append(node); };
+    for (let v = 10 ** Math.ceil(Math.log10(box.x0)); v <= box.x1; v *= 10) { line(at.x(v), box.top, at.x(v), box.bottom, css("--line")); text(at.x(v), box.bottom + 18, digits(v), { "text-anchor": "middle" }); }
+    for (let v = 10 ** Math.ceil(Math.log10(box.y0)); v <= box.y1; v *= 10) { line(box.left, at.y(v), box.right, at.y(v), css("--line")); text(box.left - 8, at.y(v) + 4, perSecond(v, "FLOP"), { "text-anchor": "end" }); }
+    text(box.right, box.bottom + 36, "FLOP a byte (log)", { "text-anchor": "end" });
+    for (const { row, peaks } of groups.values()) {
+      const ceilings = peaks.filter((p) => p.kind === "operations"), levels = peaks.filter((p) => p.kind === "bytes");
+      const fastest = Math.max(...levels.map((p) => p.per_second)), most = Math.max(...ceilings.map((p) => p.per_second));
+      for (const p of ceilings) {
+        line(at.x(Math.max(box.x0, p.per_second / fastest)), at.y(p.per_second), box.right, at.y(p.per_second), colour(row), { "stroke-width": 1.5 });
+        text(box.right + 6, at.y(p.per_second) + 4, `${p.name} ×${p.threads}, ${perSecond(p.per_second, "FLOP")}`);
+      }
+      for (const p of levels) {
+        const x0 = Math.max(box.x0, box.y0 / p.per_second), x1 = Math.min(box.x1, most / p.per_second);
+        if (x1 <= x0) continue;
+        line(at.x(x0), at.y(x0 * p.per_second), at.x(x1), at.y(x1 * p.per_second), colour(row), { "stroke-width": 1.2, "stroke-dasharray": "5 4" });
+        text(at.x(x0) + 6, at.y(x0 * p.per_second) - 4, `${p.name} ×${p.threads}`);
+      }
+    }
+    for (const p of points) {
+      const title = svg("title", {});
+      title.textContent = `${p.row.label}: ${perSecond(p.y, "FLOP")}, ${digits(100 * p.row.bound_share)} % of what ${p.row.bound_by} allows`;
+      picture.append(svg("circle", { cx: at.x(p.x), cy: at.y(p.y), r: 6, fill: colour(p.row) }, title));
+    }
+    $("roofline").append(picture);
+  }
+
   /* ---- all together ---- */
   function draw() {
     tiles();
@@ -478,6 +526,7 @@
     legend();
     table();
     spread();
+    roofline();
     rankings();
     problems();
     training();

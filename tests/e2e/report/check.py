@@ -55,6 +55,8 @@ setTimeout(() => {
   out.problems = document.querySelectorAll("#problems li").length;
   out.last_words = [...document.querySelectorAll("#problems pre")].map((p) => p.textContent);
   out.rankings = [...document.querySelectorAll("#rankings h3")].map((h) => h.textContent);
+  out.roofs = document.querySelectorAll("#roofline line[stroke-width]").length;
+  out.roofed = [...document.querySelectorAll("#roofline circle title")].map((t) => t.textContent);
   out.ridges = document.querySelectorAll("#spread path").length;
   const scenario = document.getElementById("scenario");
   scenario.value = "offline";
@@ -148,6 +150,9 @@ def check(seen):
     expect(any("</script><script>" in text for text in seen["last_words"]), "last words are not shown as they are")
     expect(seen["rankings"] == ["Measured", "Estimatedest"], f"rankings: {seen['rankings']}")
     expect(seen["ridges"] == 11, f"{seen['ridges']} distributions instead of 11")
+    expect(seen["roofs"] == 4, f"{seen['roofs']} roofs instead of 4")
+    expect(seen["roofed"] and all("cpu ×1" in text for text in seen["roofed"]) and all(re.search(r"[0-9.]+ % of what (fp32|int8|L2|DRAM) allows", text) for text in seen["roofed"]),
+           f"no points under the roof: {seen['roofed']}")
     expect(seen["offline_rows"] == 2, f"{seen['offline_rows']} offline rows instead of 2")
     expect(not seen["offline_energy"]["drawn"] and "no sensor" in seen["offline_note"], "no word about a missing sensor")
     expect(seen["theme"] == "dark", "the theme does not change")
