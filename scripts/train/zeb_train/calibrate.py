@@ -80,6 +80,56 @@ def ladder(model: Bert, name: str, target: float, tokens: float = 32.0) -> Polic
                          for _ in range(model.config.num_hidden_layers - 1)] + [LayerPolicy()])
 
 
+def _fit_ladder(config, ratios: list[float], target: float, tokens: float) -> list[float]:
+    """The ratios to a common power, so that the work for `tokens` rows is the target."""
+    low, high = 0.01, 20.0
+    for _ in range(40):
+        power = (low * high) ** 0.5
+        live, total, last = tokens, 0.0, config.num_hidden_layers - 1
+        for i in range(last + 1):
+            kept = live if i == last else live * ratios[i] ** power
+            total += flops.layer(config, live, kept, i == last)
+            live = kept
+        low, high = (power, high) if total > target * flops.dense(config, tokens) else (low, power)
+    return [r ** high for r in ratios]
+
+
+@torch.no_grad()
+def search_ladder(model: Bert, data: Store, name: str, target: float, limit: int = 512,
+                  rounds: int = 3) -> Policy:
+    """Which layer should drop how much: coordinate descent over the keep ratios at a fixed cost, judged by
+    the divergence of the logits from the dense model's on calib."""
+    rows = np.linspace(0, len(data) - 1, min(limit, len(data))).astype(int)
+    rows = rows[np.argsort(data.packed.length[rows], kind="stable")]
+    batches = [data.batch(rows[i:i + 128]) for i in range(0, len(rows), 128)]
+    tokens = float(data.packed.length[rows].mean())
+    dense = [model(b.ids, b.types, b.live).logits for b in batches]
+
+    def build(ratios):
+        return Policy(name, [LayerPolicy("ratio", r) for r in ratios] + [LayerPolicy()])
+
+    def loss(ratios) -> float:
+        sparsity, total = Hard(model.config, build(ratios)), 0.0
+        for b, goal in zip(batches, dense):
+            got = model(b.ids, b.types, b.live, sparsity=sparsity).logits
+            total += float((got - goal).square().sum())
+        return total / len(rows)
+
+    layers = model.config.num_hidden_layers - 1
+    best = _fit_ladder(model.config, [0.7] * layers, target, tokens)
+    value = loss(best)
+    for step in (0.5, 0.3, 0.2)[:rounds]:
+        for i in range(layers):
+            for factor in (1 + step, 1 / (1 + step)):
+                trial = list(best)
+                trial[i] = min(0.999, trial[i] ** factor)
+                trial = _fit_ladder(model.config, trial, target, tokens)
+                now = loss(trial)
+                if now < value:
+                    best, value = trial, now
+    return build(best)
+
+
 def score_thresholds(policy: Policy, quality, budget: float = 0.002,
                      grid=(0.002, 0.005, 0.01, 0.02, 0.04)) -> Policy:
     """The largest threshold of the grid, alike in all layers, that costs at most `budget` of

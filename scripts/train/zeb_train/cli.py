@@ -16,6 +16,7 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
                    help="folder with glue/ and superglue/ (default: $ZEB_DATA)")
     p.add_argument("--vocab", type=Path, help="vocab.txt (default: the one below --data)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--bf16", action="store_true", help="bf16 on the CPU too (CUDA always has it)")
     p.add_argument("--no-energy", action="store_true", help="do not track energy with CodeCarbon")
     p.add_argument("--country", default="", help="ISO3 country of the machine, for the intensity")
     if train:
@@ -26,7 +27,9 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
         p.add_argument("--evaluate", metavar="SPLIT", help="score this split once, at the end")
         p.add_argument("--format", action="append", default=[], help="see evaluate --help")
         p.add_argument("--target", type=float, action="append", default=[])
-        p.add_argument("--min-length", type=int, default=0)
+        p.add_argument("--min-length", type=int, default=0,
+                       help="rows that stand for the task when costs are fitted and choices made")
+        p.add_argument("--train-min-length", type=int, default=0, help="leave shorter rows out")
         p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
 
@@ -138,7 +141,8 @@ def _settings(args):
 def _open(args):
     from .dataset import open_task
     from .loop import device_of
-    return open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length)
+    return open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
+                     train_min=getattr(args, "train_min_length", 0), calib_min=args.min_length)
 
 
 def _finetune(args) -> dict:
@@ -228,7 +232,8 @@ def _leave(*_) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    from . import energy, store
+    from . import energy, loop, store
+    loop.cpu_bf16 = args.bf16
     from .loop import TrainError
     from .readers import DataError
     does = {"finetune": _finetune, "distill": _distill, "prune": _prune, "score": _score, "evaluate": _evaluate, "export": _export,

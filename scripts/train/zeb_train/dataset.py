@@ -11,7 +11,7 @@ from . import metrics, tasks, tokens
 from .batches import Store, holdout
 from .bert import Bert
 from .loop import autocast
-from .readers import read_split
+from .readers import DataError, read_split
 
 SALT = "zeb-calib-1"
 
@@ -24,13 +24,18 @@ class TaskData:
 
 
 def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
-              calib_fraction: float = 0.05) -> TaskData:
+              calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0) -> TaskData:
+    """Rows shorter than train_min do not train, shorter than calib_min choose nothing: a train file of
+    phrases (SST-2) can so stand for a task of sentences."""
     task = tasks.get(name)
     rows = read_split(root, task, "train")
     packed = tokens.encode(tokens.load(vocab), rows, max_length)
     held = holdout(rows, calib_fraction, SALT)
-    return TaskData(task, Store(packed.take(np.flatnonzero(~held)), device),
-                    Store(packed.take(np.flatnonzero(held)), device))
+    train = np.flatnonzero(~held & (packed.length >= train_min))
+    calib = np.flatnonzero(held & (packed.length >= calib_min))
+    if not len(train) or not len(calib):
+        raise DataError(f"{name}: no train or no calib row is long enough")
+    return TaskData(task, Store(packed.take(train), device), Store(packed.take(calib), device))
 
 
 def open_split(root: Path, vocab: Path, name: str, split: str, device: torch.device,

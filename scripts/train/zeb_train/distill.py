@@ -166,7 +166,12 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
         quantise.wrap(student, quantise.Format.of(quant))
     student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
     projections = Path(start) / "hidden.pt"
-    hidden = load_hidden(projections, student, teachers[0]) if projections.is_file() else None
+    hidden = None
+    if projections.is_file():
+        hidden = load_hidden(projections, student, teachers[0])
+    elif _shape(student.config) == _shape(teachers[0].config):
+        width = student.config.hidden_size
+        hidden = HiddenLoss(width, width, [(i, i) for i in range(len(student.layers) + 1)], same=True)
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:student.config.vocab_size]
     table = teachers[0].bert.embeddings.word_embeddings.weight
     near = augment.neighbours(table.to(device), words)
@@ -174,6 +179,10 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
     for part in parts.values():
         part.to(device)
     return Lesson(student, TaskLoss(student, teachers, data, near, weights, seed, hidden), parts)
+
+
+def _shape(c: Config) -> tuple:
+    return c.hidden_size, c.num_hidden_layers, c.num_attention_heads
 
 
 def finish(lesson: Lesson, data: TaskData, out: Path) -> None:

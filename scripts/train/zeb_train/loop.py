@@ -69,8 +69,11 @@ def device_of(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+cpu_bf16 = False                    # --bf16: also on a CPU (worth it where it has AMX)
+
+
 def autocast(device: torch.device):
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or cpu_bf16)
 
 
 def _optimiser(module: nn.Module, s: Settings) -> torch.optim.Optimizer:

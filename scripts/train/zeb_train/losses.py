@@ -31,10 +31,13 @@ class HiddenLoss(nn.Module):
     huge variance that would otherwise be all that is learned.
     """
 
-    def __init__(self, student: int, teacher: int, pairs: list[tuple[int, int]]):
+    def __init__(self, student: int, teacher: int, pairs: list[tuple[int, int]],
+                 same: bool = False):
+        """`same`: both live in one space (a student that started as its teacher): nothing to project."""
         super().__init__()
-        self.pairs = pairs
-        self.map = nn.ModuleList(nn.Linear(student, teacher) for _ in pairs)
+        self.pairs, self.same = pairs, same
+        self.map = nn.ModuleList() if same else nn.ModuleList(
+            nn.Linear(student, teacher) for _ in pairs)
         self.register_buffer("mean", torch.zeros(len(pairs), teacher))
         self.register_buffer("square", torch.ones(len(pairs), teacher))
         self.register_buffer("seen", torch.zeros(()))
@@ -47,6 +50,9 @@ class HiddenLoss(nn.Module):
             rate = 1.0 / (1.0 + self.seen.clamp(max=500.0))
             self.mean[i].lerp_((x * weight).sum((0, 1)), rate)
             self.square[i].lerp_((x * x * weight).sum((0, 1)), rate)
+        return self._standard(i, x)
+
+    def _standard(self, i: int, x: Tensor) -> Tensor:
         deviation = (self.square[i] - self.mean[i] ** 2).clamp_min(1e-6).sqrt()
         return (x - self.mean[i]) / deviation
 
@@ -58,7 +64,9 @@ class HiddenLoss(nn.Module):
             rows = min(student[s].shape[1], teacher[t].shape[1])
             goal = self._observe(i, teacher[t][:, :rows], live[:, :rows].float())
             at = (live if weights is None else weights[s])[:, :rows].float()
-            error = (self.map[i](student[s][:, :rows]).float() - goal).square().mean(-1)
+            got = student[s][:, :rows]
+            got = self._standard(i, got.float()) if self.same else self.map[i](got).float()
+            error = (got - goal).square().mean(-1)
             total = total + (error * at).sum() / at.sum()
         if self.training:
             self.seen += 1

@@ -26,6 +26,7 @@ class PruneSettings:
     target: float = 0.5            # cost, executed over dense, on calib rows of min_length or more
     mode: str = "threshold"        # threshold or ratio
     heads: bool = False            # head gates as well
+    search: bool = False           # ratio: search the shape of the ladder, else the same ratio everywhere
     min_length: int = 0
     soft_from: float = 0.1         # progress at which masks begin
     hard_from: float = 0.5         # and at which they freeze
@@ -43,7 +44,9 @@ class Pruner(nn.Module):
         self.soft = Soft(config, s.mode == "threshold", s.heads)
         if s.mode != "threshold":
             self.soft.log_theta.requires_grad_(False)
-        self.register_buffer("theta", torch.full((config.num_hidden_layers - 1,), torch.nan))
+        none = torch.full((config.num_hidden_layers - 1,), torch.nan)
+        self.register_buffer("theta", none)                # of the frozen policy
+        self.register_buffer("ladder", none.clone())
 
     @property
     def student(self):
@@ -60,12 +63,24 @@ class Pruner(nn.Module):
 
     def freeze(self) -> Policy:
         s = self.s
-        policy = (self.soft.policy(self.name) if s.mode == "threshold" else
-                  calibrate.ladder(self.student, self.name, s.target))
+        policy = self.soft.policy(self.name) if s.mode == "threshold" else self.rungs(1.0)
         if s.heads:
             for layer in policy.layers[:-1]:
                 layer.gated = True
         return self.fit(policy)
+
+    def rungs(self, power: float) -> Policy:
+        """The ladder, each ratio to `power`: 0 keeps all, 1 is the target."""
+        s = self.s
+        if bool(torch.isnan(self.ladder[0])):
+            tokens = float(self.data.calib.packed.length.mean())
+            student = self.student.eval()
+            found = (calibrate.search_ladder(student, self.data.calib, self.name, s.target, 384)
+                     if s.search else calibrate.ladder(student, self.name, s.target, tokens))
+            student.train()
+            self.ladder.copy_(torch.tensor([layer.value for layer in found.layers[:-1]]))
+        return Policy(self.name, [LayerPolicy("ratio", r ** power) for r in self.ladder.tolist()]
+                      + [LayerPolicy()])
 
     def fit(self, policy: Policy) -> Policy:
         if self.s.mode == "threshold":
@@ -88,8 +103,8 @@ class Pruner(nn.Module):
             value = lesson.criterion(rows, step, self.hard[0])
             return value + self._cost(lesson, rows, s.target) if s.heads else value
         if s.mode == "ratio":
-            policy = calibrate.ladder(self.student, self.name, goal)
-            return lesson.criterion(rows, step, Hard(self.student.config, policy))
+            return lesson.criterion(rows, step, Hard(self.student.config,
+                                                     self.rungs(min(1.0, done / 0.8))))
         self.soft.train(self.student.training)
         return lesson.criterion(rows, step, self.soft) + self._cost(lesson, rows, goal)
 

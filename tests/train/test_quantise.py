@@ -1,0 +1,113 @@
+"""Number formats: round trips, exact rules, files read back to the same logits."""
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zeb_train import gptq, quantise, store
+from zeb_train.batches import Store
+from zeb_train.tokens import Packed
+
+
+def test_int8_rows_follow_the_rule():
+    torch.manual_seed(1)
+    x = torch.randn(50, 37) * torch.logspace(-6, 6, 50)[:, None]
+    x[3] = 0.0
+    x[4] = 1e-33
+    q, scale = quantise.int8_rows(x)
+    for row, qs, s in zip(x.numpy(), q.numpy(), scale.numpy()):
+        most = np.abs(row).max()
+        if most < np.float32(2.0 ** -100):
+            assert s == 0 and not qs.any()
+            continue
+        inv = np.float32(127) / most
+        assert s == most / np.float32(127)
+        assert (qs == np.rint(row * inv).astype(np.int8)).all()
+    assert int(q.abs().max()) == 127
+
+
+def test_int8_halves_go_to_even():
+    x = torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5]])
+    assert quantise.int8_rows(x)[0].tolist() == [[127, 0, 2, 2, 0, -2]]
+
+
+@pytest.mark.parametrize("group", [32, 64])
+def test_int4_packs_and_unpacks(group):
+    torch.manual_seed(2)
+    w = torch.randn(16, 128)
+    w[0, :group] = 0.0
+    q, scale = quantise.int4_groups(w, group)
+    assert scale.dtype == torch.float16 and scale.shape == (16, 128 // group)
+    assert float(scale[0, 0]) == 0 and not q[0, :group].any()
+    assert int(q.abs().max()) == 7
+    packed = quantise.pack4(q)
+    assert packed.dtype == torch.uint8 and packed.shape == (16, 64)
+    assert int(packed[1, 0]) == (int(q[1, 0]) + 8) | ((int(q[1, 1]) + 8) << 4)
+    assert torch.equal(quantise.unpack4(packed), q)
+    step = scale.float().repeat_interleave(group, 1)
+    assert ((w - q.float() * step).abs() <= step * 0.51 + 1e-3 * w.abs()).all()
+
+
+def test_int4_divides_by_the_rounded_scale():
+    w = torch.full((1, 32), 0.3)
+    q, scale = quantise.int4_groups(w, 32)
+    assert float(scale[0, 0]) == float(np.float16(np.float32(0.3) / np.float32(7)))
+    assert q.unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_written_files_read_back(tmp_path, model, batch, name):
+    how = quantise.Format.of(name)
+    formats = {n: how for n, _ in quantise.matrices(model)}
+    quantise.write(tmp_path, model, formats, ("0", "1"))
+    state = load_file(tmp_path / "model.safetensors")
+    key = "bert.encoder.layer.1.output.dense.weight"
+    assert state[key].dtype == (torch.int8 if how.bits == 8 else torch.uint8)
+    assert state[key + "_scale"].shape == ((32,) if how.bits == 8 else (32, 2))
+    back = store.load_model(tmp_path).eval()
+    model.half().float()
+    quantise.wrap(model, how)
+    with torch.no_grad():
+        a, b = model(*batch).logits, back(*batch).logits
+    torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
+
+
+def test_straight_through_gradient(model, batch):
+    quantise.wrap(model, quantise.Format(4, 32))
+    model(*batch).logits.sum().backward()
+    grad = model.layers[0].intermediate.dense.weight.grad
+    assert grad is not None and float(grad.abs().sum()) > 0
+    assert not isinstance(quantise.unwrap(model).layers[0].intermediate.dense, quantise.QuantLinear)
+
+
+def _store(rows: int = 40) -> Store:
+    rng = np.random.default_rng(5)
+    length = rng.integers(4, 20, rows)
+    start = np.concatenate([[0], np.cumsum(length)[:-1]])
+    ids = rng.integers(104, 200, length.sum()).astype(np.int32)
+    return Store(Packed(ids, np.zeros(len(ids), np.int8), start, length,
+                        np.zeros(rows, np.float32), np.full(rows, -1)), torch.device("cpu"))
+
+
+def test_gptq_beats_rounding_to_nearest(model):
+    """On the inputs it was made for, the output error of a matrix falls."""
+    data = _store()
+    sums = gptq.moments(model, data)
+    name, module = next(iter(quantise.matrices(model)))
+    w, h = module.weight.detach(), sums[name].double()
+    q, scale = gptq.round_matrix(w, sums[name], 32)
+    values = q.view(len(q), -1, 32).float() * scale.float()[..., None]
+
+    def error(v):
+        d = (v - w).double()
+        return float(torch.einsum("nk,kl,nl->", d, h, d))
+    assert error(values.view(w.shape)) < 0.9 * error(quantise.int4_values(w, 32))
+
+
+def test_gptq_values_are_stored_exactly(tmp_path, model):
+    formats = {n: quantise.Format(4, 32) for n, _ in quantise.matrices(model)}
+    rounded = gptq.apply(model, _store(), 32)
+    quantise.write(tmp_path, model, formats, None, rounded)
+    back = store.load_model(tmp_path)
+    for (_, a), (_, b) in zip(quantise.matrices(model), quantise.matrices(back)):
+        torch.testing.assert_close(a.weight, b.weight, atol=0, rtol=0)

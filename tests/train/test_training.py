@@ -1,0 +1,158 @@
+"""The loop: learns a toy task, resumes exactly, stops on a loss that is not finite."""
+import numpy as np
+import pytest
+import torch
+
+from zeb_train import loop, policy, prune, store, tasks
+from zeb_train.batches import Store, plan
+from zeb_train.bert import Bert
+from zeb_train.dataset import TaskData, measure
+from zeb_train.distill import Lesson, TaskLoss, TaskLossWeights
+from zeb_train.losses import task_loss
+from zeb_train.sparsity import Hard
+from zeb_train.tokens import Packed
+
+
+def toy(rows: int, seed: int) -> Store:
+    """Class 1 iff the token 150 occurs: what attention is good at."""
+    rng = np.random.default_rng(seed)
+    ids, length, label = [], [], []
+    for _ in range(rows):
+        n = int(rng.integers(4, 12))
+        row = rng.integers(104, 140, n)
+        y = int(rng.integers(0, 2))
+        if y:
+            row[rng.integers(0, n)] = 150
+        ids.append(np.concatenate([[101], row, [102]]))
+        length.append(n + 2)
+        label.append(y)
+    length = np.asarray(length)
+    flat = np.concatenate(ids).astype(np.int32)
+    start = np.concatenate([[0], np.cumsum(length)[:-1]])
+    return Store(Packed(flat, np.zeros(len(flat), np.int8), start, length,
+                        np.asarray(label, np.float32), np.full(rows, -1)), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def data() -> TaskData:
+    return TaskData(tasks.get("glue/sst2"), toy(600, 1), toy(200, 2))
+
+
+def make(config, data, folder, epochs=6.0, evaluate=True, **kw):
+    torch.manual_seed(7)
+    model = Bert(config)
+    s = loop.Settings(seed=7, epochs=epochs, batch=32, lr=2e-3, evals=3 if evaluate else 0, **kw)
+
+    def loss(rows, step, progress):
+        b = data.train.batch(rows)
+        return task_loss(model(b.ids, b.types, b.live).logits, b.label)
+    run = loop.Loop("toy", folder, model, s, torch.device("cpu"),
+                    lambda epoch: plan(data.train.packed.length, s.batch, s.seed, epoch), loss,
+                    (lambda: measure(data.task, model, data.calib)["accuracy"]) if evaluate else None)
+    return model, run
+
+
+def test_learns_a_toy_task(tiny, data, tmp_path):
+    model, run = make(tiny, data, tmp_path)
+    result = run.run()
+    assert result["best"] > 0.9
+    assert len(result["history"]) == 3
+
+
+class Killed(Exception):
+    pass
+
+
+def test_resumed_equals_uninterrupted(tiny, data, tmp_path):
+    """Killed after step 29, its last state of step 20: the second run repeats 21-29 and ends alike."""
+    whole, run = make(tiny, data, tmp_path / "a", epochs=3, evaluate=False)
+    run.run()
+    model, run = make(tiny, data, tmp_path / "b", epochs=3, evaluate=False)
+    plain = run._update
+
+    def update(rows, progress):
+        if run.step == 20:
+            run.save()
+        if run.step == 29:
+            raise Killed
+        return plain(rows, progress)
+    run._update = update
+    with pytest.raises(Killed):
+        run.run()
+    again, run = make(tiny, data, tmp_path / "b", epochs=3, evaluate=False)
+    run.run()
+    for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_stops_on_nan_and_keeps_the_state(tiny, data, tmp_path):
+    model, run = make(tiny, data, tmp_path, log_seconds=0.0)
+    plain = run.loss
+
+    def loss(rows, step, progress):
+        if step == 3:
+            run.save()
+        return plain(rows, step, progress) * (float("nan") if step == 5 else 1.0)
+    run.loss = loss
+    with pytest.raises(loop.TrainError, match="loss is nan"):
+        run.run()
+    saved = store.load_training(tmp_path / "training.pt", "cpu")
+    assert saved["step"] == 3
+    assert all(torch.isfinite(v).all() for v in saved["module"].values())
+
+
+def test_gradient_accumulation_is_the_same_step(tiny, data, tmp_path):
+    for p in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        setattr(tiny, p, 0.0)
+    a, one = make(tiny, data, tmp_path / "a", epochs=0.1, evaluate=False)
+    b, two = make(tiny, data, tmp_path / "b", epochs=0.1, evaluate=False, accumulate=4)
+    one.run()
+    two.run()
+    for x, y in zip(a.state_dict().values(), b.state_dict().values()):
+        torch.testing.assert_close(x, y, atol=3e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["threshold", "ratio"])
+def test_pruning_meets_its_cost(tiny, data, tmp_path, mode):
+    """A sparse student of a trained teacher: near its accuracy at half its work, by its own policy."""
+    teacher, run = make(tiny, data, tmp_path / "t")
+    run.run()
+    student = Bert(tiny)
+    student.load_state_dict(teacher.state_dict())
+    near = torch.arange(tiny.vocab_size)[:, None]
+    weights = TaskLossWeights(augmented=0)
+    lesson = Lesson(student, TaskLoss(student, [teacher.eval()], data, near, weights, 1, None),
+                    {"student": student})
+    s = prune.PruneSettings(target=0.6, mode=mode)
+    pruner = prune.Pruner("toy", lesson, data, s)
+    module = torch.nn.ModuleDict({**lesson.parts, "pruner": pruner})
+    settings = loop.Settings(seed=1, epochs=5, batch=32, lr=1e-3, evals=5,
+                             groups={"pruner.soft": 60.0})
+    result = loop.Loop("toy", tmp_path / "s", module, settings, torch.device("cpu"),
+                       lambda e: plan(data.train.packed.length, 32, 1, e), pruner.loss,
+                       pruner.evaluate, keep=student).run()
+    how = pruner.fit(pruner.frozen())
+    got = measure(data.task, student, data.calib, sparsity=Hard(tiny, how))["accuracy"]
+    assert result["best"] == pytest.approx(max(h["value"] or 0 for h in result["history"]))
+    assert got > 0.8
+    from zeb_train import calibrate
+    assert calibrate.cost(student, how, data.calib)["ratio"] < 0.75
+    how.write(tmp_path)
+    back = policy.read(tmp_path / "policy.json")
+    assert [x.mode for x in back.layers] == [mode, mode, None]
+
+
+def test_policy_of_another_model_is_refused(tmp_path, model):
+    store.save_model(tmp_path, model)
+    policy.dense("d", 3).write(tmp_path)
+    policy.read(tmp_path / "policy.json", tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").write_bytes(b"another")
+    with pytest.raises(policy.PolicyError, match="another model"):
+        policy.read(tmp_path / "policy.json", tmp_path / "model.safetensors")
+
+
+def test_half_written_checkpoint_is_not_one(tmp_path, model):
+    store.save_model(tmp_path, model)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
+        store.load_model(tmp_path)
