@@ -16,6 +16,7 @@ extern const zeb_command zeb_command_doctor;
 extern const zeb_command zeb_command_report;
 extern const zeb_command zeb_command_calibrate;
 extern const zeb_command zeb_command_roofline;
+extern const zeb_command zeb_command_quantize;
 
 /* Where this program's files are: found from the place of the executable (an installed tree), else the source tree that
  * it was built from. All in the arena. */

@@ -1,9 +1,12 @@
-"""The tools beside zeb run: calibrate, roofline."""
+"""The tools beside zeb run: calibrate, roofline, quantize."""
 import hashlib
 import json
 import os
+import pathlib
 import signal
+import struct
 import subprocess
+import sys
 import time
 import unittest
 
@@ -159,6 +162,182 @@ class Roofline(ProgramTest):
         done = self.zeb("roofline", "--timeout", "1ms", "--db", self.db, check=3)
         self.assertIn("--timeout", done.stderr)
         self.assertFalse(self.db.exists())
+
+
+def read_tensors(path):
+    """Names with (dtype, shape, bytes), as the format's page has it."""
+    data = pathlib.Path(path).read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    begin, spans = 8 + size, sorted(tensor["data_offsets"] for tensor in header.values())
+    assert [span[0] for span in spans] == [0] + [span[1] for span in spans[:-1]] and begin + spans[-1][1] == len(data)
+    return {name: (tensor["dtype"], tensor["shape"], data[begin + tensor["data_offsets"][0]:begin + tensor["data_offsets"][1]])
+            for name, tensor in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, at = {}, 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+
+
+class Quantize(ProgramTest):
+    SOURCE = ROOT / "baselines/bert-mini-sst2"
+
+    def quantize(self, *words, check=0):
+        self.out = self.folder / "out"
+        return self.zeb("quantize", "--out", self.out, "--format", "json", *words, check=check)
+
+    def refuse(self, needle, *words, check):
+        done = self.quantize(*words, check=check)
+        self.assertIn(needle, done.stderr)
+        self.assertEqual([p for p in self.folder.iterdir() if "out" in p.name], [])
+
+    def scores(self, model, precision):
+        out = self.folder / "predictions.jsonl"
+        (row,), _ = self.run_cases("cpu", "--model", model, "--precision", precision, "--limit", "24", "--max-time",
+                                   "50ms", "--predictions", out)
+        self.assertEqual(row["verdict"], "ok", row["reason"])
+        return [json.loads(line)["scores"] for line in out.read_text().splitlines()]
+
+    def source_copy(self, change):
+        """A copy of the default checkpoint whose tensors were changed."""
+        folder = self.folder / "source"
+        folder.mkdir()
+        for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+            (folder / name).write_bytes((self.SOURCE / name).read_bytes())
+        tensors = read_tensors(self.SOURCE / "model.safetensors")
+        change(tensors)
+        write_tensors(folder / "model.safetensors", tensors)
+        return folder
+
+    def test_it_computes_what_the_device_would_have(self):
+        for weights, precisions in (("int8", ["w8a8"]), ("int4", ["w4a8", "w4a16"])):
+            self.quantize("--weights", weights)
+            for precision in precisions:
+                self.assertEqual(self.scores(self.out, precision), self.scores(self.SOURCE, precision), precision)
+            subprocess.run(["rm", "-r", self.out], check=True)
+
+    def test_what_is_in_the_file(self):
+        before = read_tensors(self.SOURCE / "model.safetensors")
+        for weights, group in (("int8", None), ("int4", 32), ("int4", 64)):
+            said = json.loads(self.quantize("--weights", weights, "--group", str(group or 32)).stdout)
+            after = read_tensors(self.out / "model.safetensors")
+            self.assertEqual(said["sha256"], hashlib.sha256((self.out / "model.safetensors").read_bytes()).hexdigest())
+            self.assertEqual(said["quantised"], 24)
+            changed = {name for name in before if after[name][0] != before[name][0]}
+            self.assertEqual(len(changed), 24)
+            for name, (dtype, shape, data) in before.items():
+                if name not in changed:
+                    self.assertEqual(after[name], (dtype, shape, data), name)
+                    continue
+                n, k = shape
+                self.assertIn("encoder.layer.", name)
+                scale = after[name + "_scale"][:2]
+                if group is None:
+                    self.assertEqual((after[name][:2], scale), (("I8", [n, k]), ("F32", [n])))
+                else:
+                    self.assertEqual((after[name][:2], scale), (("U8", [n, k // 2]), ("F16", [n, k // group])))
+            for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+                self.assertEqual((self.out / name).read_bytes(), (self.SOURCE / name).read_bytes())
+            subprocess.run(["rm", "-r", self.out], check=True)
+
+    def test_ranges_and_heads(self):
+        errors = {}
+        for words in (("absmax",), ("mse",), ("percentile", "--percentile", "99%")):
+            errors[words[0]] = json.loads(self.quantize("--weights", "int4", "--range", *words).stdout)["error"]
+            subprocess.run(["rm", "-r", self.out], check=True)
+        self.assertLess(errors["mse"], errors["absmax"])
+        said = json.loads(self.quantize("--pooler", "--classifier").stdout)
+        self.assertEqual(said["quantised"], 26)
+        self.assertEqual(len(self.scores(self.out, "w8a8")), 24)
+
+    def test_a_policy_comes_along(self):
+        folder = self.source_copy(lambda tensors: None)
+        mine = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        layer = {"tokens": {"mode": "ratio", "value": 0.5}, "score_threshold": 0, "heads": None, "ffn": None}
+        policy = {"schema": "zeb-policy-1", "name": "half", "model_sha256": mine, "floor": 2, "keep_last": False,
+                  "layers": [layer] * 4}
+        (folder / "policy.json").write_text(json.dumps(policy))
+        said = json.loads(self.quantize("--model", folder).stdout)
+        moved = json.loads((self.out / "policy.json").read_text())
+        self.assertEqual(moved["model_sha256"], said["sha256"])
+        self.assertEqual(moved["provenance"]["float_model_sha256"], mine)
+        self.assertEqual(moved["layers"], policy["layers"])
+        rows, _ = self.run_cases("cpu", "--model", self.out, "--precision", "w8a8", "--limit", "4", "--max-time", "50ms",
+                                 "--policy", self.out / "policy.json")
+        self.assertEqual(rows[0]["verdict"], "ok", rows[0]["reason"])
+        rows, _ = self.run_cases("cpu", "--model", self.out, "--precision", "w8a8", "--limit", "4", "--policy",
+                                 folder / "policy.json", check=3)
+        self.assertIn("made for the model", rows[0]["reason"])
+
+    def test_half(self):
+        def widen(tensors):
+            for name, (dtype, shape, data) in list(tensors.items()):
+                values = struct.unpack(f"<{len(data) // 2}e", data)
+                tensors[name] = ("F32", shape, struct.pack(f"<{len(values)}f", *values))
+        folder = self.source_copy(widen)
+        self.quantize("--model", folder, "--half")
+        after, before = read_tensors(self.out / "model.safetensors"), read_tensors(self.SOURCE / "model.safetensors")
+        for name, (dtype, shape, data) in before.items():
+            if name + "_scale" not in after:
+                self.assertEqual(after[name], ("F16", shape, data), name)
+        self.assertEqual(self.scores(self.out, "w8a8"), self.scores(self.SOURCE, "w8a8"))
+
+    def test_memory_stays_small(self):
+        code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+        def peak(*words):
+            done = subprocess.run([sys.executable, "-c", code, ZEB, *map(str, words)], capture_output=True, text=True,
+                                  check=True)
+            return int(done.stdout) * 1024
+        if "fsanitize" in subprocess.run(["strings", ZEB], capture_output=True, text=True).stdout:
+            self.skipTest("sanitizers hold memory of their own")
+        bare = peak("--version")
+        largest = max(len(data) for _, _, data in read_tensors(self.SOURCE / "model.safetensors").values())
+        self.assertLess(peak("quantize", "--out", self.folder / "o8") - bare, 1.2 * largest)
+        self.assertLess(peak("quantize", "--weights", "int4", "--range", "mse", "--out", self.folder / "o4") - bare,
+                        1.2 * largest)
+
+    def test_bad_input(self):
+        self.assertIn("--out", self.zeb("quantize", check=2).stderr)
+        self.refuse("32 or 64", "--weights", "int4", "--group", "48", check=2)
+        self.refuse("percentile", "--range", "percentile", "--percentile", "10%", check=2)
+        self.refuse("nowhere", "--model", self.folder / "nowhere", check=3)
+        self.quantize()
+        done = self.zeb("quantize", "--model", self.out, "--out", self.folder / "again", check=3)
+        self.assertIn("quantised already", done.stderr)
+        done = self.zeb("quantize", "--out", self.out, check=2)
+        self.assertIn("in the way", done.stderr)
+        self.assertFalse((self.folder / "again").exists())
+
+    def test_a_weight_that_is_not_finite(self):
+        name = "bert.encoder.layer.2.output.dense.weight"
+
+        def spoil(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = (dtype, shape, data[:600] + struct.pack("<e", float("inf")) + data[602:])
+        self.refuse(name, "--model", self.source_copy(spoil), check=3)
+
+    def test_groups_that_do_not_divide(self):
+        """A hidden size of 48: its own tiny checkpoint is refused with the tensor's name."""
+        def shrink(tensors):
+            for name, (dtype, shape, data) in list(tensors.items()):
+                small = [{256: 48, 1024: 80}.get(extent, extent) for extent in shape]
+                count = 1
+                for extent in small:
+                    count *= extent
+                tensors[name] = (dtype, small, data[:2 * count])
+        folder = self.source_copy(shrink)
+        config = json.loads((folder / "config.json").read_text())
+        config.update(hidden_size=48, intermediate_size=80)
+        (folder / "config.json").write_text(json.dumps(config))
+        self.refuse("groups of 32", "--model", folder, "--weights", "int4", check=2)
+        self.quantize("--model", folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+/* Rows to I8 and U4: without clipping the numbers of zeb/number.h to the last bit, with it a smaller error or a smaller
+ * range, and nothing odd at the edges. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "models/quantise_row.h"
+#include "zeb/number.h"
+
+enum { N = 192, ROWS = 300 };
+
+/* Rows of very different sizes, now and then with a large outlier. */
+static void fill(zeb_random *random, float *x) {
+    float size = ldexpf(1.0f, (int)zeb_random_below(random, 30) - 20);
+    for (int i = 0; i < N; i++)
+        x[i] = size * ((float)zeb_random_below(random, 20001) / 10000.0f - 1.0f);
+    if (zeb_random_below(random, 2) == 0) x[zeb_random_below(random, N)] *= 9.0f;
+}
+
+static void test_absmax_is_the_format(void **state) {
+    (void)state;
+    zeb_random random;
+    zeb_random_seed(&random, 7);
+    const zeb_quantise_options eight = {.bits = 8, .range = ZEB_RANGE_ABSMAX};
+    for (int r = 0; r < ROWS; r++) {
+        float x[N], scratch[N];
+        int8_t q[N], want[N];
+        fill(&random, x);
+        float scale = zeb_quantise_row8(x, N, &eight, scratch, q);
+        float wanted = zeb_quantise_i8(x, N, want);
+        assert_memory_equal(&scale, &wanted, sizeof scale);
+        assert_memory_equal(q, want, sizeof q);
+        for (int32_t group = 32; group <= 64; group += 32) {
+            const zeb_quantise_options four = {.bits = 4, .group = group, .range = ZEB_RANGE_ABSMAX};
+            uint8_t packed[N / 2];
+            uint16_t half[N / 32];
+            zeb_quantise_row4(x, N, &four, scratch, packed, half);
+            for (int g = 0; g < N / group; g++) {
+                assert_int_equal(half[g], zeb_quantise_i4(x + g * group, (size_t)group, want));
+                for (int i = 0; i < group; i++) {
+                    int at = g * group + i;
+                    assert_int_equal((packed[at / 2] >> (at % 2 * 4) & 15) - 8, want[i]);
+                }
+            }
+        }
+    }
+}
+
+static double error8(const float *x, const zeb_quantise_options *o) {
+    float scratch[N];
+    int8_t q[N];
+    double sum = 0, scale = (double)zeb_quantise_row8(x, N, o, scratch, q);
+    for (int i = 0; i < N; i++)
+        sum += pow((double)x[i] - q[i] * scale, 2);
+    return sum;
+}
+
+static double error4(const float *x, const zeb_quantise_options *o) {
+    float scratch[N];
+    uint8_t packed[N / 2];
+    uint16_t half[N / 32];
+    double sum = 0;
+    zeb_quantise_row4(x, N, o, scratch, packed, half);
+    for (int i = 0; i < N; i++)
+        sum += pow(
+            (double)x[i] - ((packed[i / 2] >> (i % 2 * 4) & 15) - 8) * (double)zeb_f16_to_f32(half[i / o->group]), 2);
+    return sum;
+}
+
+static void test_mse_is_never_worse(void **state) {
+    (void)state;
+    zeb_random random;
+    zeb_random_seed(&random, 8);
+    double eight = 0, four = 0, eight_least = 0, four_least = 0;
+    for (int r = 0; r < ROWS; r++) {
+        float x[N];
+        fill(&random, x);
+        zeb_quantise_options o = {.bits = 8, .group = 32, .range = ZEB_RANGE_ABSMAX};
+        double plain8 = error8(x, &o), plain4 = error4(x, &o);
+        o.range = ZEB_RANGE_MSE;
+        double least8 = error8(x, &o), least4 = error4(x, &o);
+        assert_true(least8 <= plain8);
+        assert_true(least4 <= plain4);
+        eight += plain8;
+        four += plain4;
+        eight_least += least8;
+        four_least += least4;
+    }
+    assert_true(four_least < 0.97 * four); /* and worth its time */
+    assert_true(eight_least < eight);
+}
+
+static void test_percentile_clips(void **state) {
+    (void)state;
+    float x[N], scratch[N];
+    int8_t q[N];
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i % 2 == 0 ? i + 1 : -i - 1); /* magnitudes 1 .. 192 */
+    zeb_quantise_options o = {.bits = 8, .range = ZEB_RANGE_PERCENTILE, .percentile = 0.75};
+    float scale = zeb_quantise_row8(x, N, &o, scratch, q);
+    assert_true(scale == 144.0f / 127.0f);
+    for (int i = 143; i < N; i++)
+        assert_int_equal(q[i], i % 2 == 0 ? 127 : -127);
+    o.percentile = 1;
+    assert_true(zeb_quantise_row8(x, N, &o, scratch, q) == 192.0f / 127.0f);
+}
+
+static void test_edges(void **state) {
+    (void)state;
+    float x[N] = {0}, scratch[N];
+    int8_t q[N], none[N] = {0};
+    uint8_t packed[N / 2];
+    uint16_t half[N / 32];
+    for (int range = 0; range <= ZEB_RANGE_MSE; range++) {
+        zeb_quantise_options o = {.bits = 8, .group = 32, .range = (zeb_range)range, .percentile = 0.9};
+        memset(x, 0, sizeof x);
+        assert_true(zeb_quantise_row8(x, N, &o, scratch, q) == 0.0f);
+        assert_memory_equal(q, none, sizeof q);
+        zeb_quantise_row4(x, N, &o, scratch, packed, half);
+        for (int i = 0; i < N / 2; i++)
+            assert_int_equal(packed[i], 0x88);
+        x[5] = 1e-35f; /* too small for a scale */
+        assert_true(zeb_quantise_row8(x, N, &o, scratch, q) == 0.0f);
+        x[5] = 3e38f; /* larger than any U4 scale: the largest stands in */
+        x[6] = -3e38f;
+        zeb_quantise_row4(x, N, &o, scratch, packed, half);
+        if (range != ZEB_RANGE_PERCENTILE) {
+            assert_int_equal(half[0], 0x7bff);
+            assert_int_equal(packed[2] >> 4, 15);
+            assert_int_equal(packed[3] & 15, 1);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_absmax_is_the_format),
+                                       cmocka_unit_test(test_mse_is_never_worse),
+                                       cmocka_unit_test(test_percentile_clips), cmocka_unit_test(test_edges)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
