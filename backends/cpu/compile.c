@@ -9,7 +9,9 @@
 /* Memory held until release: blocks on huge pages, where the system has any, from which pieces are cut. */
 typedef struct cpu_block {
     struct cpu_block *next;
-    unsigned char *memory;
+    void *map; /* as the system gave it */
+    size_t map_bytes;
+    unsigned char *memory; /* aligned, zero until it is written */
     size_t size, used;
 } cpu_block;
 
@@ -19,12 +21,14 @@ static cpu_block *new_block(zeb_plan *plan, size_t bytes) {
     cpu_block *block = malloc(sizeof *block);
     if (block == NULL) return NULL;
     const size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    *block = (cpu_block){plan->block, aligned_alloc(HUGE_PAGE, size), size, 0};
-    if (block->memory == NULL) {
+    void *map = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
         free(block);
         return NULL;
     }
-    (void)madvise(block->memory, size, MADV_HUGEPAGE);
+    unsigned char *memory = (unsigned char *)(((uintptr_t)map + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    *block = (cpu_block){plan->block, map, size + HUGE_PAGE, memory, size, 0};
+    (void)madvise(memory, size, MADV_HUGEPAGE);
     plan->block = block;
     return block;
 }
@@ -37,7 +41,6 @@ zeb_status cpu_plan_hold(zeb_plan *plan, size_t bytes, void **memory, zeb_error 
     if (block == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu bytes of a plan", bytes);
     unsigned char *piece = block->memory + block->used;
     block->used += size;
-    memset(piece, 0, size);
     plan->held_bytes += size;
     *memory = piece;
     return ZEB_OK;
@@ -165,7 +168,10 @@ static zeb_status fill(zeb_plan *plan, const zeb_graph *graph, bool *taken, zeb_
     zeb_status status = make_stages(plan, graph, taken, error);
     if (status != ZEB_OK) return status;
     plan->chains = cpu_fuse_chains(plan, plan->chain);
-    return cpu_plan_place(plan, error);
+    status = cpu_plan_place(plan, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < plan->stages; i++)
+        if (plan->stage[i].op == ZEB_OP_ATTENTION) cpu_attention_bind(plan, &plan->stage[i].as.attention);
+    return status;
 }
 
 zeb_status cpu_compile(zeb_device *device, const zeb_graph *graph, zeb_plan **result, zeb_error *error) {
@@ -199,7 +205,7 @@ void cpu_release(zeb_plan *plan) {
     if (plan == NULL) return;
     for (cpu_block *block = plan->block; block != NULL;) {
         cpu_block *next = block->next;
-        free(block->memory);
+        (void)munmap(block->map, block->map_bytes);
         free(block);
         block = next;
     }

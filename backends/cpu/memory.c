@@ -70,12 +70,15 @@ zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error) {
     const uint32_t workers = cpu_pool_threads(plan->pool);
     plan->scratch_bytes = (plan->scratch_bytes + 4095) / 4096 * 4096 + 128;
     total = (total + ROOM + 4095) / 4096 * 4096;
-    plan->arena_bytes = total + workers * plan->scratch_bytes + ROOM;
+    const size_t scratch = total;
+    total += workers * plan->scratch_bytes;
+    plan->arena_bytes = total + plan->common_bytes + ROOM;
     const zeb_status status = cpu_plan_hold(plan, plan->arena_bytes, (void **)&plan->arena, error);
     if (status != ZEB_OK) return status;
     for (uint32_t i = 0; i < plan->tensors; i++)
         if (in_arena(&plan->tensor[i])) plan->tensor[i].data = plan->arena + plan->tensor[i].place;
     for (uint32_t i = 0; i < workers; i++)
-        plan->hand[i] = (cpu_hand){plan, i, workers, plan->arena + total + i * plan->scratch_bytes};
+        plan->hand[i] = (cpu_hand){plan, i, workers, plan->arena + scratch + i * plan->scratch_bytes};
+    plan->common = plan->arena + total;
     return ZEB_OK;
 }

@@ -1,26 +1,20 @@
-/* ops_attention.c - ATTENTION: a task is one head of one sequence and up to an eighth of its queries. Keys are packed
- * once a task; a tile of queries then makes its scores, their softmax and its context while all that is in the
- * first-level cache. With a selection, a first round weighs the keys, one worker selects, and a second round makes
- * context rows of the survivors alone. */
-#include <math.h>
+/* ops_attention.c - ATTENTION: tasks, each one head of one sequence, handed out to the workers. With a selection, a
+ * first round weighs the keys and keeps the probabilities, one worker selects, and a second round makes context rows of
+ * the survivors alone, out of what was kept (or weighed again, where keeping would take too much memory). */
 #include <string.h>
 
-#include "pack.h"
-#include "plan.h"
+#include "attention.h"
 
 enum {
-    CHUNKS_MAX = 8,   /* of the queries of a sequence: bounds the partial sums of importance */
-    CHUNK_LEAST = 48, /* rows; below, packing keys again costs more than it spreads */
+    KEPT_MOST = 16 << 20, /* bytes for kept probabilities */
+    CHUNKS_MAX = 8,       /* of the queries of a sequence: bounds the partial sums of importance */
+    CHUNK_LEAST = 48,     /* rows; below, packing keys again costs more than it spreads */
 };
 
-typedef struct task {
-    int64_t sequence, head, chunk;
-    int64_t key_first, keys;      /* rows of k and v */
-    int64_t query_first, queries; /* rows of q that make up the sequence */
-    int64_t from, to;             /* queries (or survivors) of this task, counted in the sequence */
-    const int32_t *survivor;      /* rows of q, when only these are wanted; `from` and `to` count in it */
-    int64_t context_first;        /* first context row of the sequence */
-} task;
+/* What a round makes. */
+typedef struct round {
+    bool importance, context, survivors;
+} round;
 
 /* Queries are cut only as far as the workers need: two tasks for each. */
 static int64_t chunks_of(const zeb_plan *plan, const cpu_attention *a, int64_t queries) {
@@ -30,284 +24,90 @@ static int64_t chunks_of(const zeb_plan *plan, const cpu_attention *a, int64_t q
     return some < CHUNKS_MAX ? some : CHUNKS_MAX;
 }
 
-/* Where a worker keeps its things during a task. */
-typedef struct desk {
-    float *keys;    /* panels [keys][head_dim][columns] */
-    float *scores;  /* [tile_rows][ld] */
-    float *queries; /* [tile_rows][head_dim] of survivors, gathered */
-    size_t ld;
-    /* Scores from eight bits (precision W8A8): */
-    unsigned char *codes; /* rows of keys, then of queries */
-    size_t ld_codes;
-    int8_t *code_panels; /* keys as weights */
-    int32_t *start;      /* [keys] */
-    float *key_scale;    /* [keys] */
-    float query_scale[CPU_TILE_ROWS_MAX];
-    /* Contexts from eight bits, where kernels offer it: */
-    int8_t *values;            /* as weights */
-    float *value_scale;        /* [head_dim] */
-    unsigned char *high, *low; /* [tile_rows] probabilities */
-    size_t ld_split;
-} desk;
-
-/* Keys with room for whole panels. */
-static size_t padded_keys(const zeb_plan *plan, const cpu_attention *a) {
-    return (size_t)cpu_panels(plan->kernels, a->keys_max) * (size_t)plan->kernels->tile_columns;
-}
-
-static size_t code_stride(const zeb_plan *plan, const cpu_attention *a) {
-    return ((size_t)a->attr.head_dim * (size_t)plan->kernels->i8_bytes + 63) / 64 * 64;
-}
-
-/* Cuts `count` things of `size` bytes from the scratch. Addresses are numbers here, so that the size of the scratch can
- * be found by cutting from 0. */
-static void *cut(uintptr_t *scratch, size_t count, size_t size) {
-    void *piece = (void *)*scratch;
-    *scratch += (count * size + 63) / 64 * 64;
-    return piece;
-}
-
-static desk desk_of(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch) {
-    const size_t rows = (size_t)plan->kernels->tile_rows, keys = padded_keys(plan, a), dim = (size_t)a->attr.head_dim;
-    desk d = {.ld = keys + 16, .ld_codes = code_stride(plan, a)};
-    d.scores = cut(scratch, rows * d.ld, sizeof *d.scores);
-    d.queries = cut(scratch, rows * dim, sizeof *d.queries);
-    if (!a->eight_bits) {
-        d.keys = cut(scratch, keys * dim, sizeof *d.keys);
-        return d;
-    }
-    d.codes = cut(scratch, (size_t)a->keys_max + rows, d.ld_codes);
-    d.code_panels = cut(scratch, keys, d.ld_codes);
-    d.start = cut(scratch, keys, sizeof *d.start);
-    d.key_scale = cut(scratch, keys, sizeof *d.key_scale);
-    if (plan->kernels->split == NULL) return d;
-    const size_t width = (size_t)cpu_panels(plan->kernels, a->attr.head_dim) * (size_t)plan->kernels->tile_columns;
-    d.ld_split = (keys + 127) / 64 * 64;
-    d.values = cut(scratch, d.ld_split * width, 1);
-    d.value_scale = cut(scratch, width, sizeof *d.value_scale);
-    d.high = cut(scratch, rows, d.ld_split);
-    d.low = cut(scratch, rows, d.ld_split);
-    return d;
-}
-
-/* Keys that query i of n may see. */
-static int64_t visible(const cpu_attention *a, const task *t, int64_t i) {
-    if (!a->attr.causal) return t->keys;
-    const int64_t seen = i + 1 + t->keys - t->queries;
-    return seen < 0 ? 0 : seen < t->keys ? seen : t->keys;
-}
-
-/* scores[rows][keys] = q . k of `rows` queries. */
-static void score_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, const float *q,
-                       size_t ldq, int rows) {
-    const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
-    cpu_tile tile = {.a = q, .lda = ldq, .ldb = (size_t)columns, .ldc = d->ld, .k = (int)dim, .n = (int)columns};
-    for (int64_t j = 0; j < t->keys; j += columns) {
-        tile.b = d->keys + j * dim;
-        tile.c = d->scores + j;
-        plan->kernels->tile[rows](&tile);
-    }
-}
-
-/* The same from codes. */
-static void score_tile_i8(const zeb_plan *plan, const cpu_attention *a, const task *t, desk *d, const float *q,
-                          size_t ldq, int rows) {
-    const cpu_kernels *kernels = plan->kernels;
-    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim;
-    unsigned char *codes = d->codes + (size_t)a->keys_max * d->ld_codes;
-    kernels->quantise(q, ldq, rows, (int)dim, codes, d->ld_codes, d->query_scale);
-    cpu_tile_i8 tile = {.x = codes,
-                        .ldx = d->ld_codes,
-                        .x_scale = d->query_scale,
-                        .ldc = d->ld,
-                        .steps = (int)((dim + kernels->i8_step - 1) / kernels->i8_step),
-                        .groups = 1,
-                        .n = (int)columns};
-    for (int64_t j = 0; j < t->keys; j += columns) {
-        tile.w = d->code_panels + j * tile.steps * kernels->i8_step;
-        tile.start = d->start + j;
-        tile.w_scale = d->key_scale + j;
-        tile.c = d->scores + j;
-        kernels->tile_i8[rows](&tile);
-    }
-}
-
-/* Lays out the keys of a task for its scores, and the values if they are needed in eight bits. */
-static void pack_keys(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, bool wants_context) {
-    const cpu_kernels *kernels = plan->kernels;
-    const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
-    const float *k = cpu_row(plan, a->k, t->key_first) + kv_head * dim;
-    const int keys = (int)t->keys;
-    if (!a->eight_bits) {
-        kernels->pack_columns(k, plan->tensor[a->k].ld, keys, (int)dim, d->keys);
-        return;
-    }
-    kernels->quantise(k, plan->tensor[a->k].ld, keys, (int)dim, d->codes, d->ld_codes, d->key_scale);
-    for (int i = keys; i % kernels->tile_columns != 0; i++)
-        d->key_scale[i] = 0.0f;
-    kernels->pack_codes(d->codes, d->ld_codes, keys, (int)dim, d->code_panels, d->start);
-    if (wants_context && kernels->split != NULL)
-        kernels->pack_values(cpu_row(plan, a->v, t->key_first) + kv_head * dim, plan->tensor[a->v].ld, keys, (int)dim,
-                             d->values, d->value_scale);
-}
-
-/* context[rows][head_dim] = p . v */
-static void context_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
-                         int rows) {
-    const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
-    const int64_t kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
-    const float *v = cpu_row(plan, a->v, t->key_first) + kv_head * dim;
-    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
-    cpu_tile tile = {.a = d->scores,
-                     .lda = d->ld,
-                     .ldb = plan->tensor[a->v].ld,
-                     .ldc = plan->tensor[a->context].ld,
-                     .k = (int)t->keys};
-    for (int64_t c = 0; c < dim; c += columns) {
-        tile.b = v + c;
-        tile.c = context + c;
-        tile.n = (int)(dim - c < columns ? dim - c : columns);
-        plan->kernels->tile[rows](&tile);
-    }
-}
-
-/* The same from codes: probabilities in two bytes, whose products with the values are summed one after the other. */
-static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d, int64_t row,
-                            int rows, const float *share) {
-    const cpu_kernels *kernels = plan->kernels;
-    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim;
-    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
-    float high[CPU_TILE_ROWS_MAX], low[CPU_TILE_ROWS_MAX];
-    static const int32_t zero[CPU_TILE_COLUMNS_MAX];
-    for (int r = 0; r < rows; r++) {
-        low[r] = share[r] / 65280.0f;
-        high[r] = low[r] * 256.0f;
-    }
-    kernels->split(d->scores, d->ld, rows, (int)t->keys, d->high, d->low, d->ld_split);
-    cpu_tile_i8 tile = {.ldx = d->ld_split,
-                        .start = zero,
-                        .ldc = plan->tensor[a->context].ld,
-                        .ldr = plan->tensor[a->context].ld,
-                        .steps = (int)((t->keys + 3) / 4),
-                        .groups = 1};
-    for (int64_t c = 0; c < dim; c += columns) {
-        tile.w = d->values + c * tile.steps * 4;
-        tile.w_scale = d->value_scale + c;
-        tile.n = (int)(dim - c < columns ? dim - c : columns);
-        tile.c = context + c;
-        tile.x = d->high;
-        tile.x_scale = high;
-        tile.residual = NULL;
-        kernels->tile_i8[rows](&tile);
-        tile.x = d->low;
-        tile.x_scale = low;
-        tile.residual = tile.c;
-        kernels->tile_i8[rows](&tile);
-    }
-}
-
-/* From scores to importance and context. */
-static void finish_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, const desk *d,
-                        const int64_t *query, int64_t from, int rows, float *partial, bool wants_context) {
-    const cpu_kernels *kernels = plan->kernels;
-    const int keys = (int)t->keys;
-    float peak[CPU_TILE_ROWS_MAX], share[CPU_TILE_ROWS_MAX];
-    int seen[CPU_TILE_ROWS_MAX];
-    for (int r = 0; r < rows; r++)
-        seen[r] = (int)visible(a, t, query[r]);
-    kernels->softmax(d->scores, d->ld, rows, keys, seen, a->attr.scale, peak, share);
-    for (int r = 0; r < rows; r++)
-        share[r] = seen[r] > 0 ? 1.0f / share[r] : 0.0f;
-    if (partial != NULL) kernels->add_rows(partial, d->scores, d->ld, rows, keys, share);
-    if (!wants_context) return;
-    const bool threshold = a->attr.score_threshold > 0;
-    for (int r = 0; threshold && r < rows; r++)
-        kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
-    for (int r = 0; threshold && r < rows; r++)
-        share[r] = 1.0f;
-    if (a->eight_bits && kernels->split != NULL) {
-        context_tile_i8(plan, a, t, d, from, rows, share);
-        return;
-    }
-    context_tile(plan, a, t, d, from, rows);
-    for (int r = 0; !threshold && r < rows; r++) /* fewer numbers here than there are probabilities */
-        kernels->scale_keep(cpu_row(plan, a->context, t->context_first + from + r) + t->head * a->attr.head_dim,
-                            a->attr.head_dim, share[r], -INFINITY);
-}
-
-/* One tile of queries: from .. from + rows of the sequence, or of the survivors. */
-static void run_tile(const zeb_plan *plan, const cpu_attention *a, const task *t, desk *d, int64_t from, int rows,
-                     float *partial, bool wants_context) {
-    const int64_t dim = a->attr.head_dim;
-    const float *q = t->survivor == NULL ? cpu_row(plan, a->q, t->query_first + from) + t->head * dim : d->queries;
-    const size_t ldq = t->survivor == NULL ? plan->tensor[a->q].ld : (size_t)dim;
-    int64_t query[CPU_TILE_ROWS_MAX];
-    for (int r = 0; r < rows; r++) {
-        query[r] = t->survivor == NULL ? from + r : t->survivor[from + r] - t->query_first;
-        if (t->survivor != NULL)
-            memcpy(d->queries + r * dim, cpu_row(plan, a->q, t->survivor[from + r]) + t->head * dim,
-                   (size_t)dim * sizeof *q);
-    }
-    if (a->eight_bits)
-        score_tile_i8(plan, a, t, d, q, ldq, rows);
-    else
-        score_tile(plan, a, t, d, q, ldq, rows);
-    finish_tile(plan, a, t, d, query, from, rows, partial, wants_context);
-}
-
-static void clear_context(const zeb_plan *plan, const cpu_attention *a, const task *t) {
+static void clear_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t) {
     const int64_t dim = a->attr.head_dim;
     for (int64_t i = t->from; i < t->to; i++)
         memset(cpu_row(plan, a->context, t->context_first + i) + t->head * dim, 0, (size_t)dim * sizeof(float));
 }
 
-/* The task's work; partial (importance) and context are made as asked. */
-static void run_task(const cpu_hand *hand, const cpu_attention *a, const task *t, bool wants_partial,
-                     bool wants_context) {
+/* The tiles of a task. */
+static void run_tiles(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d, const round *make,
+                      float *partial) {
+    const int64_t most = plan->kernels->tile_rows, rows = t->to - t->from, tiles = (rows + most - 1) / most;
+    float share[CPU_TILE_ROWS_MAX];
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t from = t->from + rows * i / tiles;
+        const int n = (int)(t->from + rows * (i + 1) / tiles - from);
+        if (t->kept != NULL && make->survivors)
+            cpu_tile_recall(plan, a, t, d, from, n, share);
+        else
+            cpu_tile_weigh(plan, a, t, d, from, n, partial, share);
+        if (make->context)
+            cpu_tile_context(plan, a, t, d, from, n, share);
+        else if (t->kept != NULL)
+            cpu_tile_keep(plan, a, t, d, from, n, share);
+    }
+}
+
+static void run_task(const cpu_hand *hand, const cpu_attention *a, const cpu_task *t, const round *make) {
     const zeb_plan *plan = hand->plan;
     uintptr_t scratch = (uintptr_t)hand->scratch;
-    desk d = desk_of(plan, a, &scratch);
+    cpu_desk d = cpu_desk_at(plan, a, &scratch);
     float *partial = NULL;
-    if (wants_partial) {
+    if (make->importance) {
         partial = a->partial + (t->head * CHUNKS_MAX + t->chunk) * a->keys_max + t->key_first;
         memset(partial, 0, (size_t)t->keys * sizeof *partial);
     }
     const bool open = a->gates == ZEB_NONE || cpu_row(plan, a->gates, t->sequence)[t->head] != 0.0f;
     if (!open || t->keys == 0) {
-        if (wants_context) clear_context(plan, a, t);
+        if (make->context) clear_context(plan, a, t);
         return;
     }
-    pack_keys(plan, a, t, &d, wants_context);
-    const int64_t most = plan->kernels->tile_rows, rows = t->to - t->from, tiles = (rows + most - 1) / most;
-    for (int64_t i = 0; i < tiles; i++) {
-        const int64_t from = t->from + rows * i / tiles, to = t->from + rows * (i + 1) / tiles;
-        run_tile(plan, a, t, &d, from, (int)(to - from), partial, wants_context);
+    if (t->kept == NULL || !make->survivors) cpu_task_keys(plan, a, t, &d);
+    if (make->context) cpu_task_values(plan, a, t, &d);
+    run_tiles(plan, a, t, &d, make, partial);
+}
+
+/* Bytes that keeping all probabilities of this pass takes. */
+static size_t kept_bytes(const zeb_plan *plan, const cpu_attention *a) {
+    const int64_t sequences = cpu_sequences(plan, a->q);
+    size_t bytes = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        int64_t first, end;
+        cpu_sequence_rows(plan, a->q, b, &first, &end);
+        bytes += (size_t)(a->attr.heads * (end - first)) * cpu_kept_row(plan, a, end - first);
     }
+    return bytes;
+}
+
+/* The sequence's part of a task; returns how many rows its tasks are about. */
+static int64_t aim_task(const zeb_plan *plan, const cpu_attention *a, int64_t b, bool survivors, cpu_task *t) {
+    int64_t end;
+    *t = (cpu_task){.sequence = b};
+    cpu_sequence_rows(plan, a->k, b, &t->key_first, &end);
+    t->keys = end - t->key_first;
+    cpu_sequence_rows(plan, a->q, b, &t->query_first, &end);
+    t->queries = end - t->query_first;
+    t->context_first = t->query_first;
+    if (!survivors) return t->queries;
+    const int32_t *offsets = cpu_ints(plan, a->offsets);
+    t->context_first = offsets[b];
+    t->survivor = cpu_ints(plan, a->indices) + offsets[b];
+    return offsets[b + 1] - offsets[b];
 }
 
 /* The tasks of a round, handed out one by one. */
-static void run_round(const cpu_hand *hand, const cpu_stage *stage, _Atomic uint64_t *ticket, bool wants_partial,
-                      bool wants_context, bool survivors) {
+static void run_round(const cpu_hand *hand, const cpu_attention *a, _Atomic uint64_t *ticket, const round *make) {
     const zeb_plan *plan = hand->plan;
-    const cpu_attention *a = &stage->as.attention;
     const int64_t sequences = cpu_sequences(plan, a->q);
+    const bool keeps = a->kept != NULL && (make->survivors || !make->context) && kept_bytes(plan, a) <= a->kept_size;
     uint64_t mine = atomic_fetch_add(ticket, 1), next = 0;
+    size_t kept = 0;
     for (int64_t b = 0; b < sequences; b++) {
-        task t = {.sequence = b};
-        int64_t end;
-        cpu_sequence_rows(plan, a->k, b, &t.key_first, &end);
-        t.keys = end - t.key_first;
-        cpu_sequence_rows(plan, a->q, b, &t.query_first, &end);
-        t.queries = end - t.query_first;
-        int64_t rows = t.queries;
-        t.context_first = t.query_first;
-        if (survivors) {
-            const int32_t *offsets = cpu_ints(plan, a->offsets);
-            t.context_first = offsets[b];
-            rows = offsets[b + 1] - offsets[b];
-            t.survivor = cpu_ints(plan, a->indices) + offsets[b];
-        }
-        const int64_t chunks = chunks_of(plan, a, rows);
+        cpu_task t;
+        const int64_t rows = aim_task(plan, a, b, make->survivors, &t), chunks = chunks_of(plan, a, rows);
+        const size_t head_bytes = (size_t)t.queries * cpu_kept_row(plan, a, t.queries);
+        t.kept_row = cpu_kept_row(plan, a, t.queries);
         for (int64_t i = 0; i < chunks * a->attr.heads; i++, next++) {
             if (next != mine) continue;
             mine = atomic_fetch_add(ticket, 1);
@@ -315,8 +115,10 @@ static void run_round(const cpu_hand *hand, const cpu_stage *stage, _Atomic uint
             t.chunk = i % chunks;
             t.from = rows * t.chunk / chunks;
             t.to = rows * (t.chunk + 1) / chunks;
-            run_task(hand, a, &t, wants_partial, wants_context);
+            t.kept = keeps ? a->kept + kept + (size_t)t.head * head_bytes : NULL;
+            run_task(hand, a, &t, make);
         }
+        kept += (size_t)a->attr.heads * head_bytes;
     }
 }
 
@@ -365,36 +167,45 @@ static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
     const cpu_attention *a = &stage->as.attention;
     cpu_stage *own = &plan->stage[stage - plan->stage];
     if (a->attr.select.mode == ZEB_SELECT_NONE) {
-        run_round(hand, stage, &own->ticket[0], a->weigh, true, false);
+        run_round(hand, a, &own->ticket[0], &(round){a->weigh, true, false});
         if (!a->weigh) return;
         cpu_pool_barrier(plan->pool);
         finish_importance(hand, a);
         return;
     }
     if (a->weigh) {
-        run_round(hand, stage, &own->ticket[0], true, false, false);
+        run_round(hand, a, &own->ticket[0], &(round){true, false, false});
         cpu_pool_barrier(plan->pool);
         finish_importance(hand, a);
         cpu_pool_barrier(plan->pool);
     }
     if (hand->worker == 0) select_survivors(plan, a);
     cpu_pool_barrier(plan->pool);
-    run_round(hand, stage, &own->ticket[1], false, true, true);
+    run_round(hand, a, &own->ticket[1], &(round){false, true, true});
 }
 
-/* Memory of the stage that lives in the plan. */
-static zeb_status hold(zeb_plan *plan, cpu_attention *a, zeb_error *error) {
-    const size_t rows = (size_t)a->keys_max, parts = (size_t)a->attr.heads * CHUNKS_MAX;
-    zeb_status status = ZEB_OK;
+/* Cuts what the stage needs for itself from *at on. */
+static void lay_out(const zeb_plan *plan, cpu_attention *a, uintptr_t *at) {
+    const size_t rows = (size_t)a->keys_max, heads = (size_t)a->attr.heads;
+    const bool selects = a->attr.select.mode != ZEB_SELECT_NONE;
     if (a->weigh) {
-        status = cpu_plan_hold(plan, parts * rows * sizeof *a->partial, (void **)&a->partial, error);
-        if (status == ZEB_OK) status = cpu_plan_hold(plan, rows * sizeof *a->mean, (void **)&a->mean, error);
+        a->partial = cpu_cut(at, heads * CHUNKS_MAX * rows, sizeof *a->partial);
+        a->mean = cpu_cut(at, rows, sizeof *a->mean);
     }
-    if (status == ZEB_OK && a->attr.select.mode != ZEB_SELECT_NONE) {
-        status = cpu_plan_hold(plan, rows * sizeof *a->mark, (void **)&a->mark, error);
-        if (status == ZEB_OK) status = cpu_plan_hold(plan, rows * sizeof *a->key, (void **)&a->key, error);
+    if (selects) {
+        a->mark = cpu_cut(at, rows, sizeof *a->mark);
+        a->key = cpu_cut(at, rows, sizeof *a->key);
     }
-    return status;
+    if (selects && a->weigh) {
+        const size_t most = heads * rows * cpu_kept_row(plan, a, a->keys_max); /* one long sequence */
+        a->kept_size = most < KEPT_MOST ? most : KEPT_MOST;
+        a->kept = cpu_cut(at, a->kept_size, 1);
+    }
+}
+
+void cpu_attention_bind(zeb_plan *plan, cpu_attention *attention) {
+    uintptr_t at = (uintptr_t)plan->common;
+    lay_out(plan, attention, &at);
 }
 
 CPU_LOWER(attention) {
@@ -413,9 +224,11 @@ CPU_LOWER(attention) {
     a->eight_bits = a->attr.precision == ZEB_PRECISION_W8A8;
     const uint32_t mode = a->attr.select.mode;
     a->weigh = a->importance != ZEB_NONE || (mode != ZEB_SELECT_NONE && mode != ZEB_SELECT_FIRST);
-    const zeb_status status = hold(plan, a, error);
+    uintptr_t common = 0;
+    lay_out(plan, a, &common);
+    if (common > plan->common_bytes) plan->common_bytes = common;
     uintptr_t size = 0;
-    (void)desk_of(plan, a, &size);
+    (void)cpu_desk_at(plan, a, &size);
     cpu_plan_scratch(plan, size);
     cpu_stage_reads(stage, a->q);
     cpu_stage_reads(stage, a->k);
@@ -424,5 +237,6 @@ CPU_LOWER(attention) {
     for (int i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
         cpu_stage_writes(stage, node->output[i]);
     stage->share = run_attention;
-    return status;
+    (void)error;
+    return ZEB_OK;
 }

@@ -101,13 +101,15 @@ typedef struct cpu_norm {
 typedef struct cpu_attention {
     int32_t q, k, v, gates, context, importance, indices, offsets, count;
     zeb_attention_attr attr;
-    bool weigh;        /* importance has to be computed */
-    bool eight_bits;   /* scores from I8 */
-    int64_t keys_max;  /* longest sequence that is planned for */
-    int32_t sequences; /* at most */
-    float *partial;    /* [heads * chunks][key rows]: sums of p over the queries of a chunk; in the plan */
-    float *mean;       /* importance where no tensor wants it */
-    uint8_t *mark;     /* of select */
+    bool weigh;          /* importance has to be computed */
+    bool eight_bits;     /* scores from I8 */
+    int64_t keys_max;    /* longest sequence that is planned for */
+    int32_t sequences;   /* at most */
+    float *partial;      /* [heads * chunks][key rows]: sums of p over the queries of a chunk; in the plan */
+    unsigned char *kept; /* probabilities between the rounds of a selection, or NULL */
+    size_t kept_size;
+    float *mean;   /* importance where no tensor wants it */
+    uint8_t *mark; /* of select */
     uint64_t *key;
 } cpu_attention;
 
@@ -192,7 +194,9 @@ struct zeb_plan {
     cpu_hand *hand; /* one a worker */
     unsigned char *arena;
     size_t arena_bytes;
-    size_t scratch_bytes;    /* of one worker, inside the arena */
+    size_t scratch_bytes;  /* of one worker, inside the arena */
+    unsigned char *common; /* memory that stages use one after the other, inside the arena */
+    size_t common_bytes;
     struct cpu_block *block; /* packed weights and the like */
     size_t held_bytes;
     _Atomic int32_t bad_id_stage; /* stage + 1 that met an id outside its table in this pass */
@@ -216,6 +220,9 @@ void cpu_stage_writes(cpu_stage *stage, int32_t tensor);
 
 /* Raises the scratch of each worker to at least that many bytes. */
 void cpu_plan_scratch(zeb_plan *plan, size_t bytes);
+
+/* Gives an attention stage its share of the common memory. */
+void cpu_attention_bind(zeb_plan *plan, cpu_attention *attention);
 
 /* Each op's lowering: fills the stage from the node. check.c has been there before, so shapes are right. */
 #define CPU_LOWER(op)                                                                                                  \
