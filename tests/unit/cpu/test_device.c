@@ -1,0 +1,62 @@
+/* The device as the harness opens it: what was asked and what took effect. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dlfcn.h>
+#include <string.h>
+
+#include "zeb/plugin.h"
+
+static const zeb_backend *backend(void) {
+    void *library = dlopen(ZEB_PLUGIN_DIR "/zeb_cpu.so", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) fail_msg("%s", dlerror());
+    zeb_plugin_entry_fn entry;
+    *(void **)&entry = dlsym(library, ZEB_PLUGIN_ENTRY_NAME);
+    assert_non_null(entry);
+    return entry()->backend; /* the harness never unloads a plugin either */
+}
+
+static zeb_device_settings opened(uint32_t threads, const char *isa) {
+    const zeb_backend *b = backend();
+    zeb_error error = {""};
+    zeb_device_options options = {.struct_size = sizeof options, .threads = threads};
+    zeb_device_settings settings = {.struct_size = sizeof settings};
+    zeb_device *device = NULL;
+    (void)snprintf(options.isa, sizeof options.isa, "%s", isa);
+    assert_int_equal(b->open(0, &options, &device, &error), ZEB_OK);
+    assert_int_equal(b->settings(device, &settings, &error), ZEB_OK);
+    b->close(device);
+    return settings;
+}
+
+static void test_threads_above_the_machine(void **state) {
+    (void)state;
+    zeb_device_info info;
+    zeb_error error = {""};
+    assert_int_equal(backend()->device_info(0, &info, &error), ZEB_OK);
+    const zeb_device_settings settings = opened(100000, "");
+    assert_int_equal(settings.threads, info.units);
+    assert_non_null(strstr(settings.note, "threads-asked=100000"));
+    assert_int_equal(opened(0, "").threads, info.units);
+    assert_null(strstr(opened(1, "").note, "threads-asked"));
+}
+
+static void test_isa(void **state) {
+    (void)state;
+    const zeb_backend *b = backend();
+    zeb_error error = {""};
+    zeb_device *device = NULL;
+    assert_string_equal(opened(1, "scalar").isa, "scalar");
+    zeb_device_options options = {.struct_size = sizeof options, .isa = "mmx"};
+    assert_int_equal(b->open(0, &options, &device, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "mmx"));
+    assert_int_equal(b->open(1, &options, &device, &error), ZEB_ERR_ARGUMENT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads_above_the_machine), cmocka_unit_test(test_isa)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

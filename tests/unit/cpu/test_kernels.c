@@ -1,0 +1,290 @@
+/* The inner loops of every instruction set that this processor has: functions against libm in binary64, register tiles
+ * of every height and width against sums in binary64, integers exactly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpuinfo.h"
+#include "zeb/number.h"
+
+enum { ISA_MAX = 8 };
+
+static void for_each_isa(void (*check)(const cpu_kernels *k)) {
+    cpu_isa isa[ISA_MAX];
+    const uint32_t n = cpu_isa_list(isa, ISA_MAX);
+    assert_true(n >= 2 && isa[0].available); /* scalar and at least one more in every build that we know */
+    for (uint32_t i = 0; i < n; i++)
+        if (isa[i].available) check(isa[i].kernels);
+}
+
+static float random_float(uint32_t *seed) { /* -1 .. 1 */
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(int32_t)*seed * 0x1p-31f;
+}
+
+/* ---- functions
+ * ------------------------------------------------------------------------------------------------------- */
+
+static double act(uint32_t kind, double x) {
+    switch (kind) {
+        case ZEB_ACT_GELU_ERF: return x < 0 ? 0.5 * x * erfc(-x * sqrt(0.5)) : 0.5 * x * (1 + erf(x * sqrt(0.5)));
+        case ZEB_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+        case ZEB_ACT_RELU: return x > 0 ? x : 0;
+        case ZEB_ACT_SILU: return x / (1 + exp(-x));
+        default: return tanh(x);
+    }
+}
+
+/* The errors that kernels.h states. */
+static double act_bound(uint32_t kind, double x) {
+    const double one = fabs(x) > 1 ? fabs(x) : 1;
+    return kind == ZEB_ACT_RELU ? 0 : kind == ZEB_ACT_GELU_ERF ? 1.2e-6 + 6e-8 * one : 3e-7 * one;
+}
+
+static void check_activations(const cpu_kernels *k) {
+    enum { N = 4001 };
+    float x[N], y[N];
+    for (uint32_t kind = ZEB_ACT_GELU_ERF; kind <= ZEB_ACT_TANH; kind++) {
+        for (int i = 0; i < N; i++)
+            x[i] = (float)(i - N / 2) * (i % 2 ? 0.004f : 0.05f);
+        x[0] = -1e4f, x[1] = 1e4f, x[2] = -3e38f, x[3] = 0.0f;
+        memcpy(y, x, sizeof y);
+        k->activate(kind, y, 0, 1, N);
+        for (int i = 0; i < N; i++) {
+            const double want = act(kind, (double)x[i]);
+            if (!(fabs((double)y[i] - want) <= act_bound(kind, (double)x[i])))
+                fail_msg("%s activation %u of %g is %.9g instead of %.9g", k->isa, kind, (double)x[i], (double)y[i],
+                         want);
+        }
+    }
+    float odd[5] = {NAN, 1, 2, 3, 4};
+    k->activate(ZEB_ACT_GELU_ERF, odd, 0, 1, 3);
+    assert_true(isnan(odd[0]));
+    assert_true(odd[3] == 3.0f && odd[4] == 4.0f); /* nothing past n */
+}
+
+static void test_activations(void **state) {
+    (void)state;
+    for_each_isa(check_activations);
+}
+
+static void check_softmax(const cpu_kernels *k) {
+    enum { N = 77, ROWS = 2 };
+    float s[ROWS * N], peak[ROWS], sum[ROWS];
+    uint32_t seed = 5;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        float in[ROWS * N];
+        for (int i = 0; i < ROWS * N; i++)
+            in[i] = s[i] = 40.0f * random_float(&seed);
+        const int seen[ROWS] = {N, 31};
+        const float scale = 0.125f * (float)sign;
+        k->softmax(s, N, ROWS, N, seen, scale, peak, sum);
+        for (int r = 0; r < ROWS; r++) {
+            double most = -INFINITY, total = 0;
+            for (int i = 0; i < seen[r]; i++)
+                most = fmax(most, (double)scale * (double)in[r * N + i]);
+            for (int i = 0; i < N; i++) {
+                const double want = i < seen[r] ? exp((double)scale * (double)in[r * N + i] - most) : 0;
+                total += want;
+                assert_true(fabs((double)s[r * N + i] - want) <= 2e-6 * want);
+            }
+            assert_true(fabs((double)sum[r] - total) <= 2e-6 * total);
+        }
+    }
+    float none[3] = {1, 2, 3};
+    const int zero = 0;
+    k->softmax(none, 3, 1, 3, &zero, 1.0f, peak, sum);
+    assert_true(none[0] == 0 && none[2] == 0 && sum[0] == 0);
+}
+
+static void test_softmax(void **state) {
+    (void)state;
+    for_each_isa(check_softmax);
+}
+
+/* ---- tiles
+ * ----------------------------------------------------------------------------------------------------------- */
+
+enum { K_MOST = 70, LD = 80, COLUMNS = CPU_TILE_COLUMNS_MAX, ROWS = CPU_TILE_ROWS_MAX };
+
+typedef struct matrices {
+    float a[ROWS * LD], b[K_MOST * COLUMNS], c[ROWS * LD], bias[COLUMNS], residual[ROWS * LD];
+} matrices;
+
+static void check_tile(const cpu_kernels *k, matrices *m, int rows, int n, int depth, int options) {
+    float before[ROWS * LD];
+    memcpy(before, m->c, sizeof before);
+    const cpu_tile tile = {.a = m->a,
+                           .lda = LD,
+                           .b = m->b,
+                           .ldb = (size_t)k->tile_columns,
+                           .c = m->c,
+                           .ldc = LD,
+                           .bias = options & 1 ? m->bias : NULL,
+                           .residual = options & 2 ? m->residual : NULL,
+                           .ldr = LD,
+                           .k = depth,
+                           .n = n,
+                           .accumulate = options >> 2 & 1};
+    k->tile[rows](&tile);
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < LD; c++) {
+            double want = (double)before[r * LD + c];
+            if (r < rows && c < n) {
+                want = (options & 4 ? want : 0) + (options & 1 ? (double)m->bias[c] : 0) +
+                       (options & 2 ? (double)m->residual[r * LD + c] : 0);
+                for (int i = 0; i < depth; i++)
+                    want += (double)m->a[r * LD + i] * (double)m->b[i * k->tile_columns + c];
+            }
+            if (!(fabs((double)m->c[r * LD + c] - want) <= 2e-5))
+                fail_msg("%s tile %dx%d, k %d, options %d: [%d,%d] is %g instead of %g", k->isa, rows, n, depth,
+                         options, r, c, (double)m->c[r * LD + c], want);
+        }
+    }
+}
+
+static void check_tiles(const cpu_kernels *k) {
+    matrices *m = malloc(sizeof *m);
+    uint32_t seed = 3;
+    assert_non_null(m);
+    for (size_t i = 0; i < sizeof *m / sizeof(float); i++)
+        ((float *)m)[i] = random_float(&seed);
+    assert_true(k->tile_rows <= ROWS && k->tile_columns <= COLUMNS);
+    for (int rows = 1; rows <= k->tile_rows; rows++)
+        for (int n = 1; n <= k->tile_columns; n++)
+            for (int options = 0; options < 8; options++)
+                check_tile(k, m, rows, n, 1 + (rows * 7 + n * 5 + options * 3) % K_MOST, options);
+    free(m);
+}
+
+static void test_tiles(void **state) {
+    (void)state;
+    for_each_isa(check_tiles);
+}
+
+/* ---- eight bits
+ * -------------------------------------------------------------------------------------------------------- */
+
+static int code_at(const cpu_kernels *k, const unsigned char *codes, int i) {
+    int16_t wide;
+    if (k->i8_bytes == 1) return k->i8_offset != 0 ? codes[i] - k->i8_offset : (int8_t)codes[i];
+    memcpy(&wide, codes + 2 * i, 2);
+    return wide;
+}
+
+static void check_quantise(const cpu_kernels *k) {
+    for (int n = 1; n < 150; n += n < 40 ? 1 : 13) {
+        float x[3 * 160], scale[3];
+        unsigned char codes[3 * 320];
+        uint32_t seed = (uint32_t)n;
+        for (int i = 0; i < 480; i++)
+            x[i] = random_float(&seed) * (float)(1 + i % 50);
+        for (int i = 0; i < n; i++)
+            x[160 + i] = i == 0 ? 1e-38f : 0.0f; /* a row that is too small */
+        k->quantise(x, 160, 3, n, codes, 320, scale);
+        for (int r = 0; r < 3; r++) {
+            int8_t want[160];
+            const float want_scale = zeb_quantise_i8(x + r * 160, (size_t)n, want);
+            assert_true(scale[r] == want_scale);
+            for (int i = 0; i < n; i++)
+                assert_int_equal(code_at(k, codes + r * 320, i), want[i]);
+        }
+    }
+}
+
+static void test_quantise(void **state) {
+    (void)state;
+    for_each_isa(check_quantise);
+}
+
+/* Products of extreme numbers: whoever adds pairs in 16 bits with saturation fails here. */
+static void check_i8_tile(const cpu_kernels *k, int rows, int n, int depth, int extreme) {
+    enum { D = 64 };
+    float x[ROWS * D], x_scale[ROWS], c[ROWS * LD], w_row[D], w_scale[COLUMNS];
+    int8_t w[COLUMNS * D], panel[COLUMNS * (D + 4)];
+    int32_t start[COLUMNS];
+    unsigned char codes[ROWS * 128];
+    uint32_t seed = (uint32_t)(rows * 100 + n);
+    for (int i = 0; i < ROWS * D; i++)
+        x[i] = extreme ? 1.0f : random_float(&seed);
+    memset(codes, k->i8_offset, sizeof codes);
+    k->quantise(x, D, rows, depth, codes, 128, x_scale);
+    for (int j = 0; j < COLUMNS; j++) {
+        for (int i = 0; i < depth; i++)
+            w_row[i] = extreme ? 1.0f : random_float(&seed);
+        w_scale[j] = zeb_quantise_i8(w_row, (size_t)depth, w + j * D);
+    }
+    const int steps = (depth + k->i8_step - 1) / k->i8_step, columns = k->tile_columns;
+    memset(panel, 0, sizeof panel);
+    for (int j = 0; j < columns; j++) {
+        start[j] = 0;
+        for (int i = 0; i < depth; i++) {
+            panel[(i / k->i8_step * columns + j) * k->i8_step + i % k->i8_step] = w[j * D + i];
+            start[j] -= k->i8_offset * w[j * D + i];
+        }
+    }
+    const cpu_tile_i8 tile = {.x = codes,
+                              .ldx = 128,
+                              .x_scale = x_scale,
+                              .w = panel,
+                              .start = start,
+                              .w_scale = w_scale,
+                              .c = c,
+                              .ldc = LD,
+                              .steps = steps,
+                              .groups = 1,
+                              .n = n};
+    k->tile_i8[rows](&tile);
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < n; j++) {
+            int32_t sum = 0;
+            for (int i = 0; i < depth; i++)
+                sum += code_at(k, codes + r * 128, i) * w[j * D + i];
+            assert_true(c[r * LD + j] == (float)sum * (x_scale[r] * w_scale[j]));
+        }
+}
+
+static void check_i8_tiles(const cpu_kernels *k) {
+    for (int rows = 1; rows <= k->tile_rows; rows++)
+        for (int n = 1; n <= k->tile_columns; n += n % 3 + 1)
+            for (int extreme = 0; extreme < 2; extreme++)
+                check_i8_tile(k, rows, n, 1 + (rows * 11 + n * 3) % 64, extreme);
+}
+
+static void test_i8_tiles(void **state) {
+    (void)state;
+    for_each_isa(check_i8_tiles);
+}
+
+/* ---- choice
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static void test_choice_of_isa(void **state) {
+    (void)state;
+    zeb_error error = {""};
+    cpu_isa isa;
+    int lowered = -1;
+    assert_int_equal(cpu_isa_choose("", &isa, &lowered, &error), ZEB_OK);
+    assert_int_equal(lowered, 0);
+    assert_true(isa.available);
+    assert_int_equal(cpu_isa_choose("scalar", &isa, &lowered, &error), ZEB_OK);
+    assert_string_equal(isa.name, "scalar");
+    assert_int_equal(lowered, 0);
+    assert_int_equal(cpu_isa_choose("sse9", &isa, &lowered, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "sse9"));
+    assert_non_null(strstr(error.text, "scalar"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_activations), cmocka_unit_test(test_softmax),  cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_quantise),    cmocka_unit_test(test_i8_tiles), cmocka_unit_test(test_choice_of_isa),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
