@@ -29,6 +29,8 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
         p.add_argument("--target", type=float, action="append", default=[])
         p.add_argument("--min-length", type=int, default=0,
                        help="rows that stand for the task when costs are fitted and choices made")
+        p.add_argument("--transfer", type=int, default=0,
+                       help="unlabelled rows of other tasks' train texts to learn the teacher on")
         p.add_argument("--train-min-length", type=int, default=0, help="leave shorter rows out")
         p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
@@ -116,6 +118,34 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--facts", type=Path, help="YAML with what the card says besides")
     p.add_argument("--emissions", type=Path, help="emissions.csv of the whole chain")
 
+    p = sub.add_parser("quantize", help="post-training INT8, INT4 or a mix of both")
+    _common(p, train=False)
+    p.add_argument("--task", help="where GPTQ and the mix are chosen (its calib rows)")
+    p.add_argument("--model", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--format", default="int8", help="int8, int4, int4-64, mixed")
+    p.add_argument("--method", choices=("rtn", "gptq"), default="rtn")
+    p.add_argument("--budget", type=float, default=0.005, help="mixed: of calib's metric")
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("--min-length", type=int, default=0)
+
+    p = sub.add_parser("calibrate", help="write a training-free policy beside a checkpoint")
+    _common(p, train=False)
+    p.add_argument("--task", required=True)
+    p.add_argument("--model", type=Path, required=True)
+    p.add_argument("--name", default="calibrated")
+    p.add_argument("--mode", choices=("threshold", "ratio"), default="ratio")
+    p.add_argument("--target", type=float, default=0.5, help="cost, executed over dense")
+    p.add_argument("--score-budget", type=float, default=0.0,
+                   help="also zero attention scores, within this loss of calib's metric")
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("--min-length", type=int, default=0)
+
+    p = sub.add_parser("table", help="results of a recipe's work folder, as Markdown or JSON")
+    _common(p, train=False)
+    p.add_argument("work", type=Path)
+    p.add_argument("--json", action="store_true")
+
     p = sub.add_parser("recipe", help="run a recipe: every step of a shipped checkpoint")
     _common(p, train=False)
     p.add_argument("recipe", type=Path)
@@ -142,7 +172,8 @@ def _open(args):
     from .dataset import open_task
     from .loop import device_of
     return open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
-                     train_min=getattr(args, "train_min_length", 0), calib_min=args.min_length)
+                     train_min=getattr(args, "train_min_length", 0), calib_min=args.min_length,
+                     transfer=getattr(args, "transfer", 0))
 
 
 def _finetune(args) -> dict:
@@ -209,6 +240,19 @@ def _evaluate(args, data=None) -> dict:
     return {k: {"metrics": v["metrics"], "cost": v.get("cost")} for k, v in out.items()}
 
 
+def _quantize(args) -> dict:
+    from . import ptq, tasks
+    data = _open(args) if args.task else None
+    labels = tasks.get(args.task).labels if args.task else ("0", "1")
+    return ptq.quantize(args.model, args.out, args.format, args.method, data, labels, args.budget)
+
+
+def _calibrate(args) -> dict:
+    from . import ptq
+    return ptq.calibrate_policy(args.model, _open(args), args.name, args.mode, args.target,
+                                args.score_budget)
+
+
 def _export(args) -> dict:
     from .export import export
     return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
@@ -236,9 +280,15 @@ def main(argv: list[str] | None = None) -> int:
     loop.cpu_bf16 = args.bf16
     from .loop import TrainError
     from .readers import DataError
-    does = {"finetune": _finetune, "distill": _distill, "prune": _prune, "score": _score, "evaluate": _evaluate, "export": _export,
+    if args.command == "table":
+        from . import table
+        print(json.dumps(table.compact(args.work), indent=1) if args.json
+              else table.markdown(args.work), end="")
+        return 0
+    does = {"finetune": _finetune, "distill": _distill, "prune": _prune, "quantize": _quantize,
+            "calibrate": _calibrate, "score": _score, "evaluate": _evaluate, "export": _export,
             "recipe": _recipe}[args.command]
-    trains = args.command in ("finetune", "distill", "prune", "quantize")
+    trains = args.command in ("finetune", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())
         return 0

@@ -56,12 +56,15 @@ def _windows(text: str, words: int = 60) -> list[str]:
     return out
 
 
-def packed(root: Path, vocab: Path, max_length: int = 128) -> tokens.Packed:
-    rows = texts(root)
+def distinct(root: Path) -> list[Row]:
     seen: dict[tuple, Row] = {}
-    for r in rows:
+    for r in texts(root):
         seen.setdefault((r.a, r.b), Row(0, r.a, r.b, None))
-    return tokens.encode(tokens.load(vocab), list(seen.values()), max_length)
+    return list(seen.values())
+
+
+def packed(root: Path, vocab: Path, max_length: int = 128) -> tokens.Packed:
+    return tokens.encode(tokens.load(vocab), distinct(root), max_length)
 
 
 def join(p: tokens.Packed, rng: np.random.Generator, fraction: float = 0.5) -> tokens.Packed:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import metrics, tasks, tokens
+from . import corpus, metrics, tasks, tokens
 from .batches import Store, holdout
 from .bert import Bert
 from .loop import autocast
@@ -24,9 +24,11 @@ class TaskData:
 
 
 def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
-              calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0) -> TaskData:
+              calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0,
+              transfer: int = 0) -> TaskData:
     """Rows shorter than train_min do not train, shorter than calib_min choose nothing: a train file of
-    phrases (SST-2) can so stand for a task of sentences."""
+    phrases (SST-2) can so stand for a task of sentences.  `transfer` rows of other train files join
+    train without a label, for a teacher to be asked about."""
     task = tasks.get(name)
     rows = read_split(root, task, "train")
     packed = tokens.encode(tokens.load(vocab), rows, max_length)
@@ -35,7 +37,21 @@ def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_leng
     calib = np.flatnonzero(held & (packed.length >= calib_min))
     if not len(train) or not len(calib):
         raise DataError(f"{name}: no train or no calib row is long enough")
-    return TaskData(task, Store(packed.take(train), device), Store(packed.take(calib), device))
+    rows = packed.take(train)
+    if transfer:
+        rows = tokens.concat([rows, _transfer(root, vocab, task, transfer, max_length,
+                                               calib_fraction)])
+    return TaskData(task, Store(rows, device), Store(packed.take(calib), device))
+
+
+def _transfer(root: Path, vocab: Path, task: tasks.Task, count: int, max_length: int,
+              calib_fraction: float) -> tokens.Packed:
+    """`count` rows of the plain-text corpus (train files only) of the task's kind, pairs or singles,
+    without those that the task holds out as calib."""
+    rows = [r for r in corpus.distinct(root) if (r.b is not None) == task.is_pair]
+    rows = [r for r, held in zip(rows, holdout(rows, calib_fraction, SALT)) if not held]
+    order = np.random.default_rng(20).permutation(len(rows))[:count]
+    return tokens.encode(tokens.load(vocab), [rows[i] for i in np.sort(order)], max_length)
 
 
 def open_split(root: Path, vocab: Path, name: str, split: str, device: torch.device,
