@@ -47,9 +47,10 @@ static void drop(made *m) {
 }
 
 static void set(made *m, size_t i, double truth, double predicted) {
-    m->dataset.example[i].label = (int32_t)truth;
+    bool regression = m->task.kind == ZEB_TASK_REGRESSION; /* whose scores need not fit a label */
+    m->dataset.example[i].label = regression ? -1 : (int32_t)truth;
     m->dataset.example[i].target = truth;
-    m->prediction[i] = (zeb_prediction){.label = (int32_t)predicted, .score = predicted};
+    m->prediction[i] = (zeb_prediction){.label = regression ? -1 : (int32_t)predicted, .score = predicted};
 }
 
 static size_t score(const made *m, uint64_t seed, zeb_metric metric[ZEB_METRICS_MAX]) {
