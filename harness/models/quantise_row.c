@@ -63,7 +63,7 @@ static float percentile(const float *x, size_t n, double p, float *scratch) {
 /* The clip of the least squared error; of equals the greatest. */
 static float least_error(const float *x, size_t n, round_fn round, int8_t *q) {
     float most = most_of(x, n), best = most;
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (int c = 0; c < CLIPS; c++) {
         float clip = most * (1.0f - 0.5f * (float)c / (float)CLIPS);
         double sum = 0, step = (double)round(x, n, clip, q);
