@@ -86,7 +86,7 @@ static void check_softmax(const cpu_kernels *k) {
         const float scale = 0.125f * (float)sign;
         k->softmax(s, N, ROWS, N, seen, scale, peak, sum);
         for (int r = 0; r < ROWS; r++) {
-            double most = -INFINITY, total = 0;
+            double most = -HUGE_VAL, total = 0;
             for (int i = 0; i < seen[r]; i++)
                 most = fmax(most, (double)scale * (double)in[r * N + i]);
             for (int i = 0; i < N; i++) {
