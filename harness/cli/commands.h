@@ -17,6 +17,7 @@ extern const zeb_command zeb_command_report;
 extern const zeb_command zeb_command_calibrate;
 extern const zeb_command zeb_command_roofline;
 extern const zeb_command zeb_command_quantize;
+extern const zeb_command zeb_command_explain;
 
 /* Where this program's files are: found from the place of the executable (an installed tree), else the source tree that
  * it was built from. All in the arena. */

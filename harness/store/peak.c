@@ -126,8 +126,8 @@ static bool applies(const zeb_stored_peak *p, const zeb_row *row) {
            strcmp(p->device_name, row->device_name) == 0 && p->peak.threads == threads;
 }
 
-static const zeb_peak *find_rate(const zeb_stored_peak *peak, size_t count, const zeb_row *row) {
-    const char *name = rate_name(row->effective.precision[0] != '\0' ? row->effective.precision : row->precision);
+static const zeb_peak *find_rate(const zeb_stored_peak *peak, size_t count, const zeb_row *row, const char *precision) {
+    const char *name = rate_name(precision);
     for (size_t i = 0; i < count && name != NULL; i++)
         if (applies(&peak[i], row) && peak[i].peak.kind == ZEB_PEAK_OPERATIONS && strcmp(peak[i].peak.name, name) == 0)
             return &peak[i].peak;
@@ -154,7 +154,8 @@ void zeb_peak_bound(const zeb_stored_peak *peak, size_t count, zeb_row *row) {
     if (!(flops > 0) || !(bytes > 0) || !(examples > 0)) return;
     double batch = row->effective.batch.has ? (double)row->effective.batch.value : 1;
     double passes = ceil(examples / batch);
-    const zeb_peak *rate = find_rate(peak, count, row);
+    const char *precision = row->effective.precision[0] != '\0' ? row->effective.precision : row->precision;
+    const zeb_peak *rate = find_rate(peak, count, row, precision);
     const zeb_peak *level = find_level(peak, count, row, bytes / passes);
     if (rate == NULL || level == NULL) return;
     double slope = flops / bytes * level->per_second;
@@ -162,4 +163,14 @@ void zeb_peak_bound(const zeb_stored_peak *peak, size_t count, zeb_row *row) {
     row->bound_flops_per_s = zeb_f64(bound);
     row->bound_share = zeb_f64(flops / examples * row->throughput_per_s.value / bound);
     zeb_text_copy(row->bound_by, sizeof row->bound_by, slope < rate->per_second ? level->name : rate->name);
+}
+
+double zeb_peak_rate(const zeb_stored_peak *peak, size_t count, const zeb_row *row, const char *precision) {
+    const zeb_peak *rate = find_rate(peak, count, row, precision);
+    return rate != NULL ? rate->per_second : 0;
+}
+
+double zeb_peak_bandwidth(const zeb_stored_peak *peak, size_t count, const zeb_row *row, double bytes) {
+    const zeb_peak *level = find_level(peak, count, row, bytes);
+    return level != NULL ? level->per_second : 0;
 }

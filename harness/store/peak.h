@@ -32,4 +32,9 @@ ZEB_MUST_CHECK zeb_status zeb_store_peaks(zeb_store *store, const char *backend,
  * Without peaks, or where the row's work, threads or throughput are unknown, the row stays as it is. */
 void zeb_peak_bound(const zeb_stored_peak *peak, size_t count, zeb_row *row);
 
+/* The ceiling of a precision ("fp32", "w8a8", ...) on the row's device with its threads, in FLOP/s, and the bandwidth
+ * of the nearest level that holds so many bytes, in bytes/s; 0 where that was not measured. */
+double zeb_peak_rate(const zeb_stored_peak *peak, size_t count, const zeb_row *row, const char *precision);
+double zeb_peak_bandwidth(const zeb_stored_peak *peak, size_t count, const zeb_row *row, double bytes);
+
 #endif

@@ -1,4 +1,4 @@
-"""The tools beside zeb run: calibrate, roofline, quantize."""
+"""The tools beside zeb run: calibrate, roofline, quantize, explain."""
 import hashlib
 import json
 import os
@@ -338,6 +338,66 @@ class Quantize(ProgramTest):
         (folder / "config.json").write_text(json.dumps(config))
         self.refuse("groups of 32", "--model", folder, "--weights", "int4", check=2)
         self.quantize("--model", folder)
+
+
+class Explain(ProgramTest):
+    def explain(self, *words, check=0):
+        done = self.zeb("explain", "--db", self.db, "--limit", "4", "--format", "json", *words, check=check)
+        return (json.loads(done.stdout) if check == 0 else None), done
+
+    def test_stages_of_a_plan(self):
+        self.zeb("roofline", "--threads", "1", "--db", self.db, check=0)
+        said, done = self.explain("--device", "cpu", "--threads", "1")
+        self.assertEqual(done.stderr, "")
+        self.assertTrue(said["profiled"])
+        self.assertEqual(said["passes"], 4)
+        names = [stage["name"] for stage in said["stages"]]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertIn("layer.0.attention", names)
+        for stage in said["stages"]:
+            self.assertGreater(stage["nodes"], 0)
+            self.assertGreaterEqual(stage["took_ns"], 0)
+            self.assertGreaterEqual(stage["needs_ns"], 0)
+        plain, _ = self.explain("--device", "ref", "--limit", "4")
+        self.assertEqual(sum(stage["nodes"] for stage in said["stages"]), len(plain["stages"]))
+        self.assertAlmostEqual(sum(stage["flops"] for stage in said["stages"]) / said["flops"]["executed"], 1, delta=1e-6)
+        took = sum(stage["took_ns"] for stage in said["stages"])
+        self.assertGreater(took, 0)
+        ffn = next(stage for stage in said["stages"] if stage["name"] == "layer.0.ffn.in")
+        self.assertEqual(ffn["op"], "linear")
+        self.assertEqual(ffn["rows"], said["tokens"])
+        table = self.zeb("explain", "--device", "cpu", "--threads", "1", "--db", self.db, "--limit", "2", check=0).stdout
+        self.assertIn("layer.0.ffn.in", table)
+        self.assertNotIn("nan", table.lower())
+
+    def test_a_policy_thins_the_rows(self):
+        layer = {"tokens": {"mode": "ratio", "value": 0.5}, "score_threshold": 0, "heads": None, "ffn": None}
+        policy = self.folder / "policy.json"
+        policy.write_text(json.dumps({"schema": "zeb-policy-1", "name": "half", "floor": 2, "layers": [layer] * 4}))
+        said, _ = self.explain("--device", "cpu", "--policy", policy)
+        self.assertEqual(said["policy"], "half")
+        rows = {stage["name"]: stage["rows"] for stage in said["stages"]}
+        self.assertTrue(said["tokens"] > rows["layer.0.ffn.in"] > rows["layer.1.ffn.in"] > rows["layer.3.ffn.in"])
+        self.assertLess(said["flops"]["executed"], 0.5 * said["flops"]["dense"])
+
+    def test_a_device_without_a_profile(self):
+        said, done = self.explain("--device", "ref")
+        self.assertIn("gives no profile", done.stderr)
+        self.assertIn("zeb roofline", done.stderr)
+        self.assertFalse(said["profiled"])
+        self.assertEqual({stage["took_ns"] for stage in said["stages"]}, {None})
+        self.assertEqual({stage["needs_ns"] for stage in said["stages"]}, {None})
+        self.assertFalse(self.db.exists())
+
+    def test_bad_input(self):
+        for needle, words, code in (("nothing", ["--device", "nothing"], 3), ("absent", ["--policy", "absent.json"], 3),
+                                    ("--batch", ["--batch", "0"], 2), ("sst2", ["--task", "glue/sst"], 2)):
+            _, done = self.explain(*words, check=code)
+            self.assertIn(needle, done.stderr)
+
+    def test_a_crash_is_an_error(self):
+        _, done = self.explain("--device", "faulty-late", "--plugin-dir", os.environ["ZEB_FAULTY"], check=3)
+        self.assertIn("the worker died", done.stderr)
 
 
 if __name__ == "__main__":

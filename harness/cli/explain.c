@@ -1,0 +1,225 @@
+/* zeb explain: the stages of a compiled plan, what each needs at least and what it took. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "run/explain.h"
+#include "suites/task.h"
+
+typedef struct explain_settings {
+    const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *db, *format, *plugin_dir;
+    uint64_t threads, batch, seq_max, limit, timeout_ns;
+    bool no_pin, verbose;
+} explain_settings;
+
+#define AT(field) offsetof(explain_settings, field)
+
+static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
+static const char *const formats[] = {"table", "json", NULL};
+
+static const zeb_option options[] = {
+    {"model", ZEB_OPTION_TEXT, "DIR|CARD", NULL, AT(model),
+     "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
+    {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
+    {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device.", NULL},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "Task whose examples are run.", NULL},
+    {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
+    {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
+     NULL},
+    {"limit", ZEB_OPTION_COUNT, "N", "16", AT(limit), "Examples, each run several times.", NULL},
+    {"batch", ZEB_OPTION_COUNT, "N", "1", AT(batch), "Sequences a pass.", NULL},
+    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.",
+     NULL},
+    {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
+    {"no-pin", ZEB_OPTION_FLAG, NULL, NULL, AT(no_pin), "Do not pin threads to processors.", NULL},
+    {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use.", NULL},
+    {"timeout", ZEB_OPTION_DURATION, "TIME", "10min", AT(timeout_ns), "A device that takes longer is stopped.", NULL},
+    {"db", ZEB_OPTION_TEXT, "FILE", "results/local/zeb.db", AT(db),
+     "Database with the peaks that zeb roofline has measured, for what each stage needs at least.", NULL},
+    {"format", ZEB_OPTION_CHOICE, "NAME", "table", AT(format), "What is printed on stdout.", formats},
+    {"plugin-dir", ZEB_OPTION_TEXT, "DIR[:DIR]", NULL, AT(plugin_dir), "Look for plugins here first.", NULL},
+    {"verbose", ZEB_OPTION_FLAG, NULL, NULL, AT(verbose), "Say more on stderr.", NULL},
+    {0}};
+
+static const char *const examples[] = {"zeb roofline && zeb explain --device cpu --threads 1",
+                                       "zeb explain --policy policy.json --precision w8a8 --format json", NULL};
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+/* ---- printing --------------------------------------------------------------------------------------------------- */
+
+static const char *time_text(double ns, char *text, size_t capacity) {
+    if (ns < 0)
+        (void)snprintf(text, capacity, "-");
+    else
+        (void)snprintf(text, capacity, "%.2f us", ns * 1e-3);
+    return text;
+}
+
+static void print_line(const zeb_explain_line *l, double total_ns) {
+    char least[24], took[24], share[24] = "-", part[24] = "-";
+    if (l->least_ns >= 0 && l->took_ns > 0)
+        (void)snprintf(share, sizeof share, "%.0f %%", 100 * l->least_ns / l->took_ns);
+    if (l->took_ns >= 0 && total_ns > 0) (void)snprintf(part, sizeof part, "%.1f %%", 100 * l->took_ns / total_ns);
+    (void)printf("%-28.28s %-14s %5u %8.1f %10.3f %10.1f %12s %12s %7s %7s\n", l->name, l->op, l->nodes, l->rows,
+                 l->flops * 1e-6, l->bytes / 1024, time_text(l->least_ns, least, sizeof least),
+                 time_text(l->took_ns, took, sizeof took), share, part);
+}
+
+static void print_table(const zeb_explanation *e) {
+    char text[24];
+    double least = 0, took = 0;
+    for (uint32_t i = 0; i < e->lines; i++) {
+        took += e->line[i].took_ns > 0 ? e->line[i].took_ns : 0;
+        if (e->line[i].nodes > 0) least = least >= 0 && e->line[i].least_ns >= 0 ? least + e->line[i].least_ns : -1;
+    }
+    (void)printf("model %s, policy %s, device %s:%s, %lld threads%s%s\n", e->row.model, e->row.policy, e->row.backend,
+                 e->row.device, (long long)(e->row.effective.threads.has ? e->row.effective.threads.value : 1),
+                 e->row.effective.isa[0] != '\0' ? ", " : "", e->row.effective.isa);
+    (void)printf("%u passes of %.1f tokens on average; %.4f of the model's FLOPs were executed\n\n", e->passes,
+                 e->tokens, e->flops / e->flops_dense);
+    (void)printf("%-28s %-14s %5s %8s %10s %10s %12s %12s %7s %7s\n", "stage", "op", "nodes", "rows", "MFLOP", "KiB",
+                 "needs", "took", "roof", "of all");
+    for (uint32_t i = 0; i < e->lines; i++)
+        print_line(&e->line[i], took);
+    (void)printf("\nall stages: need %s", time_text(least, text, sizeof text));
+    if (e->profiled) (void)printf(", took %s", time_text(took, text, sizeof text));
+    (void)printf("; the whole pass took %s\n", time_text(e->pass_ns, text, sizeof text));
+}
+
+static void print_number(const char *name, double value, const char *end) {
+    if (value < 0)
+        (void)printf("\"%s\": null%s", name, end);
+    else
+        (void)printf("\"%s\": %.9g%s", name, value, end);
+}
+
+static void print_json(const zeb_explanation *e) {
+    (void)printf("{\"model\": \"%s\", \"policy\": \"%s\", \"backend\": \"%s\", \"device\": \"%s\", \"profiled\": %s, "
+                 "\"passes\": %u, \"tokens\": %.9g, \"flops\": {\"dense\": %.9g, \"executed\": %.9g}, ",
+                 e->row.model, e->row.policy, e->row.backend, e->row.device, e->profiled ? "true" : "false", e->passes,
+                 e->tokens, e->flops_dense, e->flops);
+    print_number("pass_ns", e->pass_ns, ", \"stages\": [");
+    for (uint32_t i = 0; i < e->lines; i++) {
+        const zeb_explain_line *l = &e->line[i];
+        (void)printf("%s\n {\"name\": \"%s\", \"op\": \"%s\", \"nodes\": %u, \"rows\": %.9g, \"flops\": %.9g, "
+                     "\"bytes\": %.9g, ",
+                     i > 0 ? "," : "", l->name, l->op, l->nodes, l->rows, l->flops, l->bytes);
+        print_number("needs_ns", l->least_ns, ", ");
+        print_number("took_ns", l->took_ns, "}");
+    }
+    (void)printf("\n]}\n");
+}
+
+/* ---- doing ------------------------------------------------------------------------------------------------------ */
+
+/* Peaks are a help, not a need: without a database there are none. */
+static void find_peaks(const explain_settings *set, zeb_arena *arena, const zeb_log *log, zeb_stored_peak **peak,
+                       size_t *count) {
+    zeb_store *store = NULL;
+    zeb_error why = {{0}};
+    *count = 0;
+    if (!zeb_path_is_file(set->db)) return;
+    zeb_status status = zeb_store_open_read(set->db, &store, &why);
+    if (status == ZEB_OK) status = zeb_store_peaks(store, NULL, NULL, arena, peak, count, &why);
+    if (status != ZEB_OK) zeb_log_write(log, ZEB_LOG_WARNING, "no peaks: %s", why.text);
+    zeb_store_close(store);
+}
+
+static zeb_status make_case(const explain_settings *set, const zeb_places *places, zeb_case *what, zeb_error *error) {
+    const zeb_task *task = zeb_task_find(set->task);
+    const char *near = zeb_task_suggest(set->task);
+    if (task == NULL)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", set->task,
+                        near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
+                        near != NULL ? "'?" : "");
+    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
+    if (set->seq_max < 3 || set->seq_max > 65536)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
+    *what = (zeb_case){.model = set->model != NULL ? set->model : places->model,
+                       .task = task->name,
+                       .data = set->data != NULL ? set->data : places->data,
+                       .split = set->split != NULL ? set->split : task->default_split,
+                       .device = set->device,
+                       .policy = set->policy,
+                       .isa = set->isa,
+                       .scenario = ZEB_SCENARIO_OFFLINE,
+                       .threads = (uint32_t)set->threads,
+                       .pin = !set->no_pin,
+                       .batch = (uint32_t)set->batch,
+                       .seq_max = (uint32_t)set->seq_max,
+                       .limit = set->limit,
+                       .timeout_ns = set->timeout_ns};
+    while (strcmp(precisions[what->precision], set->precision) != 0)
+        what->precision++;
+    return ZEB_OK;
+}
+
+static zeb_status explain(const explain_settings *set, const zeb_places *places, const zeb_registry *registry,
+                          zeb_arena *arena, const zeb_log *log, zeb_explanation *result, zeb_error *error) {
+    zeb_case what;
+    zeb_stored_peak *peak = NULL;
+    size_t peaks;
+    zeb_status status = make_case(set, places, &what, error);
+    if (status != ZEB_OK) return status;
+    find_peaks(set, arena, log, &peak, &peaks);
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns, .grace_ns = UINT64_C(2000000000), .stop = &stop_asked};
+    status = zeb_explain(&what, registry, peak, peaks, &watch, result, error);
+    if (status != ZEB_OK) return status;
+    bool known = false;
+    for (uint32_t i = 0; i < result->lines; i++)
+        known |= result->line[i].least_ns >= 0;
+    if (!known)
+        zeb_log_write(log, ZEB_LOG_INFO,
+                      "what stages need is not known: 'zeb roofline --device %s --db %s' measures this device",
+                      set->device, set->db);
+    if (!result->profiled) zeb_log_write(log, ZEB_LOG_INFO, "device gives no profile: nodes are shown, not stages");
+    return ZEB_OK;
+}
+
+static int run(const void *settings, const char *const *operands, size_t operand_count) {
+    (void)operands;
+    (void)operand_count;
+    const explain_settings *set = settings;
+    zeb_log log = zeb_cli_log(set->verbose);
+    zeb_error error = {{0}};
+    zeb_arena *arena = NULL;
+    zeb_registry *registry = NULL;
+    zeb_places places;
+    zeb_explanation *result = calloc(1, sizeof *result);
+    zeb_status status =
+        result != NULL ? zeb_arena_create(&arena, &error) : zeb_fail(&error, ZEB_ERR_MEMORY, "no memory to explain");
+    if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
+    if (status == ZEB_OK) status = zeb_registry_open(places.plugins, places.plugin_count, &log, &registry, &error);
+    if (status == ZEB_OK) status = explain(set, &places, registry, arena, &log, result, &error);
+    if (status == ZEB_OK && strcmp(set->format, "json") == 0) print_json(result);
+    if (status == ZEB_OK && strcmp(set->format, "table") == 0) print_table(result);
+    free(result);
+    zeb_registry_close(registry);
+    zeb_arena_destroy(arena);
+    return status == ZEB_OK ? ZEB_EXIT_OK : zeb_cli_fail(zeb_cli_exit(status), &error);
+}
+
+const zeb_command zeb_command_explain = {.name = "explain",
+                                         .summary =
+                                             "show where a pass spends its time, and what it would need at least",
+                                         .operands = "",
+                                         .options = options,
+                                         .examples = examples,
+                                         .settings_size = sizeof(explain_settings),
+                                         .run = run};
