@@ -1,0 +1,141 @@
+"""The commands end to end on a tiny model, tiny vocabulary and made-up SST-2 and WNLI."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zeb_train import cli, policy, store
+from zeb_train.bert import Bert, Config
+
+HERE = Path(__file__).resolve().parents[2] / "scripts" / "train"
+WORDS = [f"w{chr(97 + i // 10)}{chr(97 + i % 10)}" for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """data/ with two tasks, vocab.txt and base/, a random two-layer checkpoint."""
+    root = tmp_path_factory.mktemp("world")
+    rng = np.random.default_rng(1)
+    vocab = (["[PAD]"] + [f"[unused{i}]" for i in range(99)]
+             + ["[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS)
+    (root / "vocab.txt").write_text("\n".join(vocab) + "\n")
+
+    def text():
+        return " ".join(rng.choice(WORDS, rng.integers(3, 9)))
+    for split, n in (("train", 240), ("dev", 40)):
+        folder = root / "data/glue/SST-2"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [text() for _ in range(n)]
+        (folder / f"{split}.tsv").write_text("sentence\tlabel\n" + "".join(
+            f"{r} \t{int('waa' in r.split())}\n" for r in rows))
+        folder = root / "data/glue/WNLI"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{split}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + "".join(
+            f"{i}\t{text()}\t{text()}\t{i % 2}\n" for i in range(n // 4)))
+    torch.manual_seed(1)
+    c = Config(vocab_size=len(vocab), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+               intermediate_size=64, max_position_embeddings=64)
+    store.save_model(root / "base", Bert(c), ("0", "1"))
+    small = Config(vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2,
+                   num_attention_heads=2, intermediate_size=32, max_position_embeddings=64)
+    store.write_json(root / "small.json", small.hugging_face(("0", "1")))
+    return root
+
+
+def common(world: Path) -> list[str]:
+    return ["--data", str(world / "data"), "--vocab", str(world / "vocab.txt"), "--device", "cpu",
+            "--no-energy"]
+
+
+def run(world: Path, *args) -> None:
+    assert cli.main([*map(str, args), *common(world)]) == 0
+
+
+RECIPE = """
+name: tiny
+steps:
+  - {id: general, do: distill, with: {teacher: ["{here}/base"], config: "{here}/small.json",
+     set: {epochs: 1, tokens: 512, batch: 32, lr: 1.0e-3, evals: 0}}}
+  - {id: teacher, do: finetune, with: {task: glue/sst2, start: "{here}/base", set: {epochs: 1, lr: 1.0e-3}}}
+  - id: dense
+    needs: [general, teacher]
+    do: distill
+    with: &with {task: glue/sst2, start: "{work}/general", teacher: ["{work}/teacher"], evaluate: dev,
+       transfer: 20, format: [int8], target: [0.7], set: {epochs: 1, lr: 1.0e-3, evals: 2}}
+  - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, prune: {mode: ratio,
+     target: 0.7, search: true, heads: true}}}
+  - {id: shipped, needs: [dense, sparse], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
+"""
+
+
+def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
+    (world / "tiny.yaml").write_text(RECIPE)
+    args = ("recipe", world / "tiny.yaml", "--work", world / "work", "--jobs", 2)
+    run(world, *args)
+    out = world / "work" / "shipped"
+    card = json.loads((out / "card.json").read_text())
+    assert card["files"]["model.safetensors"]["sha256"] == store.sha256(out / "model.safetensors")
+    assert 0.0 <= card["dev"]["metrics"]["accuracy"] <= 1.0 and card["dev"]["rows"] == 40
+    how = policy.read(out / "policy.json", out / "model.safetensors")
+    assert [x.mode for x in how.layers] == ["ratio", None] and how.layers[0].gated
+    scores = json.loads((world / "work/dense/evaluation.json").read_text())
+    assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    run(world, *args)
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+    capsys.readouterr()
+    run(world, "table", world / "work")
+    assert "| dense | int8 | 1 | accuracy" in capsys.readouterr().out
+
+
+def test_quantize_calibrate_score(world, tmp_path, capsys):
+    for name in ("int8", "int4", "mixed"):
+        extra = ["--method", "gptq"] if name == "int4" else []
+        run(world, "quantize", "--task", "glue/sst2", "--model", world / "base", "--out",
+            tmp_path / name, "--format", name, *extra)
+        store.load_model(tmp_path / name)
+    run(world, "calibrate", "--task", "glue/sst2", "--model", tmp_path / "int8", "--target", 0.7,
+        "--score-budget", 0.5)
+    assert policy.read(tmp_path / "int8" / "policy.json").layers[0].mode == "ratio"
+    capsys.readouterr()
+    run(world, "score", "--task", "glue/wnli", tmp_path / "int4", world / "base")
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_errors_are_sentences(world, tmp_path, capsys):
+    args = ["finetune", "--task", "glue/rte", "--start", world / "base", "--out", tmp_path / "x"]
+    assert cli.main([*map(str, args), *common(world)]) == 1
+    assert "no such file" in capsys.readouterr().err
+    args = ["finetune", "--task", "glue/sst2", "--start", world, "--out", tmp_path / "x"]
+    assert cli.main([*map(str, args), *common(world)]) == 1
+    assert "no complete checkpoint" in capsys.readouterr().err
+
+
+def test_killed_and_started_again_ends_alike(world, tmp_path):
+    """SIGKILL in the middle: the second start goes on and the weights are those of one that lived."""
+    def command(out):
+        return [sys.executable, "-m", "zeb_train", "finetune", "--task", "glue/sst2", "--start",
+                str(world / "base"), "--out", str(out), "--set", "epochs=12", "--set", "evals=2",
+                "--set", "save_seconds=0", "--set", "batch=8", *common(world)]
+    env = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    quiet = {"env": env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    whole = subprocess.Popen(command(tmp_path / "a"), **quiet)
+    victim = subprocess.Popen(command(tmp_path / "b"), **quiet)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "b" / "training.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (tmp_path / "b" / "result.json").is_file()
+    subprocess.run(command(tmp_path / "b"), check=True, **quiet)
+    assert whole.wait() == 0
+    assert (store.sha256(tmp_path / "a" / "model.safetensors")
+            == store.sha256(tmp_path / "b" / "model.safetensors"))
