@@ -268,9 +268,15 @@ static zeb_status copy_half(job *j, const move *m) {
 static void note_error(job *j, const float *x, size_t n, const int8_t *q, const uint8_t *packed, float scale8,
                        const uint16_t *scale4) {
     for (size_t i = 0; i < n; i++) {
-        int nibble = packed != NULL ? (packed[i / 2] >> (i % 2 * 4) & 15) - 8 : 0;
-        float step = packed != NULL ? zeb_f16_to_f32(scale4[i / (size_t)j->options->group]) : scale8;
-        double miss = (double)x[i] - (packed != NULL ? nibble : q[i]) * (double)step;
+        int level = 0;
+        float step = scale8;
+        if (q != NULL) {
+            level = q[i];
+        } else if (packed != NULL) {
+            level = (packed[i / 2] >> (i % 2 * 4) & 15) - 8;
+            step = zeb_f16_to_f32(scale4[i / (size_t)j->options->group]);
+        }
+        double miss = (double)x[i] - level * (double)step;
         j->squares += (double)x[i] * (double)x[i];
         j->misses += miss * miss;
     }
