@@ -9,6 +9,7 @@ import unittest
 
 ZEB = os.environ["ZEB"]
 FAULTY = os.environ["ZEB_FAULTY"]
+SANITIZED = "ZEB_SANITIZED" in os.environ  # ten times slower, and no limit of address space can be set
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
