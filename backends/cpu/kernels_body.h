@@ -46,15 +46,19 @@ static void finish_edge(const float *sum, int rows, float *c, size_t ldc, int n,
     }
 }
 
-/* One step along k: an outer product of a column of a and a row of b. Rows are addressed from every third, so that base
- * plus 0, 1 or 2 strides needs few registers. */
-INLINE void tile_step(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], const float *const row[4], size_t lda, int k,
-                      const float *b) {
+/* How many steps of k a tile sums apart: with few rows there are too few sums to keep the multipliers busy, each
+ * waiting for its own last result. */
+#define CHAINS(rows) ((rows)*4 <= TILE_ROWS ? 4 : (rows)*2 <= TILE_ROWS ? 2 : 1)
+
+/* One step along k: an outer product of a column of a and a row of b, added to the rows of acc from `first` on. Rows
+ * are addressed from every third, so that base plus 0, 1 or 2 strides needs few registers. */
+INLINE void tile_step(const int rows, const int first, vf acc[TILE_ROWS][TILE_VECTORS], const float *const row[4],
+                      size_t lda, int k, const float *b) {
     vf bv[TILE_VECTORS];
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) bv[v] = vf_load(b + v * VW);
     UNROLL for (int r = 0; r < rows; r++) {
         const vf av = vf_set1(row[r / 3][(size_t)(r % 3) * lda + (size_t)k]);
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r][v] = vf_fma(av, bv[v], acc[r][v]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = vf_fma(av, bv[v], acc[first + r][v]);
     }
 }
 
@@ -96,24 +100,34 @@ INLINE void tile_finish_edge(const int rows, vf acc[TILE_ROWS][TILE_VECTORS], co
 }
 
 INLINE void tile_any(const cpu_tile *t, const int rows) {
+    const int chains = CHAINS(rows);
     vf acc[TILE_ROWS][TILE_VECTORS];
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
         const vf start = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
-        UNROLL for (int r = 0; r < rows; r++) acc[r][v] = start;
+        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? start : vf_zero();
     }
-    const size_t lda = t->lda;
+    const size_t lda = t->lda, ldb = t->ldb;
     const float *const row[4] = {t->a, t->a + 3 * lda, t->a + 6 * lda, t->a + 9 * lda};
     const float *b = t->b;
     const char *ahead = t->ahead;
+    const int depth = t->k;
     int k = 0;
     if (ahead != NULL) {
-        for (; k < t->k; k++, b += t->ldb, ahead += 64) {
-            __builtin_prefetch(ahead, 0, 2);
-            tile_step(rows, acc, row, lda, k, b);
+        for (; k + chains <= depth; k += chains) {
+            UNROLL for (int c = 0; c < chains; c++, b += ldb, ahead += 64) {
+                __builtin_prefetch(ahead, 0, 2);
+                tile_step(rows, c * rows, acc, row, lda, k + c, b);
+            }
         }
     }
-    for (; k < t->k; k++, b += t->ldb)
-        tile_step(rows, acc, row, lda, k, b);
+    for (; k + chains <= depth; k += chains) {
+        UNROLL for (int c = 0; c < chains; c++, b += ldb) tile_step(rows, c * rows, acc, row, lda, k + c, b);
+    }
+    for (; k < depth; k++, b += ldb)
+        tile_step(rows, 0, acc, row, lda, k, b);
+    UNROLL for (int r = rows; r < chains * rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vf_add(acc[r % rows][v], acc[r][v]);
+    }
     if (t->n == TILE_COLUMNS)
         tile_finish_full(rows, acc, t);
     else
@@ -143,17 +157,46 @@ TILE_FUNCTION(12)
 
 /* ---- eight-bit tiles ------------------------------------------------------------------------------------------- */
 
-INLINE void i8_steps(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4], size_t ldx,
-                     const int8_t *w, int steps, const char *ahead) {
-    for (int k = 0; k < steps; k++, w += TILE_COLUMNS * I8_STEP) {
-        const size_t at = (size_t)k * I8_STEP * I8_BYTES;
-        vi wv[TILE_VECTORS];
-        if (ahead != NULL) __builtin_prefetch(ahead + (size_t)k * 64, 0, 2);
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] = vi_weights(w + v * VW * I8_STEP);
-        UNROLL for (int r = 0; r < rows; r++) {
-            const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
-            UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r][v] = vi_dot(acc[r][v], xv, wv[v]);
+/* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
+enum { I8_DEPTH = 4 };
+
+INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
+                    size_t ldx, const int8_t *w, int k) {
+    const size_t at = (size_t)k * I8_STEP * I8_BYTES;
+    vi wv[TILE_VECTORS];
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
+        vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW)) * I8_STEP);
+    UNROLL for (int r = 0; r < rows; r++) {
+        const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = vi_dot(acc[first + r][v], xv, wv[v]);
+    }
+}
+
+/* acc[rows] = start + x . w over all steps. */
+INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x, size_t ldx, const int8_t *w,
+                   const int32_t *start, int steps, const char *ahead) {
+    const int chains = CHAINS(rows);
+    const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vi begin = vi_load(start + v * VW);
+        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+    }
+    int k = 0;
+    if (ahead != NULL) {
+        for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
+            UNROLL for (int c = 0; c < I8_DEPTH; c++) {
+                __builtin_prefetch(ahead + (size_t)(k + c) * 64, 0, 2);
+                i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+            }
         }
+    }
+    for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+    }
+    for (; k < steps; k++)
+        i8_step(rows, 0, acc, row, ldx, w, k);
+    UNROLL for (int r = rows; r < chains * rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
     }
 }
 
@@ -162,12 +205,6 @@ INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu
     float *const c = t->c;
     const size_t ldc = t->ldc, ldr = t->ldr;
     const float *const residual = t->residual;
-    if (t->bias != NULL) {
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-            const vf bias = vf_load(t->bias + v * VW);
-            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_add(sum[r][v], bias);
-        }
-    }
     if (t->n < TILE_COLUMNS) {
         float all[TILE_ROWS * TILE_VECTORS * VW];
         UNROLL for (int r = 0; r < rows; r++) {
@@ -191,19 +228,12 @@ INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu
 INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
     vi acc[TILE_ROWS][TILE_VECTORS];
     vf sum[TILE_ROWS][TILE_VECTORS];
-    const size_t ldx = t->ldx;
-    const unsigned char *const row[4] = {t->x, t->x + 3 * ldx, t->x + 6 * ldx, t->x + 9 * ldx};
-    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-        UNROLL for (int r = 0; r < rows; r++) acc[r][v] = vi_load(t->start + v * VW);
-    }
-    if (t->ahead != NULL)
-        i8_steps(rows, acc, row, ldx, t->w, t->steps, t->ahead);
-    else
-        i8_steps(rows, acc, row, ldx, t->w, t->steps, NULL);
+    i8_sum(rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
         const vf scale = vf_load(t->w_scale + v * VW);
+        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
         UNROLL for (int r = 0; r < rows; r++) sum[r][v] =
-            vf_mul(vi_to_float(acc[r][v]), vf_mul(vf_set1(t->x_scale[r]), scale));
+            vf_fma(vi_to_float(acc[r][v]), vf_mul(vf_set1(t->x_scale[r]), scale), bias);
     }
     i8_finish(rows, sum, t);
 }
@@ -211,22 +241,21 @@ INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
 INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const size_t ldx = t->ldx, group = (size_t)t->steps * I8_STEP;
-    UNROLL for (int v = 0; v < TILE_VECTORS; v++) UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_zero();
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_zero();
+    }
     for (int g = 0; g < t->groups; g++) {
         vi acc[TILE_ROWS][TILE_VECTORS];
-        const unsigned char *x = t->x + (size_t)g * group * I8_BYTES;
-        const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-            UNROLL for (int r = 0; r < rows; r++) acc[r][v] = vi_load(t->start + g * TILE_COLUMNS + v * VW);
-        }
-        i8_steps(rows, acc, row, ldx, t->w + (size_t)g * group * TILE_COLUMNS, t->steps, NULL);
+        i8_sum(rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx, t->w + (size_t)g * group * TILE_COLUMNS,
+               t->start + g * TILE_COLUMNS, t->steps, NULL);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);
             UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(vi_to_float(acc[r][v]), scale, sum[r][v]);
         }
     }
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_mul(sum[r][v], vf_set1(t->x_scale[r]));
+        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(sum[r][v], vf_set1(t->x_scale[r]), bias);
     }
     i8_finish(rows, sum, t);
 }
@@ -407,6 +436,49 @@ INLINE vf vf_sigmoid(vf x) {
     return vf_div(one, vf_add(one, vf_exp(vf_sub(vf_zero(), x))));
 }
 
+#ifdef VF_LOOKUP32
+/* max(x, 0) - B(|x|), B(a) = a erfc(a / sqrt 2) / 2: cubics about the points i * 5.5 / 31, least-maximum fits, error
+ * under 6e-7; 0 from 5.5 on up to 2e-7. Adding 1.5 * 2^23 rounds to the nearest point and leaves i in the low bits. */
+static const float GELU_TABLE[4][32] = {
+    {-3.20123057e-08f, 0.0762170181f,   0.128222436f,    0.158226058f,    0.169578835f,    0.166342616f,
+     0.1528088f,       0.133049041f,    0.110564895f,    0.0880751759f,   0.067447193f,    0.0497508496f,
+     0.0353969522f,    0.0243162848f,   0.0161405597f,   0.0103579657f,   0.00642913068f,  0.00386098004f,
+     0.00224401033f,   0.00126248191f,  0.000687656458f, 0.000362679508f, 0.000185237077f, 9.16275239e-05f,
+     4.38985226e-05f,  2.03716972e-05f, 9.15758028e-06f, 3.98776729e-06f, 1.6822512e-06f,  6.87507907e-07f,
+     2.72208865e-07f,  1.04442591e-07f},
+    {0.0887117311f,    0.0638558865f,    0.0405284092f,    0.0200446285f,    0.00334606552f,   -0.00909568835f,
+     -0.0172874462f,   -0.0216449462f,   -0.0228691213f,   -0.0218000915f,   -0.0192799475f,   -0.0160473343f,
+     -0.0126750544f,   -0.00955026597f,  -0.00688840821f,  -0.00476788124f,  -0.0031725599f,   -0.00203213538f,
+     -0.00125429465f,  -0.000746620819f, -0.000428877363f, -0.000237861808f, -0.000127426742f, -6.59621874e-05f,
+     -3.30033363e-05f, -1.59646352e-05f, -7.46779915e-06f, -3.37862411e-06f, -1.47866967e-06f, -6.26106328e-07f,
+     -2.56522043e-07f, -1.29711324e-07f},
+    {-0.0125782769f,  -0.0121517954f,  -0.0110371048f,  -0.0093478458f,
+     -0.00730154384f, -0.00514149806f, -0.00309457444f, -0.00133712636f,
+     2.43292689e-05f, 0.000956137956f, 0.0014865729f,   0.00168622786f,
+     0.00164584885f,  0.00145678793f,  0.00119725312f,  0.000925281085f,
+     0.000677620003f, 0.00047259251f,  0.000314969482f, 0.00020109769f,
+     0.000123226928f, 7.2573901e-05f,  4.11259607e-05f, 2.24440191e-05f,
+     1.18045818e-05f, 5.98725273e-06f, 2.92988557e-06f, 1.3839018e-06f,
+     6.31175169e-07f, 2.7804893e-07f,  1.18341774e-07f, 0.0f},
+    {6.57406199e-05f,  0.000256694388f,  0.000478102855f,  0.000636052049f,
+     0.000714733265f,  0.000712813751f,  0.000642144238f,  0.000523704686f,
+     0.000382174854f,  0.000240676352f,  0.000116897972f,  2.12315699e-05f,
+     -4.31258595e-05f, -7.86406963e-05f, -9.12369505e-05f, -8.81055021e-05f,
+     -7.60379844e-05f, -6.04180132e-05f, -4.48862556e-05f, -3.14650388e-05f,
+     -2.0934338e-05f,  -1.32725299e-05f, -8.04208321e-06f, -4.66704432e-06f,
+     -2.59833678e-06f, -1.38962548e-06f, -7.14671387e-07f, -3.53749414e-07f,
+     -1.68646224e-07f, -7.74837474e-08f, -3.43257511e-08f, 0.0f}};
+
+INLINE vf vf_gelu_erf(vf x) {
+    const vf round = vf_set1(12582912.0f);
+    const vf t = vf_min(vf_set1(31.0f), vf_mul(vf_abs(x), vf_set1(31.0f / 5.5f)));
+    const vf i = vf_add(t, round), r = vf_sub(t, vf_sub(i, round));
+    vf b = vf_fma(vf_lookup32(GELU_TABLE[3], i), r, vf_lookup32(GELU_TABLE[2], i));
+    b = vf_fma(b, r, vf_lookup32(GELU_TABLE[1], i));
+    b = vf_fma(b, r, vf_lookup32(GELU_TABLE[0], i));
+    return vf_sub(vf_max(vf_zero(), x), b);
+}
+#else
 /* max(x, 0) - a (1/2 - a P(u)), a = min(|x|, 5.5), u = 2 (a / 5.5)^2 - 1: P is the least-maximum fit of
  * erf(a / sqrt 2) / 2a, weighted by a^2, on [0, 5.5]; beyond it a (1 - erf) / 2 is under 2e-7. No large numbers cancel.
  */
@@ -423,6 +495,7 @@ INLINE vf vf_gelu_erf(vf x) {
     const vf tail = vf_sub(vf_set1(0.5f), vf_mul(c, q));
     return vf_sub(vf_max(vf_zero(), x), vf_mul(c, tail));
 }
+#endif
 
 INLINE vf vf_act(const uint32_t activation, vf x) {
     switch (activation) {

@@ -45,6 +45,7 @@ static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, 
                      .ldc = plan->tensor[part->out].ld,
                      .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
     const int64_t blocks = (l->k + K_BLOCK - 1) / K_BLOCK;
+    const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t block = 0; block < blocks; block++) {
         const int64_t k = l->k * block / blocks, k_end = l->k * (block + 1) / blocks;
         const bool last = block + 1 == blocks;
@@ -52,8 +53,8 @@ static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, 
         tile.b = l->packed + (panel * l->k + k) * columns;
         tile.accumulate = k > 0;
         tile.bias = k == 0 && l->bias != NULL ? l->bias + panel * columns : NULL;
-        for (int64_t i = 0; i < tiles; i++) {
-            const int64_t r = r0 + (r1 - r0) * i / tiles, end = r0 + (r1 - r0) * (i + 1) / tiles;
+        for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
+            end = r + height + (i < taller);
             /* the next stretch of weights, half of it in each of the first two tiles */
             tile.ahead = i < 2 ? (const char *)(tile.b + tile.k * columns) + i * tile.k * 64 : NULL;
             tile.a = cpu_row(plan, l->x, r) + k;
@@ -89,8 +90,9 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
                         .groups = l->groups,
                         .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
     const char *next = (const char *)(tile.w + steps * columns * kernels->i8_step);
-    for (int64_t i = 0; i < tiles; i++) {
-        const int64_t r = r0 + (r1 - r0) * i / tiles, end = r0 + (r1 - r0) * (i + 1) / tiles;
+    const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
+    for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
+        end = r + height + (i < taller);
         tile.ahead = i < 2 ? next + i * steps * 64 : NULL;
         tile.x = (const unsigned char *)codes->data + (size_t)r * codes->ld;
         tile.x_scale = cpu_row(plan, l->codes + 1, r);

@@ -97,6 +97,9 @@ static inline vi vi_zero(void) {
 static inline vi vi_load(const int32_t *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
+static inline vi vi_add(vi a, vi b) {
+    return _mm256_add_epi32(a, b);
+}
 static inline vf vi_to_float(vi a) {
     return _mm256_cvtepi32_ps(a);
 }

@@ -74,6 +74,12 @@ static inline float vf_top(vf a) {
     return _mm512_reduce_max_ps(a);
 }
 
+/* One of 32 numbers for each lane, chosen by the low five bits of the lane's representation in `index`. */
+#define VF_LOOKUP32 1
+static inline vf vf_lookup32(const float table[32], vf index) {
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_castps_si512(index), _mm512_loadu_ps(table + 16));
+}
+
 #define VF_TRANSPOSE 1
 /* out[c][r] = x[r][c] for 16 x 16 floats. */
 static inline void vf_transpose(const float *x, size_t ldx, float *out, size_t ldo) {
@@ -119,6 +125,9 @@ static inline vi vi_zero(void) {
 }
 static inline vi vi_load(const int32_t *p) {
     return _mm512_loadu_si512(p);
+}
+static inline vi vi_add(vi a, vi b) {
+    return _mm512_add_epi32(a, b);
 }
 static inline vf vi_to_float(vi a) {
     return _mm512_cvtepi32_ps(a);

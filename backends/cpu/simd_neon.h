@@ -94,6 +94,9 @@ static inline vi vi_zero(void) {
 static inline vi vi_load(const int32_t *p) {
     return vld1q_s32(p);
 }
+static inline vi vi_add(vi a, vi b) {
+    return vaddq_s32(a, b);
+}
 static inline vf vi_to_float(vi a) {
     return vcvtq_f32_s32(a);
 }

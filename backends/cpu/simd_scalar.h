@@ -89,6 +89,9 @@ static inline vi vi_load(const int32_t *p) {
 static inline void vi_store(int32_t *p, vi a) {
     *p = a;
 }
+static inline vi vi_add(vi a, vi b) {
+    return a + b;
+}
 static inline vf vi_to_float(vi a) {
     return (float)a;
 }
