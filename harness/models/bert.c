@@ -84,7 +84,7 @@ typedef struct bert {
     int64_t extent[EXTENT_KEYS];
     uint32_t activation;
     float epsilon;
-    bool quantised; /* some matrix is stored as I8 or U4 */
+    bool eight, four; /* some matrix is stored as I8 / as U4 */
     zeb_weight outer[OUTER_COUNT];
     bert_layer *layer;
 } bert;
@@ -213,7 +213,8 @@ static zeb_status find_slot(zeb_model *model, bert *state, const slot *at, int32
     zeb_status status = zeb_weight_find(model, &need, weight, error);
     if (status != ZEB_OK) return status;
     model->info.parameters += zeb_weight_count(weight);
-    if (weight->scale != NULL) state->quantised = true;
+    state->eight |= weight->dtype == ZEB_I8;
+    state->four |= weight->dtype == ZEB_U4;
     return ZEB_OK;
 }
 
@@ -318,7 +319,7 @@ static uint32_t precision_of(const drawing *d, const zeb_weight *weight, bool he
     uint32_t asked = d->options->precision;
     if (weight->dtype == ZEB_I8) return ZEB_PRECISION_W8A8;
     if (weight->dtype == ZEB_U4) return asked == ZEB_PRECISION_W4A16 ? ZEB_PRECISION_W4A16 : ZEB_PRECISION_W4A8;
-    return d->state->quantised || head ? ZEB_PRECISION_F32 : asked;
+    return d->state->eight || d->state->four || head ? ZEB_PRECISION_F32 : asked;
 }
 
 static uint32_t attention_precision(uint32_t asked) {
@@ -409,17 +410,17 @@ static int32_t add_head(drawing *d, int32_t x) {
     return add_linear(d, &w[CLASSIFIER_W], &at[CLASSIFIER_W], "logits", first, ZEB_NONE, ZEB_ACT_NONE, true);
 }
 
-/* A quantised checkpoint has lost its float weights, and 4 bits need columns in whole groups. */
+/* A quantised checkpoint runs in the precision that it is made for and in no other, whatever was asked: a row must not
+ * claim an arithmetic that did not happen. Of float weights, 4 bits need columns in whole groups. */
 static zeb_status check_precision(const zeb_model *model, uint32_t precision, zeb_error *error) {
     const bert *state = model->state;
-    bool low = precision != ZEB_PRECISION_F32 && precision != ZEB_PRECISION_BF16;
     bool four = precision == ZEB_PRECISION_W4A8 || precision == ZEB_PRECISION_W4A16;
+    const char *made_for = state->four ? "w4a8 or w4a16" : state->eight ? "w8a8" : NULL;
     if (precision > ZEB_PRECISION_W4A16) return zeb_fail(error, ZEB_ERR_ARGUMENT, "precision %u is unknown", precision);
-    if (state->quantised && !low)
-        return zeb_fail(error, ZEB_ERR_UNSUPPORTED,
-                        "%s: its weights are quantised (%s): ask for the precision that they are made for",
-                        zeb_checkpoint_path(model->checkpoint), model->info.dtype);
-    if (!state->quantised && four && (model->info.hidden % 32 != 0 || model->info.ffn % 32 != 0))
+    if (made_for != NULL && !(state->four ? four : precision == ZEB_PRECISION_W8A8))
+        return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "%s: its weights are quantised (%s): ask for precision %s",
+                        zeb_checkpoint_path(model->checkpoint), model->info.dtype, made_for);
+    if (made_for == NULL && four && (model->info.hidden % 32 != 0 || model->info.ffn % 32 != 0))
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED,
                         "%s: 4-bit precision works on groups of 32 columns; hidden size %d or FFN %d is no multiple",
                         model->folder, model->info.hidden, model->info.ffn);

@@ -43,14 +43,16 @@ ZEB_MUST_CHECK zeb_status zeb_model_hash(const zeb_model *model, char hex[65], z
 typedef struct zeb_graph_options {
     int64_t token_max;  /* T: most tokens of a batch, >= 1 */
     int64_t batch_max;  /* B: most sequences of a batch, >= 1 */
-    uint32_t precision; /* zeb_precision of the linear layers and, where attention knows it, of attention */
+    uint32_t precision; /* zeb_precision of the encoder's matrices and, where attention knows it, of attention; pooler
+                           and classifier stay F32 unless they are stored quantised */
 } zeb_graph_options;
 
 /* The dense graph of the forward pass, every row in every layer. Inputs "tokens.offsets" I32 [B+1], "tokens.count" I32
  * [1], "ids" and "types" I32 [T]; output "logits" F32 [B, labels]. Nodes: "embed"; a layer l "layer.<l>.q", ".k", ".v",
  * ".attention", ".output", ".norm1", ".ffn.in", ".ffn.out", ".norm2"; "pool", "pooler", "logits" (the classifier).
- * A precision that the stored weights are not made for is ZEB_ERR_UNSUPPORTED with the way out. Formulas: Devlin et al.
- * 2019, as in Hugging Face's BertForSequenceClassification without dropout. */
+ * A quantised checkpoint runs in what it is stored for (I8: W8A8; any U4: W4A8 or W4A16, its I8
+ * matrices W8A8, its float ones F32); any other precision is ZEB_ERR_UNSUPPORTED with the way out. Formulas: Devlin et
+ * al. 2019, as in Hugging Face's BertForSequenceClassification without dropout. */
 ZEB_MUST_CHECK zeb_status zeb_model_graph(const zeb_model *model, const zeb_graph_options *options,
                                           zeb_builder *builder, zeb_error *error);
 
