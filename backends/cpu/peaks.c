@@ -278,7 +278,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 static void measure(trial *t, zeb_peak *peak) {
-    double rate[TRIES];
+    double rate[TRIES] = {0};
     const double amount = t->what->kind == ZEB_PEAK_BYTES ? (double)t->bytes : t->what->amount;
     const int tries = t->bytes * t->threads >= large ? TRIES_LARGE : TRIES;
     t->rounds = 1;

@@ -141,8 +141,8 @@ static json_t *entry(const char *dtype, uint32_t rank, const int64_t *extent, ui
     json_t *shape = json_array();
     for (uint32_t i = 0; i < rank; i++)
         (void)json_array_append_new(shape, json_integer(extent[i]));
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets", (json_int_t)at,
-                     (json_int_t)(at + size));
+    const json_int_t begin = (json_int_t)at, end = begin + (json_int_t)size;
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype, "shape", shape, "data_offsets", begin, end);
 }
 
 static int add_entries(const job *j, json_t *header, const move *m) {
@@ -264,22 +264,22 @@ static zeb_status copy_half(job *j, const move *m) {
     return status;
 }
 
-/* What the rounding did to a row. */
-static void note_error(job *j, const float *x, size_t n, const int8_t *q, const uint8_t *packed, float scale8,
-                       const uint16_t *scale4) {
-    for (size_t i = 0; i < n; i++) {
-        int level = 0;
-        float step = scale8;
-        if (q != NULL) {
-            level = q[i];
-        } else if (packed != NULL) {
-            level = (packed[i / 2] >> (i % 2 * 4) & 15) - 8;
-            step = zeb_f16_to_f32(scale4[i / (size_t)j->options->group]);
-        }
-        double miss = (double)x[i] - level * (double)step;
-        j->squares += (double)x[i] * (double)x[i];
-        j->misses += miss * miss;
-    }
+/* What the rounding did to a weight that now is q steps. */
+static void note_error(job *j, float x, int q, float step) {
+    double miss = (double)x - q * (double)step;
+    j->squares += (double)x * (double)x;
+    j->misses += miss * miss;
+}
+
+static void note_row8(job *j, const float *x, size_t n, const int8_t *q, float scale) {
+    for (size_t i = 0; i < n; i++)
+        note_error(j, x[i], q[i], scale);
+}
+
+static void note_row4(job *j, const float *x, size_t n, const uint8_t *packed, const uint16_t *scale) {
+    for (size_t i = 0; i < n; i++)
+        note_error(j, x[i], (packed[i / 2] >> (i % 2 * 4) & 15) - 8,
+                   zeb_f16_to_f32(scale[i / (size_t)j->options->group]));
 }
 
 /* Room for a row in all its forms. */
@@ -298,12 +298,12 @@ static zeb_status quantise_row(job *j, const move *m, size_t row, const row_room
     if (j->options->bits == 8) {
         float *scale = (float *)room->scale + row;
         *scale = zeb_quantise_row8(room->x, k, j->options, room->scratch, room->packed);
-        note_error(j, room->x, k, room->packed, NULL, *scale, NULL);
+        note_row8(j, room->x, k, room->packed, *scale);
         return put(j, room->packed, k, j->data_at + m->at + row * k);
     }
     const size_t groups = k / (size_t)j->options->group;
     zeb_quantise_row4(room->x, k, j->options, room->scratch, room->packed, room->scale);
-    note_error(j, room->x, k, NULL, room->packed, 0, room->scale);
+    note_row4(j, room->x, k, room->packed, room->scale);
     zeb_status status = put(j, room->packed, k / 2, j->data_at + m->at + row * (k / 2));
     return status == ZEB_OK ? put(j, room->scale, 2 * groups, j->data_at + m->scale_at + row * 2 * groups) : status;
 }
