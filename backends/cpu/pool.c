@@ -33,7 +33,7 @@ struct cpu_pool {
     int stop;
     uint32_t threads;
     int pin;
-    int first_processor; /* of worker 0 */
+    int processor;       /* of worker 0 */
     cpu_set_t *own_mask; /* of worker 0 during a run */
     cpu_set_t *mask;     /* where the caller's mask is kept during a run */
     size_t mask_bytes;
@@ -100,8 +100,10 @@ static void *work(void *argument) {
 
 void cpu_pool_run(cpu_pool *pool, void (*job)(void *context, uint32_t worker), void *context) {
     int moved = 0;
-    if (pool->pin && sched_getaffinity(0, pool->mask_bytes, pool->mask) == 0)
-        moved = sched_setaffinity(0, pool->mask_bytes, pool->own_mask) == 0;
+    if (pool->pin && sched_getcpu() != pool->processor) { /* a thread stays where it is, mostly: then save the calls */
+        if (sched_getaffinity(0, pool->mask_bytes, pool->mask) == 0)
+            moved = sched_setaffinity(0, pool->mask_bytes, pool->own_mask) == 0;
+    }
     if (pool->threads > 1) {
         pool->job = job;
         pool->context = context;
@@ -160,6 +162,7 @@ zeb_status cpu_pool_create(uint32_t threads, const int *processor, cpu_pool **re
         CPU_ZERO_S(pool->mask_bytes, pool->own_mask);
         CPU_SET_S((size_t)processor[0], pool->mask_bytes, pool->own_mask);
         pool->pin = 1;
+        pool->processor = processor[0];
     }
     *result = pool;
     pool = NULL;

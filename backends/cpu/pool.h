@@ -11,8 +11,8 @@
 
 typedef struct cpu_pool cpu_pool;
 
-/* threads >= 1. With processor != NULL worker i runs on processor[i] alone; worker 0, the caller's thread, only during
- * cpu_pool_run. *pinned tells whether that worked for all. */
+/* threads >= 1. With processor != NULL worker i runs on processor[i] alone; worker 0, the caller's thread, is
+ * brought to its own for a cpu_pool_run that finds it elsewhere. *pinned tells whether that worked for all. */
 ZEB_MUST_CHECK zeb_status cpu_pool_create(uint32_t threads, const int *processor, cpu_pool **pool, int *pinned,
                                           zeb_error *error);
 void cpu_pool_destroy(cpu_pool *pool); /* takes NULL */
