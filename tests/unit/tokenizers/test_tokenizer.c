@@ -133,7 +133,17 @@ static void options_change_what_is_seen(void **state) {
     assert_encoded("A \xc3\xa4", NULL, 512, WANT(CLS, UNK, A, SEP), false);
     set_config("{\"mask_token\": {\"content\": \"c\"}, \"tokenizer_class\": \"BertTokenizerFast\"}");
     assert_encoded("acb", NULL, 512, WANT(CLS, A, C, B, SEP), false); /* a special token needs no word's end */
+    set_config("{\"pad_token\": \"a\", \"mask_token\": \"ab\", \"unk_token\": \"[UNK]\"}");
+    assert_encoded("cabac", NULL, 512, WANT(CLS, C, AB, A, C, SEP), false); /* of two at one place the longer */
+    set_config("{\"pad_token\": \"ab\", \"mask_token\": \"a\"}");
+    assert_encoded("cabac", NULL, 512, WANT(CLS, C, AB, A, C, SEP), false);
     set_config(NULL);
+}
+
+static void line_ends_may_be_dos(void **state) {
+    (void)state;
+    set_vocabulary("[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\na\r\nb\r\n##b");
+    assert_encoded("abb b a", NULL, 512, WANT(CLS, A, REST_B, REST_B, B, A, SEP), false);
 }
 
 static void the_longer_text_is_cut_first(void **state) {
@@ -203,9 +213,13 @@ static void tokens_are_found_by_their_spelling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(bad_vocabularies_are_refused),       IN_FOLDER(bad_configs_are_refused),
-        IN_FOLDER(words_become_their_longest_pieces),  IN_FOLDER(options_change_what_is_seen),
-        IN_FOLDER(the_longer_text_is_cut_first),       IN_FOLDER(broken_texts_are_refused),
+        IN_FOLDER(bad_vocabularies_are_refused),
+        IN_FOLDER(bad_configs_are_refused),
+        IN_FOLDER(words_become_their_longest_pieces),
+        IN_FOLDER(options_change_what_is_seen),
+        IN_FOLDER(line_ends_may_be_dos),
+        IN_FOLDER(the_longer_text_is_cut_first),
+        IN_FOLDER(broken_texts_are_refused),
         IN_FOLDER(tokens_are_found_by_their_spelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
