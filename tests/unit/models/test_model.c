@@ -139,7 +139,7 @@ static void configs_must_agree_with_weights(void **state) {
         {"\"hidden_size\": 15", "\"hidden_size\": \"15\"", "\"hidden_size\"", "not an integer"},
         {"\"hidden_size\": 15", "\"hidden_size\": 0", "\"hidden_size\" is 0", "1.."},
         {"\"hidden_size\": 15", "\"hidden\": 15", "\"hidden_size\"", "missing"},
-        {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": -1", "\"layer_norm_eps\"", "-1"},
+        {"\"layer_norm_eps\": 0.02", "\"layer_norm_eps\": -1", "\"layer_norm_eps\"", "-1"},
         {"\"hidden_size\": 15", "\"vocab_size\": 53", "config.json", "duplicate"},
     };
     copy("odd", "model.safetensors", NULL, NULL);
