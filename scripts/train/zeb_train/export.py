@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from . import dataset, energy, store, tasks
+from . import calibrate, dataset, energy, policy, store, tasks
+from .sparsity import Hard
 
 _DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
@@ -40,9 +41,9 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
     store.save_model(out, model, task.labels, _DTYPES[dtype])
     shutil.copyfile(vocab, out / "vocab.txt")
     if (source / "policy.json").is_file():
-        policy = json.loads((source / "policy.json").read_text())
-        policy["model_sha256"] = store.sha256(out / "model.safetensors")
-        store.write_json(out / "policy.json", policy)
+        how = policy.read(source / "policy.json", source / "model.safetensors")
+        how.name = out.name
+        how.write(out)
     store.write_json(out / "tokenizer_config.json", {
         "tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None,
         "tokenize_chinese_chars": True, "model_max_length": 512, "cls_token": "[CLS]",
@@ -59,8 +60,11 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
               facts: Path | None, max_length: int) -> dict:
     model = store.load_model(out)                   # what is scored is what was written
     dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)
-    values = dataset.measure(task, model, dev, precise=True)
-    config = model.config
+    config, sparsity, how = model.config, None, None
+    if (out / "policy.json").is_file():
+        how = policy.read(out / "policy.json", out / "model.safetensors")
+        sparsity = Hard(config, how)
+    values = dataset.measure(task, model, dev, sparsity=sparsity, precise=True)
     card = {
         "schema": "zeb-card-1", "name": out.name, "checkpoint": ".", "task": task.name,
         "architecture": {
@@ -74,6 +78,9 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
         "files": {p.name: {"sha256": store.sha256(p), "bytes": p.stat().st_size}
                   for p in sorted(out.iterdir()) if p.suffix != ".md" and p.name != "card.json"},
     }
+    if how is not None:
+        card["dev"]["policy"] = how.name
+        card["dev"]["cost"] = calibrate.cost(model, how, dev, limit=len(dev), precise=True)
     if "accuracy" in values:
         card["dev"]["accuracy_95"] = wilson(values["accuracy"], len(dev))
     result = source / "result.json"
@@ -107,6 +114,11 @@ def markdown(card: dict) -> str:
         span = (f" (95 % interval {d['accuracy_95'][0]:.3f}-{d['accuracy_95'][1]:.3f})"
                 if name == "accuracy" else "")
         lines.append(f"| dev {name} | {value:.4f}{span}, {d['rows']} rows |")
+    if "cost" in d:
+        lines.append(f"| cost on dev, executed over dense | {d['cost']['ratio']:.3f} (matrix products, "
+                     f"[CLS]-only last layer on both sides) |")
+        lines.append("| rows kept after each layer | "
+                     + ", ".join(f"{k:.2f}" for k in d["cost"]["kept"]) + " |")
     for key in ("dev_scorings", "teacher", "data", "method", "seed", "licence", "recipe"):
         if key in card:
             lines.append(f"| {key.replace('_', ' ')} | {card[key]} |")
