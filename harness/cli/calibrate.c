@@ -10,7 +10,7 @@ typedef struct calibrate_settings {
     const char *model, *task, *data, *split, *device, *isa, *precision, *mode, *shape, *name, *out, *format,
         *plugin_dir;
     double flops, max_drop, share;
-    uint64_t floor, threads, batch, seq_max, limit, seed, timeout_ns;
+    uint64_t floor, min_tokens, threads, batch, seq_max, limit, seed, timeout_ns;
     bool keep_last, no_pin, verbose;
 } calibrate_settings;
 
@@ -43,6 +43,11 @@ static const zeb_option options[] = {
     {"keep-last", ZEB_OPTION_FLAG, NULL, NULL, AT(keep_last), "The last row ([SEP]) always survives.", NULL},
     {"share", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(share),
      "The calibration slice's part of train: rows chosen by a hash of their text, the same that training holds out.",
+     NULL},
+    {"min-tokens", ZEB_OPTION_COUNT, "N", "0", AT(min_tokens),
+     "Leave shorter examples out: where train holds phrases but sentences are scored (SST-2), a policy fitted on "
+     "phrases "
+     "drops too much.",
      NULL},
     {"limit", ZEB_OPTION_COUNT, "N", "1024", AT(limit), "Examples of the slice at most, spread evenly; 0: all.", NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device that selects rows.", NULL},
@@ -94,6 +99,8 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
     if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
     if (set->seq_max < 3 || set->seq_max > 65536)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    if (set->min_tokens > set->seq_max)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
     if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
     return ZEB_OK;
@@ -134,6 +141,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
                                     .floor = (int32_t)set->floor,
                                     .keep_last = set->keep_last,
                                     .share = set->share,
+                                    .min_tokens = (int32_t)set->min_tokens,
                                     .name = set->name,
                                     .made_by = "zeb " ZEB_VERSION " (" ZEB_COMMIT ")"};
     if (set->name != NULL) return ZEB_OK;
@@ -154,8 +162,10 @@ static void print_metric(const char *what, const zeb_metric *m) {
 }
 
 static void print_table(const zeb_calibration_options *o, const zeb_calibration *c) {
-    (void)printf("model %s, task %s, device %s, %llu examples of the calibration slice\n\nlayer  rows kept  rule\n",
-                 c->model, o->what.task, c->device, (unsigned long long)c->examples);
+    (void)printf("model %s, task %s, device %s, %llu examples of the calibration slice, %.1f tokens on "
+                 "average\n\nlayer  rows kept  rule\n",
+                 c->model, o->what.task, c->device, (unsigned long long)c->examples,
+                 (double)c->rows / (double)c->examples);
     for (int32_t l = 0; l < c->layers; l++) {
         const zeb_select *t = &c->tokens[l];
         (void)printf("%5d  %7.1f %%  ", l, 100 * c->kept[l]);

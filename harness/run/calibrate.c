@@ -22,6 +22,7 @@ typedef struct trial {
 
 typedef struct search {
     const zeb_calibration_options *options;
+    zeb_case what; /* of the session: the options', without the limit */
     const zeb_registry *registry;
     zeb_shared *shared;
     zeb_session session;
@@ -329,6 +330,22 @@ static zeb_status check_leak(const search *s) {
     return status;
 }
 
+/* Leaves examples that are long enough, and of these at most the limit, spread evenly. */
+static void thin(search *s) {
+    zeb_session *session = &s->session;
+    size_t kept = 0, limit = s->options->what.limit;
+    for (size_t i = 0; i < session->data.count; i++) {
+        if (session->sequence[i].length < s->options->min_tokens) continue;
+        session->sequence[kept] = session->sequence[i];
+        session->data.example[kept++] = session->data.example[i];
+    }
+    session->data.count = limit > 0 && limit < kept ? limit : kept;
+    for (size_t i = 0; i < session->data.count; i++) {
+        session->sequence[i] = session->sequence[i * kept / session->data.count];
+        session->data.example[i] = session->data.example[i * kept / session->data.count];
+    }
+}
+
 static zeb_status allocate(search *s) {
     const zeb_session *session = &s->session;
     size_t examples = session->data.count;
@@ -351,16 +368,20 @@ static zeb_status allocate(search *s) {
 static zeb_status open_slice(search *s, zeb_row *row) {
     const zeb_calibration_options *options = s->options;
     slice_filter filter = {.share = options->share, .error = s->error};
+    s->what = options->what;
+    s->what.limit = 0;
     zeb_status status =
-        zeb_session_open_kept(&options->what, s->registry, in_slice, &filter, s->arena, &s->session, row, s->error);
+        zeb_session_open_kept(&s->what, s->registry, in_slice, &filter, s->arena, &s->session, row, s->error);
     if (filter.status != ZEB_OK) return filter.status;
     if (status != ZEB_OK) return status;
+    thin(s);
     if (s->session.data.count < EXAMPLES_MIN)
-        return zeb_fail(s->error, ZEB_ERR_RANGE,
-                        "the calibration slice of %s (%.3g %% of %llu rows) has %zu examples, too few to fit anything "
-                        "on: raise --share",
-                        s->session.data.path, 100 * options->share, (unsigned long long)s->session.data.rows_read,
-                        s->session.data.count);
+        return zeb_fail(
+            s->error, ZEB_ERR_RANGE,
+            "the calibration slice of %s (%.3g %% of %llu rows) has %zu examples of at least %d tokens, too "
+            "few to fit anything on: raise --share",
+            s->session.data.path, 100 * options->share, (unsigned long long)s->session.data.rows_read,
+            s->session.data.count, options->min_tokens);
     if (s->session.layers < 2)
         return zeb_fail(s->error, ZEB_ERR_UNSUPPORTED,
                         "%s has one layer, which already computes [CLS] alone: there is nothing to drop",

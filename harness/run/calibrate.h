@@ -38,6 +38,7 @@ typedef struct zeb_calibration_options {
     int32_t floor;       /* rows that always survive, >= 1 */
     bool keep_last;      /* the last row ([SEP]) always survives */
     double share;        /* of train that is the slice */
+    int32_t min_tokens;  /* shorter examples of the slice are left out; 0: none are */
     const char *name;    /* of the policy */
     const char *made_by; /* program and version, for the provenance */
 } zeb_calibration_options;

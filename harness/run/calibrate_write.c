@@ -39,8 +39,9 @@ static json_t *provenance_json(const zeb_calibration_options *o, const zeb_calib
     json_t *kept = json_array();
     for (int32_t l = 0; l < c->layers; l++)
         (void)json_array_append_new(kept, json_real(c->kept[l]));
-    json_t *slice = json_pack("{s:s, s:s, s:f, s:I, s:I}", "split", o->what.split, "salt", "zeb-calib-1", "share",
-                              o->share, "examples", (json_int_t)c->examples, "tokens", (json_int_t)c->rows);
+    json_t *slice =
+        json_pack("{s:s, s:s, s:f, s:i, s:I, s:I}", "split", o->what.split, "salt", "zeb-calib-1", "share", o->share,
+                  "min_tokens", o->min_tokens, "examples", (json_int_t)c->examples, "tokens", (json_int_t)c->rows);
     json_t *wanted = o->flops > 0 ? json_pack("{s:f}", "flops", o->flops) : json_pack("{s:f}", "max_drop", o->max_drop);
     json_t *flops = json_pack("{s:f, s:f, s:f}", "dense", c->flops_dense, "executed", c->flops_executed, "share",
                               c->flops_executed / c->flops_dense);

@@ -1,4 +1,4 @@
-"""The tools beside zeb run: calibrate, roofline, quantize, explain."""
+"""The tools beside zeb run: calibrate, roofline, quantize, explain; and policies as zeb run meets them."""
 import hashlib
 import json
 import os
@@ -73,6 +73,15 @@ class Calibrate(ProgramTest):
         self.calibrate("--share", "5%", "--limit", "0", "--shape", "even", "--flops", "0.7")
         self.assertEqual(json.loads(self.out.read_text())["provenance"]["slice"]["examples"], wanted)
 
+    def test_short_examples_can_be_left_out(self):
+        self.calibrate("--min-tokens", "30", "--limit", "0", "--shape", "even", "--flops", "0.7")
+        origin = json.loads(self.out.read_text())["provenance"]["slice"]
+        self.assertEqual(origin["min_tokens"], 30)
+        self.assertGreaterEqual(origin["tokens"], 30 * origin["examples"])
+        self.out.unlink()
+        self.refuse("at least 128 tokens", "--min-tokens", "128", check=3)
+        self.refuse("--min-tokens", "--min-tokens", "129", check=2)
+
     def test_twice_gives_the_same(self):
         said = [self.calibrate("--shape", "even").stdout for _ in range(2)]
         self.assertEqual(said[0], said[1])
@@ -125,6 +134,67 @@ class Calibrate(ProgramTest):
         self.assertNotEqual(work.returncode, 0)
         self.assertIn("no policy was written", said)
         self.assertEqual(list(self.folder.glob("policy.json*")), [])
+
+
+class Policies(ProgramTest):
+    """Policies that are at the edge of sense, and beyond it."""
+
+    def policy(self, tokens, **more):
+        layer = {"tokens": tokens, "score_threshold": 0, "heads": None, "ffn": None}
+        text = {"schema": "zeb-policy-1", "name": "edge", "floor": 2, "keep_last": False, "layers": [layer] * 4, **more}
+        path = self.folder / "edge.json"
+        path.write_text(json.dumps(text))
+        return path
+
+    def scores(self, device, *words):
+        out = self.folder / "predictions.jsonl"
+        (row,), _ = self.run_cases(device, "--limit", "6", "--max-time", "50ms", "--predictions", out, *words)
+        self.assertEqual(row["verdict"], "ok", row["reason"])
+        return row, [json.loads(line)["scores"] for line in out.read_text().splitlines()]
+
+    def test_rules_that_keep_everything_are_dense(self):
+        for device in ("ref", "cpu"):
+            _, dense = self.scores(device)
+            for tokens in ({"mode": "topk", "value": 2147483647}, {"mode": "ratio", "value": 1.0},
+                           {"mode": "threshold", "value": 0.0}):
+                _, sparse = self.scores(device, "--policy", self.policy(tokens))
+                for a, b in zip(dense, sparse):
+                    for x, y in zip(a, b):
+                        self.assertAlmostEqual(x, y, delta=1e-5, msg=f"{device} {tokens}")
+
+    def test_nothing_falls_below_the_floor(self):
+        for floor in (1, 2, 5):
+            found = {}
+            for device in ("ref", "cpu"):
+                for batch in ("1", "6"):
+                    row, found[device, batch] = self.scores(device, "--policy",
+                                                            self.policy({"mode": "threshold", "value": 1.0}, floor=floor),
+                                                            "--scenario", "offline", "--batch", batch)
+                    self.assertEqual([layer["tokens_kept"] for layer in row["kept"][:3]], [6.0 * floor] * 3)
+            for key, scores in found.items():
+                for a, b in zip(found["ref", "1"], scores):
+                    for x, y in zip(a, b):
+                        self.assertAlmostEqual(x, y, delta=2e-4, msg=f"{floor} {key}")
+
+    def test_what_is_refused(self):
+        half = {"mode": "ratio", "value": 0.5}
+        for needle, path in (("made for the model", self.policy(half, model_sha256="0" * 64)),):
+            rows, _ = self.run_cases("cpu", "--limit", "2", "--policy", path, check=3)
+            self.assertIn(needle, rows[0]["reason"])
+        for needle, tokens, more in (("layers", half, {"layers": []}), ("floor", half, {"floor": 0}),
+                                     ("value", {"mode": "ratio", "value": 0}, {}), ("value", {"mode": "ratio", "value": 1.5}, {}),
+                                     ("value", {"mode": "topk", "value": 0}, {}), ("value", {"mode": "topk", "value": 1.5}, {}),
+                                     ("value", {"mode": "threshold", "value": -0.1}, {}),
+                                     ("value", {"mode": "threshold", "value": 2}, {}), ("mode", {"mode": "best", "value": 1}, {}),
+                                     ("token", half, {"token": 1}), ("zeb-policy-1", half, {"schema": "zeb-policy-9"}),
+                                     ("model_sha256", half, {"model_sha256": "abc"})):
+            rows, _ = self.run_cases("cpu", "--limit", "2", "--policy", self.policy(tokens, **more), check=3)
+            self.assertEqual(rows[0]["verdict"], "failed")
+            self.assertIn(needle, rows[0]["reason"])
+            self.assertIn("edge.json", rows[0]["reason"])
+        (self.folder / "edge.json").write_text('{"schema": "zeb-policy-1", "name": ')
+        rows, _ = self.run_cases("cpu", "--limit", "2", "--policy", self.folder / "edge.json", check=3)
+        self.assertIn("edge.json", rows[0]["reason"])
 
 
 class Roofline(ProgramTest):
