@@ -70,7 +70,8 @@ static void print_line(const zeb_explain_line *l, double total_ns) {
     char least[24], took[24], share[24] = "-", part[24] = "-";
     if (l->least_ns >= 0 && l->took_ns > 0)
         (void)snprintf(share, sizeof share, "%.0f %%", 100 * l->least_ns / l->took_ns);
-    if (l->took_ns >= 0 && total_ns > 0) (void)snprintf(part, sizeof part, "%.1f %%", 100 * l->took_ns / total_ns);
+    if (l->took_ns >= 0 && total_ns > 0 && !l->waits)
+        (void)snprintf(part, sizeof part, "%.1f %%", 100 * l->took_ns / total_ns);
     (void)printf("%-28.28s %-14s %5u %8.1f %10.3f %10.1f %12s %12s %7s %7s\n", l->name, l->op, l->nodes, l->rows,
                  l->flops * 1e-6, l->bytes / 1024, time_text(l->least_ns, least, sizeof least),
                  time_text(l->took_ns, took, sizeof took), share, part);
@@ -80,7 +81,7 @@ static void print_table(const zeb_explanation *e) {
     char text[24];
     double least = 0, took = 0;
     for (uint32_t i = 0; i < e->lines; i++) {
-        took += e->line[i].took_ns > 0 ? e->line[i].took_ns : 0;
+        if (e->line[i].took_ns > 0 && !e->line[i].waits) took += e->line[i].took_ns;
         if (e->line[i].nodes > 0) least = least >= 0 && e->line[i].least_ns >= 0 ? least + e->line[i].least_ns : -1;
     }
     (void)printf("model %s, policy %s, device %s:%s, %lld threads%s%s\n", e->row.model, e->row.policy, e->row.backend,
@@ -184,10 +185,13 @@ static zeb_status explain(const explain_settings *set, const zeb_places *places,
     bool known = false;
     for (uint32_t i = 0; i < result->lines; i++)
         known |= result->line[i].least_ns >= 0;
-    if (!known)
+    if (!known && result->measurable)
         zeb_log_write(log, ZEB_LOG_INFO,
                       "what stages need is not known: 'zeb roofline --device %s --db %s' measures this device",
                       set->device, set->db);
+    else if (!known)
+        zeb_log_write(log, ZEB_LOG_INFO,
+                      "what stages need is not known: the plugin does not measure the device's peaks");
     if (!result->profiled) zeb_log_write(log, ZEB_LOG_INFO, "device gives no profile: nodes are shown, not stages");
     return ZEB_OK;
 }

@@ -382,6 +382,9 @@ static zeb_status open_slice(search *s, zeb_row *row) {
             "few to fit anything on: raise --share",
             s->session.data.path, 100 * options->share, (unsigned long long)s->session.data.rows_read,
             s->session.data.count, options->min_tokens);
+    if (s->session.device.info.kind == ZEB_DEVICE_NONE)
+        return zeb_fail(s->error, ZEB_ERR_UNSUPPORTED, "--device %s computes nothing: it cannot tell what matters",
+                        options->what.device);
     if (s->session.layers < 2)
         return zeb_fail(s->error, ZEB_ERR_UNSUPPORTED,
                         "%s has one layer, which already computes [CLS] alone: there is nothing to drop",

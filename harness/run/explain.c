@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "run/session.h"
 
-enum { REPEATS = 7, SPANS_MAX = 4096, KIND_KERNEL = 1 };
+enum { REPEATS = 7, SPANS_MAX = 4096, KIND_KERNEL = 1, KIND_WAIT = 4 };
 
 /* A stage as spans of passes name it. */
 typedef struct stage {
@@ -52,17 +52,23 @@ static double median(double value[REPEATS]) {
 
 /* ---- what it took ----------------------------------------------------------------------------------------------- */
 
-/* The stage that a span tells of, made where it is new; NULL when there are too many. */
+/* The stage that a span tells of, made where it is new; NULL when there are too many. All kernels of a node are one
+ * stage, which has the node's name. */
 static stage *stage_of(work *w, const zeb_profile_span *span) {
+    const zeb_graph *graph = w->session.graph;
+    bool named = span->kind == KIND_KERNEL && span->node >= 0 && (uint32_t)span->node < graph->node_count;
     for (uint32_t i = 0; i < w->stages; i++) {
         stage *s = &w->stage[i];
-        if (s->node == span->node && s->kind == span->kind && strncmp(s->name, span->name, sizeof s->name) == 0)
-            return s;
+        bool same = named ? s->node == span->node : strncmp(s->name, span->name, sizeof s->name) == 0;
+        if (s->kind == span->kind && same) return s;
     }
     if (w->stages == ZEB_EXPLAIN_LINES_MAX) return NULL;
     stage *s = &w->stage[w->stages++];
-    *s = (stage){.node = span->node, .kind = span->kind};
-    memcpy(s->name, span->name, sizeof s->name - 1);
+    *s = (stage){.node = named ? span->node : ZEB_NONE, .kind = span->kind};
+    if (named)
+        zeb_text_copy(s->name, sizeof s->name, graph->node[span->node].name);
+    else
+        memcpy(s->name, span->name, sizeof s->name - 1);
     return s;
 }
 
@@ -206,7 +212,8 @@ static void make_lines(work *w) {
     const zeb_graph *graph = w->session.graph;
     for (uint32_t s = 0; s < w->stages; s++) {
         zeb_explain_line *line = &result->line[result->lines++];
-        *line = (zeb_explain_line){.least_ns = -1, .took_ns = w->stage[s].sum_ns / result->passes};
+        *line = (zeb_explain_line){
+            .least_ns = -1, .took_ns = w->stage[s].sum_ns / result->passes, .waits = w->stage[s].kind == KIND_WAIT};
         zeb_text_copy(line->name, sizeof line->name, w->stage[s].name);
     }
     for (uint32_t i = 0; i < graph->node_count; i++) {
@@ -257,6 +264,7 @@ static zeb_status explain(const void *input, zeb_shared *shared, zeb_error *erro
     zeb_status status = zeb_arena_create(&w->arena, error);
     if (status == ZEB_OK)
         status = zeb_session_open(given->what, given->registry, w->arena, &w->session, &w->result->row, error);
+    if (status == ZEB_OK) w->result->measurable = zeb_backend_peaks(w->session.device.backend) != NULL;
     if (status == ZEB_OK) status = allocate(w);
     if (status == ZEB_OK) status = run_batches(w, false);
     if (status == ZEB_OK) w->profile = zeb_backend_profile(w->session.device.backend);

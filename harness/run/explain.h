@@ -1,11 +1,11 @@
 /* run/explain.h - where a pass spends its time: the stages of a compiled plan, what the roofline says each needs at
  * least, and what each took.
  *
- * The nodes of the graph are divided among the stages that the device's profile names: a node that no stage claims was
- * fused into the one before it. A node needs at least max(FLOPs / ceiling, bytes / bandwidth of the level that holds
- * them, weights / bandwidth of the level that holds the whole pass), weights as small as the precision allows; ceilings
- * and bandwidths are measured peaks (store/peak.h). Examples of the data set are run one batch a pass, each several
- * times; of these the median counts, and figures are means over the batches. */
+ * The nodes of the graph are divided among the stages that the device's profile names: the kernels of one node are one
+ * stage, a node that no stage claims was fused into the one before it. A node needs at least max(FLOPs / ceiling, bytes
+ * / bandwidth of the level that holds them, weights / bandwidth of the level that holds the whole pass), weights as
+ * small as the precision allows; ceilings and bandwidths are measured peaks (store/peak.h). Examples of the data set
+ * are run one batch a pass, each several times; of these the median counts, and figures are means over the batches. */
 #ifndef ZEB_RUN_EXPLAIN_H
 #define ZEB_RUN_EXPLAIN_H
 
@@ -24,11 +24,13 @@ typedef struct zeb_explain_line {
     double flops, bytes;
     double least_ns; /* < 0: the device's peaks are not known */
     double took_ns;  /* < 0: the device gives no profile */
+    bool waits;      /* the host waited for what other lines tell: no part of the sum */
 } zeb_explain_line;
 
 typedef struct zeb_explanation {
     zeb_row row; /* device, settings, policy: what opening the case has told */
     bool profiled;
+    bool measurable;     /* the device can measure its peaks */
     uint32_t passes;     /* batches that were run, each several times */
     double tokens;       /* into the first layer */
     double pass_ns;      /* the whole pass, transfers included, without profiling */

@@ -120,6 +120,9 @@ class Calibrate(ProgramTest):
         self.refuse("layer.0.attention", "--device", "faulty-refuse", "--plugin-dir", os.environ["ZEB_FAULTY"],
                     check=3)
 
+    def test_a_device_that_computes_nothing(self):
+        self.refuse("computes nothing", "--device", "null", check=3)
+
     def test_a_folder_that_cannot_be_written(self):
         done = self.zeb("calibrate", "--data", self.data, "--share", "30%", "--limit", "12", "--shape", "even",
                         "--out", self.folder / "nowhere" / "policy.json", check=3)
@@ -451,10 +454,21 @@ class Explain(ProgramTest):
         self.assertTrue(said["tokens"] > rows["layer.0.ffn.in"] > rows["layer.1.ffn.in"] > rows["layer.3.ffn.in"])
         self.assertLess(said["flops"]["executed"], 0.5 * said["flops"]["dense"])
 
+    def test_kernels_of_a_node_are_one_stage(self):
+        if "opencl" not in {row["plugin"] for row in json.loads(self.zeb("list", "devices", "--format", "json").stdout)}:
+            self.skipTest("no OpenCL device here: stages of several kernels are NOT looked at")
+        said, _ = self.explain("--device", "opencl")
+        names = [stage["name"] for stage in said["stages"]]
+        self.assertEqual(len(names), len(set(names)))
+        plain, _ = self.explain("--device", "ref")
+        self.assertEqual(sum(stage["nodes"] for stage in said["stages"]), len(plain["stages"]))
+        self.assertIn("layer.0.attention", names)
+
     def test_a_device_without_a_profile(self):
         said, done = self.explain("--device", "ref")
         self.assertIn("gives no profile", done.stderr)
-        self.assertIn("zeb roofline", done.stderr)
+        self.assertIn("does not measure", done.stderr)
+        self.assertIn("zeb roofline", self.explain("--device", "cpu")[1].stderr)
         self.assertFalse(said["profiled"])
         self.assertEqual({stage["took_ns"] for stage in said["stages"]}, {None})
         self.assertEqual({stage["needs_ns"] for stage in said["stages"]}, {None})
