@@ -45,6 +45,9 @@ void *cpu_cut(uintptr_t *scratch, size_t count, size_t size);
 /* Lays a desk out from the address *scratch on and moves it past; from 0, that says how much a desk takes. */
 cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch);
 
+/* Moves the rows of scores together for a task that has fewer keys than there is room for. */
+void cpu_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d);
+
 /* Lays out the keys of a task for its scores, and the values for its contexts if they are needed in eight bits. */
 void cpu_task_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);
 void cpu_task_values(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);

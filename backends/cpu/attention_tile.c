@@ -6,9 +6,16 @@
 #include <math.h>
 #include <string.h>
 
+/* With fewer keys, turning rows into bytes costs more than it saves: such sequences are computed in F32. */
+enum { EIGHT_BITS_KEYS = 48 };
+
+static bool in_bytes(const cpu_attention *a, int64_t keys) {
+    return a->eight_bits && keys >= EIGHT_BITS_KEYS;
+}
+
 /* Whether contexts come from probabilities in two bytes. */
-static bool two_bytes(const zeb_plan *plan, const cpu_attention *a) {
-    return a->eight_bits && plan->kernels->split != NULL;
+static bool two_bytes(const zeb_plan *plan, const cpu_attention *a, int64_t keys) {
+    return in_bytes(a, keys) && plan->kernels->split != NULL;
 }
 
 /* Keys with room for whole panels. */
@@ -31,15 +38,13 @@ cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *sc
     cpu_desk d = {.ld = keys + 16, .ld_codes = code_stride(plan, a)};
     d.scores = cpu_cut(scratch, rows * d.ld, sizeof *d.scores);
     d.queries = cpu_cut(scratch, rows * dim, sizeof *d.queries);
-    if (!a->eight_bits) {
-        d.keys = cpu_cut(scratch, keys * dim, sizeof *d.keys);
-        return d;
-    }
+    d.keys = cpu_cut(scratch, keys * dim, sizeof *d.keys);
+    if (!a->eight_bits) return d;
     d.codes = cpu_cut(scratch, (size_t)a->keys_max + rows, d.ld_codes);
     d.code_panels = cpu_cut(scratch, keys, d.ld_codes);
     d.start = cpu_cut(scratch, keys, sizeof *d.start);
     d.key_scale = cpu_cut(scratch, keys, sizeof *d.key_scale);
-    if (!two_bytes(plan, a)) return d;
+    if (plan->kernels->split == NULL) return d;
     const size_t width = (size_t)cpu_panels(plan->kernels, a->attr.head_dim) * (size_t)plan->kernels->tile_columns;
     d.ld_split = (keys + 127) / 64 * 64;
     d.values = cpu_cut(scratch, d.ld_split * width, 1);
@@ -47,6 +52,12 @@ cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *sc
     d.high = cpu_cut(scratch, rows, d.ld_split);
     d.low = cpu_cut(scratch, rows, d.ld_split);
     return d;
+}
+
+void cpu_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d) {
+    const size_t keys = (size_t)cpu_panels(plan->kernels, t->keys) * (size_t)plan->kernels->tile_columns;
+    d->ld = keys + 16;
+    d->ld_split = (keys + 127) / 64 * 64;
 }
 
 /* Keys that query i of n may see. */
@@ -96,7 +107,7 @@ void cpu_task_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
     const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
     const float *k = cpu_row(plan, a->k, t->key_first) + kv_head * dim;
     const int keys = (int)t->keys;
-    if (!a->eight_bits) {
+    if (!in_bytes(a, t->keys)) {
         kernels->pack_columns(k, plan->tensor[a->k].ld, keys, (int)dim, d->keys);
         return;
     }
@@ -161,7 +172,7 @@ static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const 
 }
 
 void cpu_task_values(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d) {
-    if (!two_bytes(plan, a)) return;
+    if (!two_bytes(plan, a, t->keys)) return;
     const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
     plan->kernels->pack_values(cpu_row(plan, a->v, t->key_first) + kv_head * dim, plan->tensor[a->v].ld, (int)t->keys,
                                (int)dim, d->values, d->value_scale);
@@ -190,7 +201,7 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
     int seen[CPU_TILE_ROWS_MAX];
     size_t ldq;
     const float *q = queries_of(plan, a, t, d, from, rows, &ldq, query);
-    if (a->eight_bits)
+    if (in_bytes(a, t->keys))
         score_tile_i8(plan, a, t, d, q, ldq, rows);
     else
         score_tile(plan, a, t, d, q, ldq, rows);
@@ -204,12 +215,12 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
         kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
         share[r] = 1.0f;
     }
-    if (two_bytes(plan, a)) kernels->split(d->scores, d->ld, rows, keys, d->high, d->low, d->ld_split);
+    if (two_bytes(plan, a, t->keys)) kernels->split(d->scores, d->ld, rows, keys, d->high, d->low, d->ld_split);
 }
 
 void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                       int rows, const float *share) {
-    if (two_bytes(plan, a)) {
+    if (two_bytes(plan, a, t->keys)) {
         context_tile_i8(plan, a, t, d, from, rows, share);
         return;
     }
@@ -231,7 +242,7 @@ static size_t kept_half(int64_t keys) {
 }
 
 size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys) {
-    return KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a) ? 2 : sizeof(float));
+    return KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a, keys) ? 2 : sizeof(float));
 }
 
 void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
@@ -240,7 +251,7 @@ void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
     for (int r = 0; r < rows; r++) {
         unsigned char *to = t->kept + (size_t)(from + r) * t->kept_row;
         memcpy(to, &share[r], sizeof share[r]);
-        if (two_bytes(plan, a)) {
+        if (two_bytes(plan, a, t->keys)) {
             memcpy(to + KEPT_HEAD, d->high + (size_t)r * d->ld_split, keys);
             memcpy(to + KEPT_HEAD + kept_half(t->keys), d->low + (size_t)r * d->ld_split, keys);
         } else {
@@ -255,7 +266,7 @@ void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_tas
     for (int r = 0; r < rows; r++) {
         const unsigned char *row = t->kept + (size_t)(t->survivor[from + r] - t->query_first) * t->kept_row;
         memcpy(&share[r], row, sizeof share[r]);
-        if (two_bytes(plan, a)) {
+        if (two_bytes(plan, a, t->keys)) {
             memcpy(d->high + (size_t)r * d->ld_split, row + KEPT_HEAD, keys);
             memcpy(d->low + (size_t)r * d->ld_split, row + KEPT_HEAD + kept_half(t->keys), keys);
         } else {

@@ -53,6 +53,7 @@ static void run_task(const cpu_hand *hand, const cpu_attention *a, const cpu_tas
     const zeb_plan *plan = hand->plan;
     uintptr_t scratch = (uintptr_t)hand->scratch;
     cpu_desk d = cpu_desk_at(plan, a, &scratch);
+    cpu_desk_fit(plan, t, &d);
     float *partial = NULL;
     if (make->importance) {
         partial = a->partial + (t->head * CHUNKS_MAX + t->chunk) * a->keys_max + t->key_first;
