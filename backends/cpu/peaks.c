@@ -318,7 +318,7 @@ static zeb_status measure_all(trial *t, const task *tasks, uint32_t count, zeb_p
         unsigned char *data = NULL;
         for (uint32_t n = 1; n <= most; n = next_threads(n, most))
             if (set_of(&tasks[i], n) * n > held) held = set_of(&tasks[i], n) * n;
-        if (held > 0 && capacity > 0) {
+        if (held > 0 && *made < capacity) {
             void *memory = mmap(NULL, held, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             if (memory == MAP_FAILED) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu bytes to read", held);
             (void)madvise(memory, held, MADV_HUGEPAGE);
