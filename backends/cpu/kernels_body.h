@@ -346,13 +346,12 @@ static void round_bf16(const float *x, int n, float *out) {
 static void pack_columns(const float *x, size_t ld, int rows, int k, float *panel) {
     for (int first = 0; first < rows; first += TILE_COLUMNS, panel += (size_t)k * TILE_COLUMNS) {
         for (int c = 0; c < TILE_COLUMNS; c += VW) {
-            const int live = rows - first - c < VW ? rows - first - c : VW;
+            const int left = rows - first - c, live = left < 0 ? 0 : left < VW ? left : VW;
             int j = 0;
 #ifdef VF_TRANSPOSE
-            if (live == VW)
-                for (; j + VW <= k; j += VW)
-                    vf_transpose(x + (size_t)(first + c) * ld + j, ld, panel + (size_t)j * TILE_COLUMNS + c,
-                                 TILE_COLUMNS);
+            for (; j + VW <= k; j += VW)
+                vf_transpose(x + (size_t)(first + c) * ld + j, ld, live, panel + (size_t)j * TILE_COLUMNS + c,
+                             TILE_COLUMNS);
 #endif
             for (; j < k; j++)
                 for (int i = 0; i < VW; i++)
@@ -386,11 +385,10 @@ static void pack_codes(const unsigned char *codes, size_t ld, int rows, int k, i
             const int live = rows - first - c < 0 ? 0 : rows - first - c < VW ? rows - first - c : VW;
             int j = 0;
 #ifdef VI_TRANSPOSE_CODES
-            if (live == VW) /* groups of four codes are moved as 32 bits */
-                for (; j + VW <= k / I8_STEP; j += VW)
-                    vi_transpose_codes(codes + (size_t)(first + c) * ld + (size_t)j * I8_STEP, ld,
-                                       panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * I8_STEP,
-                                       (size_t)TILE_COLUMNS * I8_STEP);
+            for (; j + VW <= k / I8_STEP; j += VW) /* groups of four codes are moved as 32 bits */
+                vi_transpose_codes(codes + (size_t)(first + c) * ld + (size_t)j * I8_STEP, ld, live,
+                                   panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * I8_STEP,
+                                   (size_t)TILE_COLUMNS * I8_STEP);
 #endif
             for (; j < steps; j++) {
                 int8_t *to = panel + ((size_t)j * TILE_COLUMNS + (size_t)c) * I8_STEP;

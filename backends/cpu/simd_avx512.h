@@ -81,11 +81,11 @@ static inline vf vf_lookup32(const float table[32], vf index) {
 }
 
 #define VF_TRANSPOSE 1
-/* out[c][r] = x[r][c] for 16 x 16 floats. */
-static inline void vf_transpose(const float *x, size_t ldx, float *out, size_t ldo) {
+/* out[c][r] = x[r][c] for 16 x 16 floats; rows from `live` on are not read and count as 0. */
+static inline void vf_transpose(const float *x, size_t ldx, int live, float *out, size_t ldo) {
     __m512 a[16], b[16];
     for (int i = 0; i < 16; i++)
-        a[i] = _mm512_loadu_ps(x + (size_t)i * ldx);
+        a[i] = i < live ? _mm512_loadu_ps(x + (size_t)i * ldx) : _mm512_setzero_ps();
     for (int i = 0; i < 16; i += 2) {
         b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
         b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
@@ -172,9 +172,9 @@ static inline void i8_store(void *p, int at, vf a, int n) {
 }
 #define VI_TRANSPOSE_CODES 1
 /* Sixteen rows of sixteen groups of four codes, to the form of weights. */
-static inline void vi_transpose_codes(const unsigned char *x, size_t ldx, int8_t *out, size_t ldo) {
+static inline void vi_transpose_codes(const unsigned char *x, size_t ldx, int live, int8_t *out, size_t ldo) {
     const __m512i sign = _mm512_set1_epi8(-128);
-    vf_transpose((const float *)(const void *)x, ldx / 4, (float *)(void *)out, ldo / 4);
+    vf_transpose((const float *)(const void *)x, ldx / 4, live, (float *)(void *)out, ldo / 4);
     for (size_t i = 0; i < 16; i++)
         _mm512_storeu_si512(out + i * ldo, _mm512_xor_si512(_mm512_loadu_si512(out + i * ldo), sign));
 }
