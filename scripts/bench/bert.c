@@ -28,7 +28,8 @@ typedef struct space {
     int64_t rows;
 } space;
 
-static int32_t add_tensor(bench *b, zeb_tensor_role role, zeb_dtype dtype, const space *s, int64_t rows, int64_t width) {
+static int32_t add_tensor(bench *b, zeb_tensor_role role, zeb_dtype dtype, const space *s, int64_t rows,
+                          int64_t width) {
     const int32_t id = (int32_t)b->tensors++;
     zeb_tensor *t = &b->tensor[id];
     memset(t, 0, sizeof *t);
@@ -58,8 +59,10 @@ static zeb_node *add_node(bench *b, zeb_op op) {
     (void)snprintf(b->name[TENSORS_MAX + b->nodes], NAME, "n%u.%s", b->nodes, zeb_op_name(op));
     n->name = b->name[TENSORS_MAX + b->nodes++];
     n->op = op;
-    for (int i = 0; i < ZEB_NODE_INPUTS_MAX; i++) n->input[i] = ZEB_NONE;
-    for (int i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++) n->output[i] = ZEB_NONE;
+    for (int i = 0; i < ZEB_NODE_INPUTS_MAX; i++)
+        n->input[i] = ZEB_NONE;
+    for (int i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
+        n->output[i] = ZEB_NONE;
     return n;
 }
 
@@ -122,12 +125,15 @@ static void layer(bench *b, int l, space *s, int32_t *x) {
         from = gather(b, &after, *x, index);
     }
     const int32_t q = linear(b, &after, from, w[0], bias[0], ZEB_NONE, 0, p);
-    const int32_t k = linear(b, s, *x, w[1], bias[1], ZEB_NONE, 0, p), v = linear(b, s, *x, w[2], bias[2], ZEB_NONE, 0, p);
+    const int32_t k = linear(b, s, *x, w[1], bias[1], ZEB_NONE, 0, p),
+                  v = linear(b, s, *x, w[2], bias[2], ZEB_NONE, 0, p);
     zeb_node *n = add_node(b, ZEB_OP_ATTENTION);
     n->input[ZEB_ATTENTION_Q] = q;
     n->input[ZEB_ATTENTION_K] = k;
     n->input[ZEB_ATTENTION_V] = v;
-    n->attr.attention = (zeb_attention_attr){.heads = c->heads, .kv_heads = c->heads, .head_dim = c->hidden / c->heads,
+    n->attr.attention = (zeb_attention_attr){.heads = c->heads,
+                                             .kv_heads = c->heads,
+                                             .head_dim = c->hidden / c->heads,
                                              .precision = (uint32_t)c->attention_precision};
     n->attr.attention.scale = (float)(1.0 / __builtin_sqrt((double)c->hidden / c->heads));
     if (c->keep[l] > 0 && !first_only) {
@@ -159,7 +165,8 @@ static void build(bench *b) {
     n->input[ZEB_EMBED_BETA] = weight(b, c->hidden, 0);
     n->attr.embed = (zeb_embed_attr){ZEB_NORM_LAYER, 1e-12f};
     int32_t x = n->output[0] = add_tensor(b, ZEB_ROLE_VALUE, ZEB_F32, &s, 0, c->hidden);
-    for (int l = 0; l < c->layers; l++) layer(b, l, &s, &x);
+    for (int l = 0; l < c->layers; l++)
+        layer(b, l, &s, &x);
     n = add_node(b, ZEB_OP_POOL);
     n->input[ZEB_POOL_X] = x;
     n->attr.pool.kind = ZEB_POOL_FIRST;
@@ -174,7 +181,8 @@ static void build(bench *b) {
 int64_t bench_weights(const bench_config *c) {
     const int64_t d = c->hidden, f = c->ffn;
     return (c->vocab + c->positions + 2) * d + 2 * d +
-           c->layers * (4 * (d * d + d) + 2 * d + f * d + f + d * f + d + 2 * d) + d * d + d + c->labels * d + c->labels;
+           c->layers * (4 * (d * d + d) + 2 * d + f * d + f + d * f + d + 2 * d) + d * d + d + c->labels * d +
+           c->labels;
 }
 
 static int failed(char error[512], const zeb_error *e) {
@@ -229,8 +237,8 @@ bench *bench_open(const char *path, uint32_t threads, const char *isa, const ben
     return NULL;
 }
 
-bench *bench_open_linear(const char *path, uint32_t threads, const char *isa, int32_t precision, int32_t rows, int32_t k,
-                         int32_t n, const float *weights, const float *x, char error[512]) {
+bench *bench_open_linear(const char *path, uint32_t threads, const char *isa, int32_t precision, int32_t rows,
+                         int32_t k, int32_t n, const float *weights, const float *x, char error[512]) {
     bench *b = calloc(1, sizeof *b);
     zeb_error e = {""};
     if (b == NULL) return NULL;
@@ -238,8 +246,7 @@ bench *bench_open_linear(const char *path, uint32_t threads, const char *isa, in
     b->weights = weights;
     build_linear(b, rows, k, n);
     const int32_t offsets[2] = {0, rows};
-    if (start(b, path, threads, isa, error) == 0 &&
-        b->backend->write(b->plan, b->count, &rows, 4, &e) == ZEB_OK &&
+    if (start(b, path, threads, isa, error) == 0 && b->backend->write(b->plan, b->count, &rows, 4, &e) == ZEB_OK &&
         b->backend->write(b->plan, b->offsets, offsets, 8, &e) == ZEB_OK &&
         b->backend->write(b->plan, b->ids, x, (size_t)rows * (size_t)k * 4, &e) == ZEB_OK)
         return b;

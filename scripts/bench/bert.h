@@ -1,9 +1,9 @@
 /* bert.h - a BERT graph over weights handed in, run on a plugin: what the benchmark scripts load with ctypes.
  *
- * Not part of zeb: includes only the public headers, so that it measures a plugin and nothing else. Weights are one array of
- * floats in this order: word [vocab, hidden], position [positions, hidden], type [2, hidden], gamma, beta; each layer:
- * q, k, v, output (weight [hidden, hidden], bias), gamma, beta, ffn in [ffn, hidden], bias, ffn out [hidden, ffn], bias,
- * gamma, beta; pooler [hidden, hidden], bias; classifier [labels, hidden], bias. */
+ * Not part of zeb: includes only the public headers, so that it measures a plugin and nothing else. Weights are one
+ * array of floats in this order: word [vocab, hidden], position [positions, hidden], type [2, hidden], gamma, beta;
+ * each layer: q, k, v, output (weight [hidden, hidden], bias), gamma, beta, ffn in [ffn, hidden], bias, ffn out
+ * [hidden, ffn], bias, gamma, beta; pooler [hidden, hidden], bias; classifier [labels, hidden], bias. */
 #ifndef ZEB_BENCH_BERT_H
 #define ZEB_BENCH_BERT_H
 
@@ -14,10 +14,10 @@ enum { BENCH_LAYERS_MAX = 48 };
 typedef struct bench_config {
     int32_t layers, hidden, heads, ffn, vocab, positions, labels;
     int32_t token_max, batch_max;
-    int32_t precision;           /* zeb_precision of linear layers */
-    int32_t attention_precision; /* of attention */
-    int32_t first_only;          /* last layer for row 0 of each sequence alone (exact) */
-    int32_t logits_of_layers;    /* unused, 0 */
+    int32_t precision;            /* zeb_precision of linear layers */
+    int32_t attention_precision;  /* of attention */
+    int32_t first_only;           /* last layer for row 0 of each sequence alone (exact) */
+    int32_t logits_of_layers;     /* unused, 0 */
     float keep[BENCH_LAYERS_MAX]; /* share of rows that layer l keeps after its softmax; 0: all */
 } bench_config;
 

@@ -1,6 +1,6 @@
 /* peak.c - what one core can do at most: loops of 24 independent accumulators, in assembler, so that no compiler has a
- * say. bench_peak gives fp32 GFLOP/s, bf16 GFLOP/s, int8 GOP/s, each the best of some short loops; 0 where the processor
- * lacks the instruction. */
+ * say. bench_peak gives fp32 GFLOP/s, bf16 GFLOP/s, int8 GOP/s, each the best of some short loops; 0 where the
+ * processor lacks the instruction. */
 #include <stdint.h>
 #include <time.h>
 
@@ -17,8 +17,9 @@ static double now(void) {
 #define RATE(best, tries, n, ops, text)                                                                                \
     for (int t_ = 0; t_ < (tries); t_++) {                                                                             \
         const double begin_ = now();                                                                                   \
-        for (long i_ = 0; i_ < (n); i_++) __asm__ volatile(text ::: "memory");                                         \
-        const double rate_ = (double)(n) * 24.0 * (ops) / (now() - begin_) * 1e-9;                                     \
+        for (long i_ = 0; i_ < (n); i_++)                                                                              \
+            __asm__ volatile(text ::: "memory");                                                                       \
+        const double rate_ = (double)(n)*24.0 * (ops) / (now() - begin_) * 1e-9;                                       \
         if (rate_ > (best)) (best) = rate_;                                                                            \
     }
 
