@@ -205,8 +205,8 @@ static int compare_zones(const void *left, const void *right) {
 /* ---- channels ---- */
 
 /* The most that the zone may draw for long: the larger of its long-term limit and its design power. Limits of
- * shorter spans count by half, so that twice the result (the harness's bound of belief) is never below what the firmware
- * itself allows for some seconds. */
+ * shorter spans count by half, so that twice the result (the harness's bound of belief) is never below what the
+ * firmware itself allows for some seconds. */
 static uint64_t most_power_uw(const char *root, const zone *z) {
     uint64_t most = 0;
     for (int i = 0; i < 4; i++) {

@@ -77,7 +77,8 @@ static json_t *runs_json(const report *r, bool *whole) {
 }
 
 static zeb_status report_json(const report *r, json_t **document, zeb_error *error) {
-    static const char *const view[] = {"pareto_latency", "pareto_energy", "energy_ranking", "verdicts", "training", "peak"};
+    static const char *const view[] = {"pareto_latency", "pareto_energy", "energy_ranking",
+                                       "verdicts",       "training",      "peak"};
     bool whole = true;
     zeb_status status = ZEB_OK;
     *document = json_object();
