@@ -29,6 +29,9 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+/* Loops over whole vectors, then one partial; `at` and `live` name the place and the lanes. Partial loads give 0. */
+#define FOR_VECTORS(n) for (int at = 0, live = VW; at < (n) && (live = (n)-at < VW ? (n)-at : VW) > 0; at += VW)
+
 enum { TILE_COLUMNS = VW * TILE_VECTORS };
 
 /* ---- matrix tiles ---------------------------------------------------------------------------------------------- */
@@ -339,8 +342,7 @@ static void quantise(const float *x, size_t ldx, int rows, int n, void *q, size_
 }
 
 static void round_bf16(const float *x, int n, float *out) {
-    for (int i = 0; i < n; i++)
-        out[i] = zeb_bf16_to_f32(zeb_f32_to_bf16(x[i]));
+    FOR_VECTORS(n) vf_store_n(out + at, vf_round_bf16(vf_load_n(x + at, live)), live);
 }
 
 static void pack_columns(const float *x, size_t ld, int rows, int k, float *panel) {
@@ -538,9 +540,6 @@ static void activate(uint32_t activation, float *x, size_t ld, int rows, int n) 
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------ */
-
-/* Loops over whole vectors, then one partial; `at` and `live` name the place and the lanes. Partial loads give 0. */
-#define FOR_VECTORS(n) for (int at = 0, live = VW; at < (n) && (live = (n)-at < VW ? (n)-at : VW) > 0; at += VW)
 
 /* out = x + residual; gives the sum. */
 INLINE float add_and_sum(const float *x, const float *residual, float *out, int n) {

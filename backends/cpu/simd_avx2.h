@@ -3,6 +3,7 @@
 #define ZEB_CPU_SIMD_AVX2_H
 
 #include <immintrin.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -67,6 +68,14 @@ static inline vf vf_ldexp(vf a, vf n) {
 /* 0 where x < limit, else x (NaN too). */
 static inline vf vf_drop_lt(vf x, vf limit) {
     return _mm256_and_ps(_mm256_cmp_ps(x, limit, _CMP_NLT_UQ), x);
+}
+/* To the nearest bfloat16, ties to even; NaN stays (quiet) NaN. */
+static inline vf vf_round_bf16(vf a) {
+    const __m256i bits = _mm256_castps_si256(a),
+                  odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i cut = _mm256_and_si256(up, _mm256_set1_epi32((int)0xffff0000u));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(cut), _mm256_set1_ps(NAN), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
 }
 static inline float vf_sum(vf a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

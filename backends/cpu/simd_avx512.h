@@ -3,6 +3,7 @@
 #define ZEB_CPU_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -66,6 +67,14 @@ static inline vf vf_ldexp(vf a, vf n) {
 /* 0 where x < limit, else x (NaN too). */
 static inline vf vf_drop_lt(vf x, vf limit) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), x);
+}
+/* To the nearest bfloat16, ties to even; NaN stays (quiet) NaN. */
+static inline vf vf_round_bf16(vf a) {
+    const __m512i bits = _mm512_castps_si512(a),
+                  odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __m512i cut = _mm512_and_si512(up, _mm512_set1_epi32((int)0xffff0000u));
+    return _mm512_mask_mov_ps(_mm512_castsi512_ps(cut), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), _mm512_set1_ps(NAN));
 }
 static inline float vf_sum(vf a) {
     return _mm512_reduce_add_ps(a);

@@ -3,6 +3,7 @@
 #define ZEB_CPU_SIMD_NEON_H
 
 #include <arm_neon.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -70,6 +71,13 @@ static inline vf vf_ldexp(vf a, vf n) {
 /* 0 where x < limit, else x (NaN too). */
 static inline vf vf_drop_lt(vf x, vf limit) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltq_f32(x, limit)));
+}
+/* To the nearest bfloat16, ties to even; NaN stays (quiet) NaN. */
+static inline vf vf_round_bf16(vf a) {
+    const uint32x4_t bits = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+    const uint32x4_t up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+    const vf cut = vreinterpretq_f32_u32(vandq_u32(up, vdupq_n_u32(0xffff0000u)));
+    return vbslq_f32(vceqq_f32(a, a), cut, vdupq_n_f32(NAN));
 }
 static inline float vf_sum(vf a) {
     return vaddvq_f32(a);

@@ -4,6 +4,8 @@
 
 #include <math.h>
 #include <stdint.h>
+
+#include "zeb/number.h"
 #include <string.h>
 
 typedef float vf;
@@ -66,6 +68,10 @@ static inline vf vf_ldexp(vf a, vf n) {
 /* 0 where x < limit, else x (NaN too). */
 static inline vf vf_drop_lt(vf x, vf limit) {
     return x < limit ? 0.0f : x;
+}
+/* To the nearest bfloat16, ties to even; NaN stays (quiet) NaN. */
+static inline vf vf_round_bf16(vf a) {
+    return zeb_bf16_to_f32(zeb_f32_to_bf16(a));
 }
 static inline float vf_sum(vf a) {
     return a;

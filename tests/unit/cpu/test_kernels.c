@@ -285,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_activations), cmocka_unit_test(test_softmax),  cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_quantise),    cmocka_unit_test(test_i8_tiles), cmocka_unit_test(test_choice_of_isa),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
