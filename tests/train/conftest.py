@@ -1,13 +1,16 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "train"))
 
+from zeb_train.batches import Store  # noqa: E402
 from zeb_train.bert import Bert, Config  # noqa: E402
+from zeb_train.tokens import Packed  # noqa: E402
 
 torch.set_num_threads(1)            # tiny matrices: threads only wait for each other
 
@@ -39,3 +42,12 @@ def batch():
     ids = torch.where(live, torch.randint(104, 200, live.shape), 0)
     types = torch.where(live & (torch.arange(24) > 8), 1, 0)
     return ids, types, live
+
+
+def store_of_random_rows(rows: int = 40) -> Store:
+    rng = np.random.default_rng(5)
+    length = rng.integers(4, 20, rows)
+    start = np.concatenate([[0], np.cumsum(length)[:-1]])
+    ids = rng.integers(104, 200, length.sum()).astype(np.int32)
+    return Store(Packed(ids, np.zeros(len(ids), np.int8), start, length,
+                        np.zeros(rows, np.float32), np.full(rows, -1)), torch.device("cpu"))

@@ -69,7 +69,7 @@ steps:
     do: distill
     with: &with {task: glue/sst2, start: "{work}/general", teacher: ["{work}/teacher"], evaluate: dev,
        transfer: 20, format: [int8], target: [0.7], set: {epochs: 1, lr: 1.0e-3, evals: 2}}
-  - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, prune: {mode: ratio,
+  - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, ffn: 16, prune: {mode: ratio,
      target: 0.7, search: true, heads: true}}}
   - {id: shipped, needs: [dense, sparse], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
 """
@@ -83,6 +83,7 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     card = json.loads((out / "card.json").read_text())
     assert card["files"]["model.safetensors"]["sha256"] == store.sha256(out / "model.safetensors")
     assert 0.0 <= card["dev"]["metrics"]["accuracy"] <= 1.0 and card["dev"]["rows"] == 40
+    assert card["architecture"]["ffn"] == 16 and 0 < card["dev"]["cost"]["ratio"] <= 1
     how = policy.read(out / "policy.json", out / "model.safetensors")
     assert [x.mode for x in how.layers] == ["ratio", None] and how.layers[0].gated
     scores = json.loads((world / "work/dense/evaluation.json").read_text())

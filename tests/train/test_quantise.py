@@ -4,9 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import store_of_random_rows
 from zeb_train import gptq, quantise, store
-from zeb_train.batches import Store
-from zeb_train.tokens import Packed
 
 
 def test_int8_rows_follow_the_rule():
@@ -80,18 +79,9 @@ def test_straight_through_gradient(model, batch):
     assert not isinstance(quantise.unwrap(model).layers[0].intermediate.dense, quantise.QuantLinear)
 
 
-def _store(rows: int = 40) -> Store:
-    rng = np.random.default_rng(5)
-    length = rng.integers(4, 20, rows)
-    start = np.concatenate([[0], np.cumsum(length)[:-1]])
-    ids = rng.integers(104, 200, length.sum()).astype(np.int32)
-    return Store(Packed(ids, np.zeros(len(ids), np.int8), start, length,
-                        np.zeros(rows, np.float32), np.full(rows, -1)), torch.device("cpu"))
-
-
 def test_gptq_beats_rounding_to_nearest(model):
     """On the inputs it was made for, the output error of a matrix falls."""
-    data = _store()
+    data = store_of_random_rows()
     sums = gptq.moments(model, data)
     name, module = next(iter(quantise.matrices(model)))
     w, h = module.weight.detach(), sums[name].double()
@@ -106,7 +96,7 @@ def test_gptq_beats_rounding_to_nearest(model):
 
 def test_gptq_values_are_stored_exactly(tmp_path, model):
     formats = {n: quantise.Format(4, 32) for n, _ in quantise.matrices(model)}
-    rounded = gptq.apply(model, _store(), 32)
+    rounded = gptq.apply(model, store_of_random_rows(), 32)
     quantise.write(tmp_path, model, formats, None, rounded)
     back = store.load_model(tmp_path)
     for (_, a), (_, b) in zip(quantise.matrices(model), quantise.matrices(back)):

@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--ffn", type=int, default=0,
+                   help="first remove FFN neurons down to so many a layer (a task's student)")
     p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
     p.add_argument("--limit", type=int, default=0, help="at most about so many texts")
 
@@ -86,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
                    help="target, mode (threshold, ratio), heads, min_length, soft_from, hard_from")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--ffn", type=int, default=0,
+                   help="first remove FFN neurons down to so many a layer (a task's student)")
     p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
 
     p = sub.add_parser("score", help="score checkpoints on a split, in fp32")
@@ -200,7 +204,7 @@ def _distill(args) -> dict:
         return _scored(args, data, distill.task(
             args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
             distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words, args.dropout,
-            args.quant))
+            args.quant, args.ffn))
     config = Config.read(args.config) if args.config else Config()
     return distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args),
                            args.out, _settings(args), device_of(args.device), limit=args.limit)
@@ -214,7 +218,7 @@ def _prune(args) -> dict:
         args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
         TaskLossWeights(**_pairs(args.weight)),
         prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}),
-        args.freeze_words, args.dropout, args.quant))
+        args.freeze_words, args.dropout, args.quant, args.ffn))
 
 
 def _score(args) -> dict:

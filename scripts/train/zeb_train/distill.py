@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import augment, corpus, loop, metrics, project, quantise, store
+from . import augment, corpus, loop, metrics, project, quantise, static, store
 from .batches import Batch, Store, plan
 from .bert import Bert, Config
 from .dataset import TaskData, measure
@@ -154,12 +154,15 @@ def load_teachers(folders: list[Path], device: torch.device) -> list[Bert]:
 
 def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
             weights: TaskLossWeights, freeze_words: bool, dropout: float,
-            gates: bool = False, quant: str = "") -> Lesson:
+            gates: bool = False, quant: str = "", ffn: int = 0) -> Lesson:
     device = data.train.device
     torch.manual_seed(seed)
     teachers = load_teachers(teacher_dirs, device)
     student = store.load_model(start, num_labels=data.task.num_labels, hidden_dropout_prob=dropout,
                                attention_probs_dropout_prob=dropout)
+    if ffn:
+        scored = student.to(device)
+        student = static.shrink_ffn(scored, static.neuron_fisher(scored, data.train), ffn)
     if gates:
         student.add_gates()
     if quant:                                  # quantisation-aware: rounded forward, straight back
@@ -194,9 +197,10 @@ def finish(lesson: Lesson, data: TaskData, out: Path) -> None:
 
 def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
          settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
-         dropout: float = 0.05, quant: str = "") -> dict:
+         dropout: float = 0.05, quant: str = "", ffn: int = 0) -> dict:
+    """`quant`: quantisation-aware in that format; `ffn`: first shrunk to so many neurons a layer."""
     lesson = prepare(start, teacher_dirs, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     quant=quant)
+                     quant=quant, ffn=ffn)
     student = lesson.student
     result = loop.Loop(
         name, out, nn.ModuleDict(lesson.parts), settings, data.train.device,

@@ -133,11 +133,12 @@ def _dense(config, n: int) -> float:
 
 def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: Path, out: Path,
             settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings,
-            freeze_words: bool = False, dropout: float = 0.05, quant: str = "") -> dict:
+            freeze_words: bool = False, dropout: float = 0.05, quant: str = "",
+            ffn: int = 0) -> dict:
     if s.mode not in ("threshold", "ratio") or not 0.0 < s.target <= 1.0:
         raise loop.TrainError(f"pruning mode {s.mode!r} with target {s.target} is not possible")
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     gates=s.heads, quant=quant)
+                     gates=s.heads, quant=quant, ffn=ffn)
     device = data.train.device
     pruner = Pruner(name, lesson, data, s).to(device)
     module = nn.ModuleDict({**lesson.parts, "pruner": pruner})
