@@ -17,7 +17,8 @@ static zeb_status device_count(uint32_t *count, zeb_error *error) {
 
 static zeb_status device_info(uint32_t index, zeb_device_info *info, zeb_error *error) {
     if (index != 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "template has one device, not %u", index + 1);
-    *info = (zeb_device_info){.id = "0", .name = "a backend to copy", .kind = ZEB_DEVICE_CPU, .units = 1};
+    /* A real one says what it is: ZEB_DEVICE_CPU, _GPU, _NPU. */
+    *info = (zeb_device_info){.id = "0", .name = "a backend to copy", .kind = ZEB_DEVICE_EXAMPLE, .units = 1};
     return ZEB_OK;
 }
 

@@ -46,7 +46,7 @@ static void show_plugin(const zeb_plugin_record *record, size_t *devices) {
         (void)snprintf(text, sizeof text, "device %s: %s%s%s", record->device[d].id, record->device[d].name,
                        record->device[d].driver[0] != '\0' ? ", " : "", record->device[d].driver);
         line(record->name, "ok", text);
-        *devices += record->device[d].kind != ZEB_DEVICE_NONE;
+        *devices += record->device[d].kind < ZEB_DEVICE_NONE;
     }
     if (record->plugin->backend != NULL && record->device_count == 0) line(record->name, "absent", "no device found");
     if (record->plugin->sensor != NULL)

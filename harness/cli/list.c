@@ -89,7 +89,7 @@ static zeb_status open_registry(const zeb_places *places, zeb_registry **registr
 
 static zeb_status list_devices(const zeb_places *places, json_t *rows, zeb_arena *arena, zeb_error *error) {
     (void)arena;
-    static const char *const kind[] = {"?", "cpu", "gpu", "npu", "none"};
+    static const char *const kind[] = {"?", "cpu", "gpu", "npu", "none", "example"};
     zeb_registry *registry;
     zeb_status status = open_registry(places, &registry, error);
     for (size_t i = 0; status == ZEB_OK && i < zeb_registry_count(registry); i++) {
@@ -98,7 +98,7 @@ static zeb_status list_devices(const zeb_places *places, json_t *rows, zeb_arena
             const zeb_device_info *info = &record->device[d];
             status = append(rows,
                             json_pack("{sssssssssssI}", "plugin", record->name, "id", info->id, "kind",
-                                      (unsigned)info->kind < 5 ? kind[info->kind] : kind[0], "name", info->name,
+                                      (unsigned)info->kind < 6 ? kind[info->kind] : kind[0], "name", info->name,
                                       "driver", info->driver, "units", (json_int_t)info->units),
                             error);
         }

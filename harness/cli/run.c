@@ -38,7 +38,7 @@ static const zeb_option options[] = {
     {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
      NULL},
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
-     "Devices: a plugin, plugin:device, or all that are found (null and template only by name).", NULL},
+     "Devices: a plugin, plugin:device, or all that compute (null and template only by name).", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
     {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
     {"scenario", ZEB_OPTION_CHOICE, "NAME", "single", AT(scenario),
@@ -177,7 +177,7 @@ static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, co
     for (size_t i = 0; i < zeb_registry_count(registry); i++) {
         const zeb_plugin_record *record = zeb_registry_at(registry, i);
         for (uint32_t d = 0; record->plugin != NULL && d < record->device_count && *count < LIST_MAX; d++) {
-            if (record->device[d].kind == ZEB_DEVICE_NONE) continue;
+            if (record->device[d].kind >= ZEB_DEVICE_NONE) continue;
             char *spec;
             zeb_status status = record->device_count == 1 ? zeb_arena_format(arena, &spec, error, "%s", record->name)
                                                           : zeb_arena_format(arena, &spec, error, "%s:%s", record->name,

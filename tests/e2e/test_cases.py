@@ -46,6 +46,12 @@ class Rows(ProgramTest):
                 for x, y in zip(a, b):
                     self.assertAlmostEqual(x, y, delta=2e-4, msg=str(key))
 
+    def test_all_means_every_device_that_computes(self):
+        rows, _ = self.run_cases("all", "--limit", "2", "--max-time", "10ms")
+        backends = {row["backend"] for row in rows}
+        self.assertTrue({"cpu", "ref"} <= backends)
+        self.assertFalse(backends & {"null", "template"})
+
     @unittest.skipIf(SANITIZED, "too slow; the release build runs it")
     def test_the_default_model_is_as_good_as_its_card(self):
         (row,), _ = self.run_cases("cpu", "--max-time", "1s", "--scenario", "offline")

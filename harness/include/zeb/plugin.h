@@ -42,7 +42,8 @@ typedef enum zeb_device_kind {
     ZEB_DEVICE_CPU = 1,
     ZEB_DEVICE_GPU = 2,
     ZEB_DEVICE_NPU = 3,
-    ZEB_DEVICE_NONE = 4
+    ZEB_DEVICE_NONE = 4,   /* computes nothing: its values are not compared, its rows not ranked */
+    ZEB_DEVICE_EXAMPLE = 5 /* shows how a plugin is made: run only when it is named */
 } zeb_device_kind;
 
 /* What a device is. Text is UTF-8, NUL-terminated, empty when unknown. */
