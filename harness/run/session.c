@@ -45,14 +45,11 @@ typedef struct example_filter {
     void *user;
 } example_filter;
 
-/* Leaves what the filter keeps, and of that at most limit examples, evenly spread over the file. */
-static void thin(zeb_dataset *data, const example_filter *filter, size_t limit) {
+static void thin(zeb_dataset *data, const example_filter *filter) {
     size_t kept = 0;
     for (size_t i = 0; i < data->count; i++)
         if (filter->keep(&data->example[i], filter->user)) data->example[kept++] = data->example[i];
-    data->count = limit > 0 && limit < kept ? limit : kept;
-    for (size_t i = 0; i < data->count; i++)
-        data->example[i] = data->example[i * kept / data->count];
+    data->count = kept;
 }
 
 static zeb_status open_data(zeb_session *session, const example_filter *filter, zeb_row *row, zeb_error *error) {
@@ -63,10 +60,9 @@ static zeb_status open_data(zeb_session *session, const example_filter *filter, 
     row->task_version = zeb_i64(task->version);
     zeb_status status = match_labels(session, task, error);
     if (status == ZEB_OK)
-        status = zeb_dataset_open(task, what->data, what->split, filter->keep != NULL ? 0 : what->limit, session->arena,
-                                  &session->data, error);
+        status = zeb_dataset_open(task, what->data, what->split, what->limit, session->arena, &session->data, error);
     if (status != ZEB_OK) return status;
-    if (filter->keep != NULL) thin(&session->data, filter, what->limit);
+    if (filter->keep != NULL) thin(&session->data, filter);
     KEEP(row->data_hash, session->data.hash);
     row->rows_read = zeb_u64(session->data.rows_read);
     row->rows_skipped = zeb_u64(session->data.rows_skipped);

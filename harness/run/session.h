@@ -55,7 +55,7 @@ typedef struct zeb_session {
  * opened is closed by zeb_session_close, also after a failure. */
 ZEB_MUST_CHECK zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, zeb_arena *arena,
                                            zeb_session *session, zeb_row *row, zeb_error *error);
-/* The same with only the examples for which keep() is true; of these at most what->limit, spread evenly. */
+/* The same with only those of the first what->limit examples for which keep() is true. */
 ZEB_MUST_CHECK zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *registry,
                                                 bool (*keep)(const zeb_example *example, void *user), void *user,
                                                 zeb_arena *arena, zeb_session *session, zeb_row *row, zeb_error *error);
