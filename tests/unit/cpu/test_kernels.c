@@ -74,6 +74,27 @@ static void test_activations(void **state) {
     for_each_isa(check_activations);
 }
 
+static void check_bf16(const cpu_kernels *k) {
+    enum { N = 203 };
+    float x[N], y[N];
+    uint32_t seed = 9;
+    for (int i = 0; i < N; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = zeb_bits_f32(i % 3 == 0 ? (seed & 0xffff0000u) | 0x8000u : seed); /* every third is a tie */
+    }
+    x[0] = HUGE_VALF, x[1] = 3.4e38f, x[2] = -0.0f;
+    k->round_bf16(x, N, y);
+    for (int i = 0; i < N; i++) {
+        const float want = zeb_bf16_to_f32(zeb_f32_to_bf16(x[i]));
+        assert_true(isnan(want) ? isnan(y[i]) : zeb_f32_bits(y[i]) == zeb_f32_bits(want));
+    }
+}
+
+static void test_bf16(void **state) {
+    (void)state;
+    for_each_isa(check_bf16);
+}
+
 static void check_softmax(const cpu_kernels *k) {
     enum { N = 77, ROWS = 2 };
     float s[ROWS * N], peak[ROWS], sum[ROWS];
