@@ -1,0 +1,127 @@
+"""The contract with the harness: its quantisers bit for bit, its logits under a policy."""
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zeb_train import dataset, quantise, store
+from zeb_train.policy import LayerPolicy, Policy
+from zeb_train.sparsity import Hard
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "zeb/number.h"
+int main(int argc, char **argv) {
+    size_t n = (size_t)atol(argv[2]);
+    float *x = malloc(n * sizeof *x);
+    int8_t *q = malloc(n);
+    (void)argc;
+    while (fread(x, sizeof *x, n, stdin) == n) {
+        if (argv[1][0] == '8') {
+            float scale = zeb_quantise_i8(x, n, q);
+            fwrite(&scale, sizeof scale, 1, stdout);
+        } else {
+            uint16_t scale = zeb_quantise_i4(x, n, q);
+            fwrite(&scale, sizeof scale, 1, stdout);
+        }
+        fwrite(q, 1, n, stdout);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def quantiser(tmp_path_factory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("number")
+    (folder / "q.c").write_text(PROGRAM)
+    subprocess.run([compiler, "-std=c17", "-O1", "-I", ROOT / "harness/include", folder / "q.c",
+                    "-lm", "-o", folder / "q"], check=True)
+    return folder / "q"
+
+
+def rows(n: int) -> np.ndarray:
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((400, n)) * 10.0 ** rng.uniform(-9, 6, (400, 1))
+    x[0], x[1], x[2, 0] = 0.0, 1e-32, 3e5
+    x[3:40] = np.round(x[3:40] * 8) / 8                    # many exact halves
+    return x.astype(np.float32)
+
+
+def test_int8_equals_the_harness(quantiser):
+    x = rows(96)
+    raw = subprocess.run([quantiser, "8", "96"], input=x.tobytes(), capture_output=True,
+                         check=True).stdout
+    got = np.frombuffer(raw, np.uint8).reshape(400, 100)
+    q, scale = quantise.int8_rows(torch.from_numpy(x))
+    assert (got[:, :4].copy().view(np.float32)[:, 0] == scale.numpy()).all()
+    assert (got[:, 4:].copy().view(np.int8) == q.numpy()).all()
+
+
+@pytest.mark.parametrize("group", [32, 64])
+def test_int4_equals_the_harness(quantiser, group):
+    x = rows(group)
+    raw = subprocess.run([quantiser, "4", str(group)], input=x.tobytes(), capture_output=True,
+                         check=True).stdout
+    got = np.frombuffer(raw, np.uint8).reshape(400, group + 2)
+    q, scale = quantise.int4_groups(torch.from_numpy(x), group)
+    assert (got[:, :2].copy().view(np.float16)[:, 0] == scale.numpy()[:, 0]).all()
+    assert (got[:, 2:].copy().view(np.int8) == q.numpy()).all()
+
+
+def program() -> Path | None:
+    named = os.environ.get("ZEB")
+    found = [Path(named)] if named else sorted(ROOT.glob("build/*/bin/zeb"))
+    for path in found:
+        try:
+            help_text = subprocess.run([path, "run", "--help"], capture_output=True, text=True)
+        except OSError:
+            continue
+        if help_text.returncode == 0 and "--policy" in help_text.stdout:
+            return path
+    return None
+
+
+def test_masked_logits_equal_the_harness(tmp_path):
+    """Thresholds, top-k, ratio, head gates and score thresholds on the default checkpoint: the masks of
+    training against rows really removed by zeb, fp32."""
+    zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
+    data = ROOT / "suites/data"
+    if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    model = store.load_model(shipped)
+    model.add_gates()
+    torch.manual_seed(0)
+    for gate in model.zeb.gate.values():
+        torch.nn.init.normal_(gate.weight, std=0.2)
+        torch.nn.init.constant_(gate.bias, 0.3)
+    store.save_model(tmp_path, model, ("0", "1"), torch.float16)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copyfile(shipped / name, tmp_path / name)
+    policy = Policy("all", [LayerPolicy("threshold", 0.02, 0.01, True),
+                            LayerPolicy("topk", 9, 0.02, True), LayerPolicy("ratio", 0.6),
+                            LayerPolicy(None, 0.0, 0.03)], 2, True)
+    policy.write(tmp_path)
+    subprocess.run([zeb, "run", "--model", tmp_path, "--policy", tmp_path / "policy.json", "--task",
+                    "glue/sst2", "--data", data, "--device", "ref", "--limit", "60", "--scenario",
+                    "offline", "--max-time", "1s", "--format", "jsonl", "--db", tmp_path / "z.db",
+                    "--predictions", tmp_path / "p.jsonl"], check=True, capture_output=True)
+    model = store.load_model(tmp_path)
+    split = dataset.open_split(data, shipped / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
+    split = dataset.Store(split.packed.take(np.arange(60)), split.device)
+    want = dataset.predict(model, split, sparsity=Hard(model.config, policy), precise=True)
+    got = np.zeros_like(want)
+    for line in (tmp_path / "p.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        got[row["index"]] = row["scores"]
+    np.testing.assert_allclose(got, want, atol=1e-4)
