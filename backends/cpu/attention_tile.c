@@ -117,18 +117,55 @@ void cpu_task_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
     kernels->pack_codes(d->codes, d->ld_codes, keys, (int)dim, d->code_panels, d->start);
 }
 
-/* context[rows][head_dim] = p . v */
+/* Keys first .. end of a tile. */
+typedef struct stretch {
+    int64_t first, end;
+} stretch;
+
+enum { STRETCH = 16 /* keys that are looked at together; a multiple of a step of eight-bit products */ };
+
+/* Whether no query of the tile has anything left of the keys from `first` on. */
+static bool is_empty(const cpu_desk *d, bool bytes, int64_t first, int64_t keys, int rows) {
+    const size_t n = (size_t)(keys - first < STRETCH ? keys - first : STRETCH);
+    static const unsigned char nothing[STRETCH * sizeof(float)];
+    for (int r = 0; r < rows; r++) {
+        const size_t row = (size_t)r * d->ld_split + (size_t)first;
+        const bool empty = bytes ? memcmp(d->high + row, nothing, n) == 0 && memcmp(d->low + row, nothing, n) == 0
+                                 : memcmp(d->scores + (size_t)r * d->ld + first, nothing, n * sizeof(float)) == 0;
+        if (!empty) return false;
+    }
+    return true;
+}
+
+/* The next keys from s->end on that have to be multiplied: all, or with a score threshold those between stretches of
+ * which it left nothing. */
+static bool next_stretch(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int rows,
+                         stretch *s) {
+    const bool bytes = two_bytes(plan, a, t->keys), all = !(a->attr.score_threshold > 0);
+    s->first = s->end;
+    while (!all && s->first < t->keys && is_empty(d, bytes, s->first, t->keys, rows))
+        s->first += STRETCH;
+    if (s->first >= t->keys) return false;
+    s->end = all ? t->keys : s->first + STRETCH;
+    while (s->end < t->keys && !is_empty(d, bytes, s->end, t->keys, rows))
+        s->end += STRETCH;
+    if (s->end > t->keys) s->end = t->keys;
+    return true;
+}
+
+/* context[rows][head_dim] = p . v of a stretch (+ what is there) */
 static void context_tile(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d,
-                         int64_t row, int rows) {
+                         int64_t row, int rows, const stretch *s, bool more) {
     const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
     const int64_t kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
-    const float *v = cpu_row(plan, a->v, t->key_first) + kv_head * dim;
+    const float *v = cpu_row(plan, a->v, t->key_first + s->first) + kv_head * dim;
     float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
-    cpu_tile tile = {.a = d->scores,
+    cpu_tile tile = {.a = d->scores + s->first,
                      .lda = d->ld,
                      .ldb = plan->tensor[a->v].ld,
                      .ldc = plan->tensor[a->context].ld,
-                     .k = (int)t->keys};
+                     .k = (int)(s->end - s->first),
+                     .accumulate = more};
     for (int64_t c = 0; c < dim; c += columns) {
         tile.b = v + c;
         tile.c = context + c;
@@ -139,9 +176,9 @@ static void context_tile(const zeb_plan *plan, const cpu_attention *a, const cpu
 
 /* The same from codes: probabilities in two bytes, whose products with the values are summed one after the other. */
 static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d,
-                            int64_t row, int rows, const float *share) {
+                            int64_t row, int rows, const float *share, const stretch *s, bool more) {
     const cpu_kernels *kernels = plan->kernels;
-    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim;
+    const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim, steps = (t->keys + 3) / 4;
     float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
     float high[CPU_TILE_ROWS_MAX], low[CPU_TILE_ROWS_MAX];
     static const int32_t zero[CPU_TILE_COLUMNS_MAX];
@@ -153,18 +190,18 @@ static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const 
                         .start = zero,
                         .ldc = plan->tensor[a->context].ld,
                         .ldr = plan->tensor[a->context].ld,
-                        .steps = (int)((t->keys + 3) / 4),
+                        .steps = (int)((s->end - s->first + 3) / 4),
                         .groups = 1};
     for (int64_t c = 0; c < dim; c += columns) {
-        tile.w = d->values + c * tile.steps * 4;
+        tile.w = d->values + c * steps * 4 + s->first * columns;
         tile.w_scale = d->value_scale + c;
         tile.n = (int)(dim - c < columns ? dim - c : columns);
         tile.c = context + c;
-        tile.x = d->high;
+        tile.x = d->high + s->first;
         tile.x_scale = high;
-        tile.residual = NULL;
+        tile.residual = more ? tile.c : NULL;
         kernels->tile_i8[rows](&tile);
-        tile.x = d->low;
+        tile.x = d->low + s->first;
         tile.x_scale = low;
         tile.residual = tile.c;
         kernels->tile_i8[rows](&tile);
@@ -220,16 +257,23 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
 
 void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                       int rows, const float *share) {
-    if (two_bytes(plan, a, t->keys)) {
-        context_tile_i8(plan, a, t, d, from, rows, share);
-        return;
+    const bool bytes = two_bytes(plan, a, t->keys);
+    const size_t dim = (size_t)a->attr.head_dim;
+    stretch s = {0, 0};
+    bool any = false;
+    for (; next_stretch(plan, a, t, d, rows, &s); any = true) {
+        if (bytes)
+            context_tile_i8(plan, a, t, d, from, rows, share, &s, any);
+        else
+            context_tile(plan, a, t, d, from, rows, &s, any);
     }
-    context_tile(plan, a, t, d, from, rows);
-    for (int r = 0; r < rows; r++) /* fewer numbers here than there are probabilities */
-        if (share[r] != 1.0f)
-            plan->kernels->scale_keep(cpu_row(plan, a->context, t->context_first + from + r) +
-                                          t->head * a->attr.head_dim,
-                                      a->attr.head_dim, share[r], -INFINITY);
+    for (int r = 0; r < rows; r++) {
+        float *context = cpu_row(plan, a->context, t->context_first + from + r) + t->head * a->attr.head_dim;
+        if (!any)
+            memset(context, 0, dim * sizeof *context);
+        else if (!bytes && share[r] != 1.0f) /* fewer numbers here than there are probabilities */
+            plan->kernels->scale_keep(context, (int)dim, share[r], -INFINITY);
+    }
 }
 
 /* ---- kept probabilities: a row is its share, then floats, or high bytes and low bytes
