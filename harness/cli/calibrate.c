@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "commit.h"
 #include "run/calibrate.h"
 
 typedef struct calibrate_settings {

@@ -194,6 +194,7 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
     if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
     if (set->seq_max < 3 || set->seq_max > 65536)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    if (set->seed > INT64_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seed must be below 2^63");
     if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
     if (set->pue < 1)

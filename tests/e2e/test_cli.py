@@ -87,6 +87,25 @@ class Database(ProgramTest):
         self.assertFalse((self.folder / "absent.db").exists())
 
 
+class Training(ProgramTest):
+    EMISSIONS = ROOT / "baselines" / "bert-mini-sst2" / "emissions.csv"
+
+    def test_emissions_go_in_once_and_come_out(self):
+        done = self.zeb("db", "import", self.EMISSIONS, "--model", "bert-mini-sst2", "--db", self.db, check=0)
+        lines = len(self.EMISSIONS.read_text().splitlines()) - 1
+        self.assertIn(f"{lines} imported", done.stderr)
+        again = self.zeb("db", "import", self.EMISSIONS, "--model", "bert-mini-sst2", "--db", self.db, check=0)
+        self.assertIn("0 imported", again.stderr)
+        out = self.zeb("db", "export", "--db", self.db, check=0).stdout.splitlines()
+        self.assertEqual(len(out), lines + 1)
+
+    def test_what_is_no_emissions_file_changes_nothing(self):
+        path = self.folder / "emissions.csv"
+        path.write_text("timestamp,energy\nyesterday,much\n")
+        self.assertIn("emissions.csv", self.zeb("db", "import", path, "--db", self.db, check=3).stderr)
+        self.assertIn("import FILE", self.zeb("db", check=2).stderr)
+
+
 class Plugins(ProgramTest):
     def test_a_text_file_is_reported_and_the_rest_runs(self):
         folder = self.folder / "plugins"
