@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/commit.h"
 #include "cli/progress.h"
-#include "commit.h"
 #include "run/calibrate.h"
 
 typedef struct calibrate_settings {

@@ -2,8 +2,8 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/commit.h"
 #include "cli/help.h"
-#include "commit.h"
 
 static const zeb_command *const commands[] = {&zeb_command_run,      &zeb_command_list,      &zeb_command_doctor,
                                               &zeb_command_report,   &zeb_command_calibrate, &zeb_command_roofline,

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "commit.h"
+#include "cli/commit.h"
 #include "run/host.h"
 
 enum { ARGUMENTS_MAX = 4096 };
