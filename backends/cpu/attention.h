@@ -58,6 +58,9 @@ void cpu_task_values(const zeb_plan *plan, const cpu_attention *a, const cpu_tas
 void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d, int64_t from,
                     int rows, float *partial, float *share);
 
+/* Brings what cpu_tile_weigh left into the form that cpu_tile_context reads. */
+void cpu_tile_ready(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int rows);
+
 /* context rows from .. of the task out of the probabilities on the desk. */
 void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                       int rows, const float *share);

@@ -252,7 +252,11 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
         kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
         share[r] = 1.0f;
     }
-    if (two_bytes(plan, a, t->keys)) kernels->split(d->scores, d->ld, rows, keys, d->high, d->low, d->ld_split);
+}
+
+void cpu_tile_ready(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int rows) {
+    if (two_bytes(plan, a, t->keys))
+        plan->kernels->split(d->scores, d->ld, rows, (int)t->keys, d->high, d->low, d->ld_split);
 }
 
 void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
@@ -291,17 +295,15 @@ size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys) 
 
 void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                    int rows, const float *share) {
-    const size_t keys = (size_t)t->keys;
-    for (int r = 0; r < rows; r++) {
-        unsigned char *to = t->kept + (size_t)(from + r) * t->kept_row;
-        memcpy(to, &share[r], sizeof share[r]);
-        if (two_bytes(plan, a, t->keys)) {
-            memcpy(to + KEPT_HEAD, d->high + (size_t)r * d->ld_split, keys);
-            memcpy(to + KEPT_HEAD + kept_half(t->keys), d->low + (size_t)r * d->ld_split, keys);
-        } else {
-            memcpy(to + KEPT_HEAD, d->scores + (size_t)r * d->ld, keys * sizeof(float));
-        }
+    unsigned char *kept = t->kept + (size_t)from * t->kept_row, *high = kept + KEPT_HEAD;
+    for (int r = 0; r < rows; r++)
+        memcpy(kept + (size_t)r * t->kept_row, &share[r], sizeof share[r]);
+    if (two_bytes(plan, a, t->keys)) {
+        plan->kernels->split(d->scores, d->ld, rows, (int)t->keys, high, high + kept_half(t->keys), t->kept_row);
+        return;
     }
+    for (int r = 0; r < rows; r++)
+        memcpy(high + (size_t)r * t->kept_row, d->scores + (size_t)r * d->ld, (size_t)t->keys * sizeof(float));
 }
 
 void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,

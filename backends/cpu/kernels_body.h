@@ -734,12 +734,20 @@ static void split(const float *x, size_t ld, int rows, int n, unsigned char *hig
 #endif
 
 static void add_rows(float *y, const float *x, size_t ld, int rows, int n, const float *a) {
-    FOR_VECTORS(n) {
-        vf sum = vf_load_n(y + at, live);
-        for (int r = 0; r < rows; r++)
-            sum = vf_fma(vf_set1(a[r]), vf_load_n(x + (size_t)r * ld + at, live), sum);
-        vf_store_n(y + at, sum, live);
+    const int whole = n - n % (2 * VW);
+    for (int i = 0; i < whole; i += 2 * VW) {
+        vf sum = vf_load(y + i), more = vf_load(y + i + VW);
+        for (int r = 0; r < rows; r++) {
+            const vf by = vf_set1(a[r]);
+            sum = vf_fma(by, vf_load(x + (size_t)r * ld + i), sum);
+            more = vf_fma(by, vf_load(x + (size_t)r * ld + i + VW), more);
+        }
+        vf_store(y + i, sum);
+        vf_store(y + i + VW, more);
     }
+    for (int i = whole; i < n; i++)
+        for (int r = 0; r < rows; r++)
+            y[i] += a[r] * x[(size_t)r * ld + i];
 }
 
 static void scale_keep(float *x, int n, float a, float limit) {

@@ -38,10 +38,12 @@ static void run_tiles(const zeb_plan *plan, const cpu_attention *a, const cpu_ta
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t from = t->from + rows * i / tiles;
         const int n = (int)(t->from + rows * (i + 1) / tiles - from);
-        if (t->kept != NULL && make->survivors)
+        const bool recall = t->kept != NULL && make->survivors;
+        if (recall)
             cpu_tile_recall(plan, a, t, d, from, n, share);
         else
             cpu_tile_weigh(plan, a, t, d, from, n, partial, share);
+        if (make->context && !recall) cpu_tile_ready(plan, a, t, d, n);
         if (make->context)
             cpu_tile_context(plan, a, t, d, from, n, share);
         else if (t->kept != NULL)
@@ -112,7 +114,8 @@ static void run_round(const cpu_hand *hand, const cpu_attention *a, _Atomic uint
         for (int64_t i = 0; i < chunks * a->attr.heads; i++, next++) {
             if (next != mine) continue;
             mine = atomic_fetch_add(ticket, 1);
-            t.head = i / chunks;
+            /* the head that was weighed last first: what it kept is still in the cache */
+            t.head = make->survivors ? a->attr.heads - 1 - i / chunks : i / chunks;
             t.chunk = i % chunks;
             t.from = rows * t.chunk / chunks;
             t.to = rows * (t.chunk + 1) / chunks;
