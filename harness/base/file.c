@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <nettle/sha2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -70,6 +71,44 @@ zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error
     if (got < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(why));
     hex_digest(&context, hex);
     return ZEB_OK;
+}
+
+static zeb_status write_failed(const char *path, zeb_error *error) {
+    return zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
+}
+
+/* Writes to `target`; path is what messages call it. */
+static zeb_status write_to(const char *target, const char *path, zeb_file_writer write, void *user, zeb_error *error) {
+    FILE *out = fopen(target, "we");
+    if (out == NULL) return write_failed(path, error);
+    zeb_status status = write(out, user, error);
+    if (status != ZEB_OK && ferror(out)) status = write_failed(path, error); /* the stream's fault, not the writer's */
+    if (status == ZEB_OK && fflush(out) != 0) status = write_failed(path, error);
+    if (status == ZEB_OK && fsync(fileno(out)) != 0 && errno != EINVAL && errno != EROFS)
+        status = write_failed(path, error); /* EINVAL: a pipe or device that has nothing to sync */
+    if (fclose(out) != 0 && status == ZEB_OK) status = write_failed(path, error);
+    return status;
+}
+
+zeb_status zeb_file_replace(const char *path, zeb_file_writer write, void *user, zeb_error *error) {
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode)) return write_to(path, path, write, user, error);
+    char *real = realpath(path, NULL); /* NULL for a file that is not there yet */
+    const char *target = real != NULL ? real : path;
+    char *part = NULL;
+    zeb_status status = ZEB_OK;
+    if (asprintf(&part, "%s.%ld.part", target, (long)getpid()) < 0) {
+        part = NULL;
+        status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write %s", path);
+        goto done;
+    }
+    status = write_to(part, path, write, user, error);
+    if (status == ZEB_OK && rename(part, target) != 0) status = write_failed(path, error);
+    if (status != ZEB_OK) (void)unlink(part);
+done:
+    free(part);
+    free(real);
+    return status;
 }
 
 zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path, zeb_error *error) {

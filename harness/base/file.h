@@ -23,6 +23,14 @@ enum { ZEB_SHA256_HEX = 65 };
 void zeb_sha256(const void *data, size_t size, char hex[ZEB_SHA256_HEX]);
 ZEB_MUST_CHECK zeb_status zeb_sha256_file(const char *path, char hex[ZEB_SHA256_HEX], zeb_error *error);
 
+/* Writes the content of a file to the stream. */
+typedef zeb_status (*zeb_file_writer)(FILE *out, void *user, zeb_error *error);
+
+/* Replaces the file at path by what write gives: readers see the old one or the whole new one, and a failure leaves the
+ * old one. A symbolic link is followed; what is no regular file (a device, a pipe) is written to as it stands. Errors
+ * of the system name the path. */
+ZEB_MUST_CHECK zeb_status zeb_file_replace(const char *path, zeb_file_writer write, void *user, zeb_error *error);
+
 /* "folder/name" in the arena. */
 ZEB_MUST_CHECK zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path,
                                         zeb_error *error);

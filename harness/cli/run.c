@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/provenance.h"
+#include "energy/carbon.h"
 #include "plugins/devices.h"
 #include "run/bench.h"
 #include "store/format.h"
@@ -138,8 +139,8 @@ static zeb_status on_row(const zeb_case *what, const zeb_row *finished, void *us
     zeb_log_level level = row->outcome == ZEB_OUTCOME_OK ? ZEB_LOG_INFO : ZEB_LOG_WARNING;
     zeb_log_write(&context->log, level, "%s: %s%s%s", name, zeb_outcome_name(row->outcome),
                   row->reason[0] != '\0' ? ": " : "", row->reason);
-    if (row->outcome != ZEB_OUTCOME_OK && row->last_words != NULL)
-        zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s: its last words: %s", name, row->last_words);
+    if (row->last_words != NULL)
+        zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s: it said: %s", name, row->last_words);
     if (context->format != ZEB_FORMAT_JSONL) return ZEB_OK;
     zeb_status status = zeb_rows_write(stdout, ZEB_FORMAT_JSONL, 0, &row, 1, error);
     (void)fflush(stdout);
@@ -195,6 +196,10 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
     if (set->seq_max < 3 || set->seq_max > 65536)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     if (set->seed > INT64_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seed must be below 2^63");
+    if (set->limit > UINT32_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--limit must be at most %u", UINT32_MAX);
+    if (*set->db == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--db needs a file");
+    if (set->carbon < 0 && set->carbon != -1)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--carbon must not be negative; -1 asks the tables");
     if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
     if (set->pue < 1)
@@ -279,6 +284,21 @@ static zeb_status open_registry(const run_settings *set, const zeb_places *place
     return status == ZEB_OK ? zeb_registry_open_with(&wish, registry, error) : status;
 }
 
+/* What is named must be known before anything runs: the country, the sensor. */
+static zeb_status check_settings(const run_settings *set, const zeb_registry *registry, zeb_error *error) {
+    zeb_carbon carbon;
+    zeb_status status = zeb_carbon_find(set->country, NULL, -1, set->pue, &carbon, error);
+    if (status != ZEB_OK) return status;
+    if (set->country != NULL && carbon.scope != ZEB_CARBON_COUNTRY && set->carbon < 0)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT,
+                        "--country %s: no carbon intensity is known for it; give --carbon, or leave it out for the "
+                        "world's mean",
+                        set->country);
+    const zeb_plugin_record *record;
+    if (strcmp(set->sensor, "auto") == 0 || strcmp(set->sensor, "none") == 0) return ZEB_OK;
+    return zeb_registry_require(registry, set->sensor, &record, error);
+}
+
 /* Devices that were named must be there; what is broken about a plugin is said once, before anything runs. */
 static zeb_status check_devices(const zeb_registry *registry, const case_list *list, zeb_error *error) {
     for (size_t i = 0; i < list->count; i++) {
@@ -314,6 +334,7 @@ static void catch_signals(void) {
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file size is then an error like a full disk */
 }
 
 /* Everything between an open database and its end; *exit_status is set when ZEB_OK. */
@@ -328,7 +349,6 @@ static zeb_status run_cases(run_context *context, const zeb_registry *registry, 
     if (set->predictions != NULL && (bench.predictions = fopen(set->predictions, "we")) == NULL)
         return zeb_fail(error, ZEB_ERR_IO, "--predictions %s: cannot be written", set->predictions);
     zeb_bench_summary summary;
-    catch_signals();
     zeb_status status = zeb_bench_run(&bench, list->cases, list->count, &summary, error);
     zeb_progress_end(&context->progress);
     if (bench.predictions != NULL && fclose(bench.predictions) != 0 && status == ZEB_OK)
@@ -359,11 +379,13 @@ static int run(const void *settings, const char *const *operands, size_t operand
     zeb_places places;
     case_list list = {0};
     int result = ZEB_EXIT_NOTHING;
+    catch_signals();
     zeb_progress_begin(&context.progress, stderr);
     zeb_status status = check_ranges(set, &error);
     if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);
     if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
     if (status == ZEB_OK) status = open_registry(set, &places, &context.log, arena, &registry, &error);
+    if (status == ZEB_OK) status = check_settings(set, registry, &error);
     if (status == ZEB_OK) status = make_cases(set, &places, registry, arena, &list, &error);
     if (status == ZEB_OK) status = check_devices(registry, &list, &error);
     if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);

@@ -47,7 +47,7 @@ static void prefill(const zeb_case *what, zeb_row *row) {
     zeb_row_settings *asked = &row->requested;
     if (what->threads > 0) asked->threads = zeb_i64(what->threads);
     asked->pinned = zeb_i64(what->pin);
-    asked->batch = zeb_i64(what->scenario == ZEB_SCENARIO_OFFLINE ? what->batch : 1);
+    asked->batch = zeb_i64(what->batch);
     asked->seq_max = zeb_i64(what->seq_max);
     if (what->limit > 0) asked->limit = zeb_i64((int64_t)what->limit);
     asked->target_ci = zeb_f64(what->target_ci);
@@ -56,6 +56,8 @@ static void prefill(const zeb_case *what, zeb_row *row) {
     if (what->isa != NULL) KEEP(asked->isa, what->isa);
     KEEP(asked->precision, row->precision);
     row->seed = zeb_u64(what->seed);
+    row->order_seed = row->seed; /* one seed serves all */
+    row->effective.timeout_ns = asked->timeout_ns;
     zeb_clock_utc(row->started_utc);
 }
 

@@ -1,11 +1,9 @@
 /* policy.json of a calibration. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "run/calibrate.h"
 
 static const char *mode_name(uint32_t mode) {
@@ -54,35 +52,9 @@ static json_t *provenance_json(const zeb_calibration_options *o, const zeb_calib
                      (int)c->trials);
 }
 
-static zeb_status write_all(int file, const char *path, const char *text, zeb_error *error) {
-    for (size_t left = strlen(text); left > 0;) {
-        ssize_t written = write(file, text, left);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
-        text += written;
-        left -= (size_t)written;
-    }
-    if (write(file, "\n", 1) != 1) return zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
-    if (fsync(file) != 0 && errno != EINVAL)
-        return zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
-    return ZEB_OK;
-}
-
-/* Beside the target first, then renamed: a reader sees the old file or the whole new one. */
-static zeb_status save(const char *path, const char *text, zeb_error *error) {
-    char *part = NULL;
-    if (asprintf(&part, "%s.%ld.part", path, (long)getpid()) < 0)
-        return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write %s", path);
-    int file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    zeb_status status = file >= 0 ? write_all(file, path, text, error)
-                                  : zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
-    if (file >= 0 && close(file) != 0 && status == ZEB_OK)
-        status = zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", path, strerror(errno));
-    if (status == ZEB_OK && rename(part, path) != 0)
-        status = zeb_fail(error, ZEB_ERR_IO, "%s: could not be put in place: %s", path, strerror(errno));
-    if (status != ZEB_OK && file >= 0) (void)unlink(part);
-    free(part);
-    return status;
+static zeb_status write_text(FILE *out, void *user, zeb_error *error) {
+    if (fprintf(out, "%s\n", (const char *)user) >= 0) return ZEB_OK;
+    return zeb_fail(error, ZEB_ERR_IO, "could not write the policy");
 }
 
 zeb_status zeb_calibration_write(const zeb_calibration_options *options, const zeb_calibration *c, const char *path,
@@ -93,7 +65,7 @@ zeb_status zeb_calibration_write(const zeb_calibration_options *options, const z
     char *text = root != NULL ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (text == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write %s", path);
-    zeb_status status = save(path, text, error);
+    zeb_status status = zeb_file_replace(path, write_text, text, error);
     free(text); /* json_dumps gives it with malloc */
     return status;
 }

@@ -75,7 +75,7 @@ static zeb_status account(const zeb_session *session, meter *watch, const zeb_ho
         zeb_energy_estimate(tdp, host->utilisation, watch->work, energy);
     } else {
         energy->valid = true;
-        KEEP(energy->reason, watch->reason);
+        KEEP(energy->reason, tdp > 0 ? "no estimate: the work was too short to know the utilisation" : watch->reason);
     }
     zeb_carbon carbon;
     if (status == ZEB_OK)

@@ -181,6 +181,7 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
                          zeb_error *error) {
     const zeb_case *what = session->what;
     row->effective.batch = zeb_i64(session->batch.sequence_max);
+    row->effective.limit = zeb_i64((int64_t)session->data.count);
     row->effective.seq_max = zeb_i64((int64_t)what->seq_max);
     row->effective.target_ci = zeb_f64(what->target_ci);
     row->effective.max_time_ns = zeb_u64(what->max_time_ns);

@@ -66,6 +66,8 @@ static zeb_status open_data(zeb_session *session, const example_filter *filter, 
     KEEP(row->data_hash, session->data.hash);
     row->rows_read = zeb_u64(session->data.rows_read);
     row->rows_skipped = zeb_u64(session->data.rows_skipped);
+    for (size_t i = 0; i < session->data.skips; i++)
+        (void)fprintf(stderr, "skipped %s\n", session->data.skip[i]); /* kept with the row as its worker's words */
     if (session->data.count == 0)
         return zeb_fail(error, ZEB_ERR_FORMAT, "%s holds no usable example", session->data.path);
     return ZEB_OK;

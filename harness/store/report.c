@@ -1,11 +1,10 @@
 #include "store/report.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "store/curve.h"
 #include "store/json.h"
 #include "store/resources.h"
@@ -222,32 +221,17 @@ zeb_status zeb_report_write(const char *database, zeb_row_format format, FILE *o
                : zeb_fail(error, ZEB_ERR_IO, "could not write the report: %s", strerror(errno));
 }
 
-static zeb_status save(const char *database, zeb_row_format format, const char *part, const char *out_path,
-                       zeb_error *error) {
-    int file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    FILE *out = file >= 0 ? fdopen(file, "w") : NULL;
-    if (out == NULL) {
-        zeb_status status = zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", out_path, strerror(errno));
-        if (file >= 0) (void)close(file);
-        return status;
-    }
-    zeb_status status = zeb_report_write(database, format, out, error);
-    if (fclose(out) != 0 && status == ZEB_OK) {
-        status = zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", out_path, strerror(errno));
-    }
-    if (status == ZEB_OK && rename(part, out_path) != 0) {
-        status = zeb_fail(error, ZEB_ERR_IO, "%s: could not write: %s", out_path, strerror(errno));
-    }
-    if (status != ZEB_OK) (void)unlink(part);
-    return status;
+typedef struct report_order {
+    const char *database;
+    zeb_row_format format;
+} report_order;
+
+static zeb_status write_report(FILE *out, void *user, zeb_error *error) {
+    const report_order *order = user;
+    return zeb_report_write(order->database, order->format, out, error);
 }
 
 zeb_status zeb_report_save(const char *database, zeb_row_format format, const char *out_path, zeb_error *error) {
-    char *part = NULL;
-    if (asprintf(&part, "%s.%ld.part", out_path, (long)getpid()) < 0) {
-        return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write %s", out_path);
-    }
-    zeb_status status = save(database, format, part, out_path, error);
-    free(part);
-    return status;
+    report_order order = {.database = database, .format = format};
+    return zeb_file_replace(out_path, write_report, &order, error);
 }

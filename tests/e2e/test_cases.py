@@ -79,6 +79,18 @@ class Rows(ProgramTest):
             self.assertIn("bert-mini-sst2", out.read_text())
 
 
+class Data(ProgramTest):
+    def test_malformed_lines_are_named_counted_and_kept(self):
+        folder = self.folder / "data" / "glue" / "SST-2"
+        folder.mkdir(parents=True)
+        (folder / "dev.tsv").write_bytes(b"sentence\tlabel\ngood film\t1\n\nno label\nbad \xff film\t0\nodd\t7\n")
+        (row,), done = self.run_cases("null", "--data", self.folder / "data", "--max-time", "1ms")
+        self.assertEqual((row["rows_read"], row["rows_skipped"], row["examples"]), (5, 4, 1))
+        for line in (3, 4, 5, 6):
+            self.assertIn(f"dev.tsv:{line}:", done.stderr)
+            self.assertIn(f"dev.tsv:{line}:", row["last_words"])
+
+
 class Faults(ProgramTest):
     def fault(self, name, verdict, *words, check=1, **expected):
         """A case with the faulty device between two good ones: the good rows are there, the bad one says why."""
@@ -152,6 +164,19 @@ class Interrupts(ProgramTest):
         out, err = program.communicate(timeout=60)
         rows = [json.loads(line) for line in out.splitlines()]
         self.assertEqual([row["verdict"] for row in rows], ["interrupted"], err)
+
+    def test_two_hundred_kills_lose_no_finished_row(self):
+        printed = 0
+        for i in range(200):
+            program = self.start("--device", "null,null,null,null", "--limit", "2", "--max-time", "1ms")
+            time.sleep(0.01 + 0.2 * ((i * 7919) % 200) / 200)  # spread over the life of a run, in no order
+            program.kill()
+            printed += sum(line.endswith("}\n") for line in program.communicate()[0].splitlines(keepends=True))
+        self.assertGreater(printed, 50)  # else the kills came too early to say anything
+        self.assertEqual(self.stored("PRAGMA integrity_check"), [("ok",)])
+        report = self.zeb("report", "--db", self.db, "--format", "jsonl", check=0)
+        self.assertGreaterEqual(self.stored("SELECT count(*) FROM row")[0][0], printed)
+        self.assertTrue(report.stdout)
 
     def test_a_killed_program_leaves_no_worker(self):
         program = self.start("--device", "faulty-hang", "--limit", "4")

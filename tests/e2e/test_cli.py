@@ -42,7 +42,9 @@ class Usage(ProgramTest):
 
     def test_values_are_checked(self):
         for words in (["--threads", "two"], ["--batch", "0"], ["--seq-max", "1"], ["--target-ci", "200%"],
-                      ["--max-time", "soon"], ["--scenario", "serve"], ["--pue", "0.5"], ["--limit"], ["--no-pin=1"]):
+                      ["--max-time", "soon"], ["--scenario", "serve"], ["--pue", "0.5"], ["--limit"],
+                      ["--limit", "99999999999999"], ["--seed", "9223372036854775808"], ["--db", ""],
+                      ["--country", "XXX"], ["--carbon", "-3"], ["--no-pin=1"]):
             done = self.zeb("run", "--device", "ref", *words, check=2)
             self.assertIn(words[0].split("=")[0], done.stderr)
 
@@ -104,6 +106,41 @@ class Training(ProgramTest):
         path.write_text("timestamp,energy\nyesterday,much\n")
         self.assertIn("emissions.csv", self.zeb("db", "import", path, "--db", self.db, check=3).stderr)
         self.assertIn("import FILE", self.zeb("db", check=2).stderr)
+
+
+class Files(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.run_cases("null", "--limit", "2", "--max-time", "1ms")
+
+    def report(self, out, check):
+        return self.zeb("report", "--db", self.db, "--format", "csv", "--out", out, check=check)
+
+    def test_a_device_is_written_to_and_stays_one(self):
+        full = pathlib.Path("/dev/full")
+        self.assertIn("/dev/full", self.report(full, 3).stderr)
+        self.assertTrue(full.is_char_device())
+
+    def test_a_symbolic_link_is_followed(self):
+        target, link = self.folder / "target.csv", self.folder / "link.csv"
+        target.write_text("old")
+        link.symlink_to(target)
+        self.report(link, 0)
+        self.assertTrue(link.is_symlink())
+        self.assertIn("verdict", target.read_text())
+
+    def test_a_failure_leaves_the_old_file(self):
+        out = self.folder / "report.csv"
+        out.write_text("old")
+        self.zeb("report", "--db", "absent.db", "--out", out, check=3)
+        self.assertEqual(out.read_text(), "old")
+        self.assertEqual([path.name for path in self.folder.glob("*.part")], [])
+
+    def test_a_limit_of_file_size_is_a_sentence(self):
+        import resource
+        done = self.zeb("run", "--device", "null", "--limit", "2", "--max-time", "1ms", "--db", self.folder / "new.db",
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)), check=3)
+        self.assertIn("new.db", done.stderr)
 
 
 class Plugins(ProgramTest):
