@@ -170,7 +170,9 @@ static inline vi vi_weights(const int8_t *p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
 }
 static inline vi vi_dot(vi sum, vi x, vi w) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
+    const vi products = _mm256_madd_epi16(x, w); /* gcc 12 would collect those of several steps and spill them */
+    __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+    return sum;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
     int32_t lane[8];

@@ -203,7 +203,9 @@ static inline vi vi_weights(const int8_t *p) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
 static inline vi vi_dot(vi sum, vi x, vi w) {
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w));
+    const vi products = _mm512_madd_epi16(x, w); /* gcc 12 would collect those of several steps and spill them */
+    __asm__("vpaddd %1, %0, %0" : "+v"(sum) : "v"(products));
+    return sum;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
     _mm512_mask_cvtepi32_storeu_epi16((int16_t *)p + at, vf_mask(n), _mm512_cvtps_epi32(a));

@@ -113,9 +113,7 @@ static inline void vi_store(int32_t *p, vi a) {
 }
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
-    int32_t group;
-    memcpy(&group, p, sizeof group);
-    return vdupq_n_s32(group);
+    return vld1q_dup_s32(p); /* rows of codes and their groups are aligned to four bytes */
 }
 #ifdef KERNELS_DOTPROD
 #define I8_WIDE 0
@@ -124,7 +122,8 @@ static inline vi vi_weights(const int8_t *p) {
     return vreinterpretq_s32_s8(vld1q_s8(p));
 }
 static inline vi vi_dot(vi sum, vi x, vi w) {
-    return vdotq_s32(sum, vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w));
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(x), "w"(w)); /* kept in order: see CMakeLists.txt */
+    return sum;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
     int32_t lane[4];
@@ -140,7 +139,9 @@ static inline vi vi_weights(const int8_t *p) {
 }
 static inline vi vi_dot(vi sum, vi x, vi w) {
     const int16x8_t a = vreinterpretq_s16_s32(x), b = vreinterpretq_s16_s32(w);
-    return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)));
+    const vi products = vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+    __asm__("add %0.4s, %0.4s, %1.4s" : "+w"(sum) : "w"(products));
+    return sum;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
     int32_t lane[4];
