@@ -5,6 +5,7 @@ import pathlib
 import resource
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -77,6 +78,51 @@ class Rows(ProgramTest):
             out = self.folder / f"report.{form}"
             self.zeb("report", "--db", self.db, "--format", form, "--out", out, check=0)
             self.assertIn("bert-mini-sst2", out.read_text())
+
+
+class Energy(ProgramTest):
+    """A recorded RAPL tree whose counter a thread of the test moves: 20 W."""
+
+    def measure(self, watts, *words):
+        zone = self.folder / "tree/sys/class/powercap/intel-rapl:0"
+        zone.mkdir(parents=True)
+        (zone / "name").write_text("package-0\n")
+        (zone / "max_energy_range_uj").write_text("262143328850\n")
+        counter = os.open(zone / "energy_uj", os.O_RDWR | os.O_CREAT)
+        os.pwrite(counter, b"00000000001000000\n", 0)
+        over = threading.Event()
+
+        def move():
+            begin = time.monotonic()
+            while not over.wait(0.001):
+                os.pwrite(counter, b"%017d\n" % (1000000 + int((time.monotonic() - begin) * watts * 1e6)), 0)
+
+        mover = threading.Thread(target=move)
+        mover.start()
+        try:
+            done = self.zeb("run", "--device", "null", "--limit", "8", "--sensor", "powercap", "--sensor-root",
+                            self.folder / "tree", "--idle", "1200ms", "--format", "jsonl", "--db", self.db, *words)
+        finally:
+            over.set()
+            mover.join()
+        return json.loads(done.stdout), done.returncode
+
+    def test_a_counter_becomes_joules_and_grams(self):
+        row, status = self.measure(20, "--country", "FRA")
+        self.assertEqual((status, row["verdict"]), (0, "ok"), row["reason"])
+        energy = row["energy"]
+        self.assertEqual((energy["kind"], energy["source"]), ("measured", "powercap"))
+        self.assertAlmostEqual(energy["gross_uj"] / (energy["window_ns"] / 1e3), 20, delta=1)
+        self.assertAlmostEqual(energy["idle_watts"], 20, delta=2)
+        grams = energy["gross_uj"] / 3.6e12 * 56.039
+        self.assertAlmostEqual(row["co2_ug"] / 1e6, grams, delta=grams * 0.01 + 1e-6)
+        self.assertIn("idle-short", row["flags"])
+
+    def test_a_counter_that_stands_still_is_no_zero(self):
+        row, status = self.measure(0)
+        self.assertEqual((status, row["verdict"]), (1, "invalid"))
+        self.assertIsNone(row["energy"]["gross_uj"])
+        self.assertIsNone(row["co2_ug"])
 
 
 class Data(ProgramTest):
