@@ -117,6 +117,16 @@ zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name,
     return zeb_arena_format(arena, path, error, "%s%s%s", folder, slash, name);
 }
 
+void zeb_path_name(const char *path, char *name, size_t capacity) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    (void)snprintf(name, capacity, "%.*s", (int)(end - begin), path + begin);
+}
+
 int zeb_path_is_file(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && S_ISREG(about.st_mode);

@@ -34,6 +34,8 @@ ZEB_MUST_CHECK zeb_status zeb_file_replace(const char *path, zeb_file_writer wri
 /* "folder/name" in the arena. */
 ZEB_MUST_CHECK zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path,
                                         zeb_error *error);
+/* The last part of a path, slashes at its end left out, in name[capacity], cut if need be. */
+void zeb_path_name(const char *path, char *name, size_t capacity);
 /* True for an existing regular file / folder. */
 int zeb_path_is_file(const char *path);
 int zeb_path_is_folder(const char *path);

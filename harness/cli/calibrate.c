@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/commit.h"
 #include "cli/progress.h"
+#include "run/bench.h"
 #include "run/calibrate.h"
 
 typedef struct calibrate_settings {
@@ -19,7 +20,6 @@ typedef struct calibrate_settings {
 
 static const char *const modes[] = {"threshold", "topk", "ratio", NULL};
 static const char *const shapes[] = {"best", "even", "early", "late", NULL};
-static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
 static const char *const formats[] = {"table", "json", NULL};
 
 static const zeb_option options[] = {
@@ -52,7 +52,8 @@ static const zeb_option options[] = {
      NULL},
     {"limit", ZEB_OPTION_COUNT, "N", "1024", AT(limit), "Examples of the slice at most, spread evenly; 0: all.", NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device that selects rows.", NULL},
-    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
+     zeb_precision_names},
     {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
     {"no-pin", ZEB_OPTION_FLAG, NULL, NULL, AT(no_pin), "Do not pin threads to processors.", NULL},
     {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use.", NULL},
@@ -86,13 +87,6 @@ static void on_progress(const zeb_shared *shared, void *user) {
     zeb_progress_show(user, "calibrate", stage < 3 ? name[stage] : "?", 0, 0);
 }
 
-static size_t find_choice(const char *const *choices, const char *name) {
-    size_t i = 0;
-    while (strcmp(choices[i], name) != 0)
-        i++;
-    return i;
-}
-
 static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) {
     if (set->flops > 0 && set->max_drop > 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops and --max-drop are two goals: give one");
@@ -124,7 +118,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
         .split = set->split,
         .device = set->device,
         .isa = set->isa,
-        .precision = (zeb_precision)find_choice(precisions, set->precision),
+        .precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision),
         .scenario = ZEB_SCENARIO_OFFLINE,
         .threads = (uint32_t)set->threads,
         .pin = !set->no_pin,
@@ -137,8 +131,8 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     *to = (zeb_calibration_options){.what = what,
                                     .flops = flops,
                                     .max_drop = set->max_drop,
-                                    .mode = select[find_choice(modes, set->mode)],
-                                    .shape = (zeb_calibration_shape)find_choice(shapes, set->shape),
+                                    .mode = select[zeb_choice_index(modes, set->mode)],
+                                    .shape = (zeb_calibration_shape)zeb_choice_index(shapes, set->shape),
                                     .floor = (int32_t)set->floor,
                                     .keep_last = set->keep_last,
                                     .share = set->share,

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "run/bench.h"
 #include "run/explain.h"
 #include "suites/task.h"
 
@@ -18,7 +19,6 @@ typedef struct explain_settings {
 
 #define AT(field) offsetof(explain_settings, field)
 
-static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
 static const char *const formats[] = {"table", "json", NULL};
 
 static const zeb_option options[] = {
@@ -26,7 +26,8 @@ static const zeb_option options[] = {
      "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device.", NULL},
-    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
+     zeb_precision_names},
     {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "Task whose examples are run.", NULL},
     {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
     {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
@@ -162,8 +163,7 @@ static zeb_status make_case(const explain_settings *set, const zeb_places *place
                        .seq_max = (uint32_t)set->seq_max,
                        .limit = set->limit,
                        .timeout_ns = set->timeout_ns};
-    while (strcmp(precisions[what->precision], set->precision) != 0)
-        what->precision++;
+    what->precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision);
     return ZEB_OK;
 }
 

@@ -51,6 +51,13 @@ static zeb_status parse_choice(const zeb_option *option, const char *text, zeb_e
     return zeb_fail(error, ZEB_ERR_ARGUMENT, "'%s' is none of %s", text, known);
 }
 
+size_t zeb_choice_index(const char *const *choices, const char *name) {
+    size_t i = 0;
+    while (strcmp(choices[i], name) != 0)
+        i++;
+    return i;
+}
+
 static zeb_status set_value(const zeb_option *option, const char *text, void *settings, zeb_error *error) {
     void *target = (char *)settings + option->offset;
     switch (option->kind) {

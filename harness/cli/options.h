@@ -45,6 +45,9 @@ typedef struct zeb_command {
 ZEB_MUST_CHECK zeb_status zeb_options_parse(const zeb_command *command, int argc, char **argv, void *settings,
                                             const char **operands, size_t *operand_count, bool *help, zeb_error *error);
 
+/* Where name, a value that was accepted for them, stands among the choices. */
+size_t zeb_choice_index(const char *const *choices, const char *name);
+
 /* "500ms", "1.5s", "2min", "1h" or seconds -> ns. */
 ZEB_MUST_CHECK zeb_status zeb_duration_parse(const char *text, uint64_t *ns, zeb_error *error);
 

@@ -27,7 +27,6 @@ typedef struct run_settings {
 
 #define AT(field) offsetof(run_settings, field)
 
-static const char *const precisions[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
 static const char *const scenarios[] = {"single", "offline", NULL};
 static const char *const formats[] = {"table", "md", "csv", "json", "jsonl", NULL};
 
@@ -41,7 +40,8 @@ static const zeb_option options[] = {
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
      "Devices: a plugin, plugin:device, or all that compute (null and template only by name).", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
-    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.", precisions},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
+     zeb_precision_names},
     {"scenario", ZEB_OPTION_CHOICE, "NAME", "single", AT(scenario),
      "single: latency of one sequence a pass; offline: throughput of ragged batches.", scenarios},
     {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
@@ -209,9 +209,6 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
 }
 
 static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
-    size_t precision = 0;
-    while (strcmp(precisions[precision], set->precision) != 0)
-        precision++;
     return (zeb_case){
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
@@ -221,7 +218,7 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
         .policy = set->policy,
         .isa = set->isa,
         .scenario = strcmp(set->scenario, "offline") == 0 ? ZEB_SCENARIO_OFFLINE : ZEB_SCENARIO_SINGLE,
-        .precision = (zeb_precision)precision,
+        .precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision),
         .threads = (uint32_t)set->threads,
         .pin = !set->no_pin,
         .batch = (uint32_t)set->batch,

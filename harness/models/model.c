@@ -14,19 +14,6 @@ static zeb_status folder_of(zeb_arena *arena, const char *path, char **folder, z
     return zeb_arena_copy(arena, path, slash == path ? 1 : (size_t)(slash - path), folder, error);
 }
 
-/* The last part of a path, without slashes at its end. */
-static void name_of(const char *path, char *name, size_t capacity) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/')
-        begin--;
-    size_t length = end - begin < capacity - 1 ? end - begin : capacity - 1;
-    memcpy(name, path + begin, length);
-    name[length] = '\0';
-}
-
 static zeb_status open_card(zeb_model *model, const char *path, zeb_error *error) {
     zeb_json *card = NULL;
     const char *checkpoint, *name;
@@ -68,7 +55,7 @@ static zeb_status locate(zeb_model *model, const char *path, zeb_error *error) {
             status = zeb_arena_copy(model->arena, path, strlen(path), &model->folder, error);
     }
     if (status == ZEB_OK && model->info.name[0] == '\0')
-        name_of(model->folder, model->info.name, sizeof model->info.name);
+        zeb_path_name(model->folder, model->info.name, sizeof model->info.name);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "run/execute.h"
 
@@ -15,34 +16,24 @@ const char *zeb_stage_name(zeb_stage stage) {
     return (unsigned)stage < sizeof name / sizeof name[0] ? name[stage] : "?";
 }
 
-static const char *precision_name(zeb_precision precision) {
-    static const char *const name[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16"};
-    return (unsigned)precision < sizeof name / sizeof name[0] ? name[precision] : "?";
-}
+const char *const zeb_precision_names[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
 
-/* The folder's or file's last name, without ending slashes. */
-static void base_name(const char *path, char *name, size_t capacity) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/')
-        begin--;
-    (void)snprintf(name, capacity, "%.*s", (int)(end - begin), path + begin);
+const char *zeb_precision_name(uint32_t precision) {
+    return precision <= ZEB_PRECISION_W4A16 ? zeb_precision_names[precision] : "?";
 }
 
 /* What is known of a row before anything was tried. */
 static void prefill(const zeb_case *what, zeb_row *row) {
-    base_name(what->model, row->model, sizeof row->model);
+    zeb_path_name(what->model, row->model, sizeof row->model);
     row->model_path = what->model;
     KEEP(row->task, what->task);
     KEEP(row->split, what->split);
     (void)snprintf(row->backend, sizeof row->backend, "%.*s", (int)strcspn(what->device, ":"), what->device);
-    KEEP(row->precision, precision_name(what->precision));
+    KEEP(row->precision, zeb_precision_name(what->precision));
     if (what->policy == NULL)
         KEEP(row->policy, "dense");
     else
-        base_name(what->policy, row->policy, sizeof row->policy);
+        zeb_path_name(what->policy, row->policy, sizeof row->policy);
     KEEP(row->scenario, what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single");
     zeb_row_settings *asked = &row->requested;
     if (what->threads > 0) asked->threads = zeb_i64(what->threads);

@@ -21,6 +21,10 @@ typedef enum zeb_stage {
     ZEB_STAGE_SCORE
 } zeb_stage;
 
+/* "fp32", "bf16", "w8a8", ... in the order of zeb_precision, ended by NULL. */
+extern const char *const zeb_precision_names[];
+const char *zeb_precision_name(uint32_t precision); /* "?" for a number that is none */
+
 const char *zeb_stage_name(zeb_stage stage); /* "opening", "measuring", ... */
 
 typedef struct zeb_bench {

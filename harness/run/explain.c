@@ -1,5 +1,7 @@
 #include "run/explain.h"
 
+#include "run/bench.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,11 +88,10 @@ static zeb_status take_spans(work *w, int repeat) {
 /* ---- what it needs ---------------------------------------------------------------------------------------------- */
 
 static const char *precision_of(const zeb_node *node) {
-    static const char *const name[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16"};
     uint32_t precision = 0;
     if (node->op == ZEB_OP_LINEAR) precision = node->attr.linear.precision;
     if (node->op == ZEB_OP_ATTENTION) precision = node->attr.attention.precision;
-    return precision < sizeof name / sizeof name[0] ? name[precision] : "";
+    return zeb_precision_name(precision);
 }
 
 /* Bytes of the matrix that a node multiplies by as it is stored, and the fewest that a plan may keep it in; tables that

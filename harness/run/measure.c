@@ -50,13 +50,20 @@ static zeb_status alloc(zeb_arena *arena, size_t count, size_t size, void *point
     return status;
 }
 
+/* The examples in the order of their file, to walk or to shuffle. */
+static zeb_status in_order(zeb_session *session, uint32_t **order, zeb_error *error) {
+    size_t count = session->data.count;
+    zeb_status status = alloc(session->arena, count, sizeof **order, order, error);
+    for (size_t i = 0; i < count && status == ZEB_OK; i++)
+        (*order)[i] = (uint32_t)i;
+    return status;
+}
+
 zeb_status zeb_warm_up(zeb_session *session, zeb_shared *shared, zeb_measurement *measured, zeb_error *error) {
     uint32_t *order;
     size_t count = session->data.count;
-    zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
+    zeb_status status = in_order(session, &order, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++)
-        order[i] = (uint32_t)i;
     tour walk = {.order = order, .count = count};
     uint64_t begin = zeb_clock_now_ns();
     uint64_t end = begin;
@@ -119,10 +126,8 @@ static zeb_status count_work(zeb_session *session, zeb_measurement *measured, ze
 static zeb_status sweep(zeb_session *session, zeb_shared *shared, zeb_measurement *measured, zeb_error *error) {
     uint32_t *order;
     size_t count = session->data.count;
-    zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
+    zeb_status status = in_order(session, &order, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++)
-        order[i] = (uint32_t)i;
     tour walk = {.order = order, .count = count};
     while (walk.at < walk.count && !stopped(shared)) {
         uint64_t span, end;
@@ -168,10 +173,8 @@ static zeb_status sample_more(zeb_session *session, uint64_t window_min_ns, zeb_
                               zeb_measurement *measured, zeb_error *error) {
     uint32_t *order;
     size_t count = session->data.count;
-    zeb_status status = alloc(session->arena, count, sizeof *order, &order, error);
+    zeb_status status = in_order(session, &order, error);
     if (status != ZEB_OK) return status;
-    for (size_t i = 0; i < count; i++)
-        order[i] = (uint32_t)i;
     zeb_random random;
     zeb_random_seed(&random, session->what->seed);
     tour walk = {.order = order, .count = count, .at = count};

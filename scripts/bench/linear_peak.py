@@ -33,7 +33,7 @@ def main():
     p.add_argument("--rounds", type=int, default=9)
     p.add_argument("--least", type=float, default=0, help="exit 1 if a row count's median share (%%) is below")
     a = p.parse_args()
-    lib = peer.library()
+    lib = peer.driver()
     lib.bench_open_linear.restype = C.c_void_p
     code, column = PRECISION[a.precision]
     rng, error = np.random.default_rng(3), C.create_string_buffer(512)

@@ -65,7 +65,7 @@ def main():
     p.add_argument("--keep", default="0.7,0.7,0.7,0.7", help="of the sparse column")
     p.add_argument("--rounds", type=int, default=5)
     a = p.parse_args()
-    lib = peer.library()
+    lib = peer.driver()
     flat, parts = peer.weights(a.model)
     other = "int8" if a.precision in ("int8", "w4a8") else "fp32"
     path = os.path.join(peer.ROOT, "build", "bench", f"{a.model}-{other}.onnx")

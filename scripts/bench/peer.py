@@ -22,7 +22,7 @@ class Config(C.Structure):
     _fields_ += [("keep", C.c_float * LAYERS_MAX)]
 
 
-def library():
+def driver():
     """Compiles bert.c where it is missing or older than its source."""
     folder = os.path.join(ROOT, "build", "bench")
     os.makedirs(folder, exist_ok=True)

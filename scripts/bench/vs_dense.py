@@ -47,7 +47,7 @@ def main():
     p.add_argument("--seconds", type=float, default=0.15, help="of each side in a round")
     p.add_argument("--least", type=float, default=0, help="exit 1 if a ratio is below")
     a = p.parse_args()
-    lib = peer.library()
+    lib = peer.driver()
     flat, _ = peer.weights(a.model)
     rng, worst = np.random.default_rng(1), 1e9
     print(f"# {a.model}, batch 1, {a.threads} thread(s), {a.precision} (attention {a.attention})")

@@ -26,7 +26,7 @@ def main():
     p.add_argument("--seconds", type=float, default=0.25, help="of each side in a round")
     p.add_argument("--least", type=float, default=0, help="exit 1 if a ratio is below")
     a = p.parse_args()
-    lib = peer.library()
+    lib = peer.driver()
     flat, parts = peer.weights(a.model)
     other = a.peer or ("int8" if a.precision in ("int8", "w4a8") else "fp32")
     path = os.path.join(peer.ROOT, "build", "bench", f"{a.model}-{other}{'-first' if a.first_only else ''}.onnx")
