@@ -1,0 +1,139 @@
+/* kernels_tile_i8.h - the register tiles of eight-bit products, whole and in groups; a part of kernels_body.h. */
+#ifndef ZEB_CPU_KERNELS_TILE_I8_H
+#define ZEB_CPU_KERNELS_TILE_I8_H
+
+/* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
+enum { I8_DEPTH = 4 };
+
+INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
+                    size_t ldx, const int8_t *w, int k) {
+    const size_t at = (size_t)k * I8_STEP * I8_BYTES;
+    vi wv[TILE_VECTORS];
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
+        vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW)) * I8_STEP);
+    UNROLL for (int r = 0; r < rows; r++) {
+        const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = vi_dot(acc[first + r][v], xv, wv[v]);
+    }
+}
+
+/* acc[rows] = start + x . w over all steps. */
+INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x, size_t ldx, const int8_t *w,
+                   const int32_t *start, int steps, const char *ahead) {
+    const int chains = CHAINS(rows);
+    const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vi begin = vi_load(start + v * VW);
+        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+    }
+    int k = 0;
+    if (ahead != NULL) {
+        for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
+            UNROLL for (int c = 0; c < I8_DEPTH; c++) {
+                __builtin_prefetch(ahead + (size_t)(k + c) * 64, 0, 2);
+                i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+            }
+        }
+    }
+    for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+    }
+    for (; k < steps; k++)
+        i8_step(rows, 0, acc, row, ldx, w, k);
+    UNROLL for (int r = rows; r < chains * rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
+    }
+}
+
+/* Sums to results, row by row. */
+INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
+    float *const c = t->c;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const float *const residual = t->residual;
+    if (t->n < TILE_COLUMNS) {
+        float all[TILE_ROWS * TILE_VECTORS * VW];
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) vf_store(all + (r * TILE_VECTORS + v) * VW, sum[r][v]);
+        }
+        finish_edge(all, rows, c, ldc, t->n, 0, residual, ldr);
+        return;
+    }
+    if (residual != NULL) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+                sum[r][v] = vf_add(sum[r][v], vf_load(residual + (size_t)r * ldr + v * VW));
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) vf_store(c + (size_t)r * ldc + v * VW, sum[r][v]);
+    }
+}
+
+INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
+    vi acc[TILE_ROWS][TILE_VECTORS];
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    i8_sum(rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vf scale = vf_load(t->w_scale + v * VW);
+        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] =
+            vf_fma(vi_to_float(acc[r][v]), vf_mul(vf_set1(t->x_scale[r]), scale), bias);
+    }
+    i8_finish(rows, sum, t);
+}
+
+INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    const size_t ldx = t->ldx, group = (size_t)t->steps * I8_STEP;
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_zero();
+    }
+    for (int g = 0; g < t->groups; g++) {
+        vi acc[TILE_ROWS][TILE_VECTORS];
+        i8_sum(rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx, t->w + (size_t)g * group * TILE_COLUMNS,
+               t->start + g * TILE_COLUMNS, t->steps, NULL);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(vi_to_float(acc[r][v]), scale, sum[r][v]);
+        }
+    }
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
+        UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(sum[r][v], vf_set1(t->x_scale[r]), bias);
+    }
+    i8_finish(rows, sum, t);
+}
+
+#define I8_FUNCTION(rows)                                                                                              \
+    static void i8_##rows(const cpu_tile_i8 *t) {                                                                      \
+        i8_any(t, rows);                                                                                               \
+    }
+#define GROUPS_FUNCTION(rows)                                                                                          \
+    static void groups_##rows(const cpu_tile_i8 *t) {                                                                  \
+        groups_any(t, rows);                                                                                           \
+    }
+I8_FUNCTION(1)
+I8_FUNCTION(2)
+GROUPS_FUNCTION(1)
+GROUPS_FUNCTION(2)
+#if KERNELS_TILE_ROWS >= 6
+I8_FUNCTION(3)
+I8_FUNCTION(4)
+I8_FUNCTION(5)
+I8_FUNCTION(6)
+GROUPS_FUNCTION(3)
+#endif
+#if KERNELS_TILE_ROWS >= 12
+I8_FUNCTION(7)
+I8_FUNCTION(8)
+I8_FUNCTION(9)
+I8_FUNCTION(10)
+I8_FUNCTION(11)
+I8_FUNCTION(12)
+GROUPS_FUNCTION(4)
+GROUPS_FUNCTION(5)
+GROUPS_FUNCTION(6)
+#endif
+
+#endif
