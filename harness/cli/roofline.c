@@ -93,31 +93,12 @@ static zeb_status check(const finding *found, zeb_error *error) {
 /* Measures in a process of its own; *found is malloc'ed. */
 static zeb_status find_peaks(const zeb_registry *registry, const roofline_settings *set, finding **found,
                              zeb_error *error) {
-    zeb_shared *shared = NULL;
-    void *memory = NULL;
     *found = calloc(1, sizeof **found);
-    zeb_status status = *found != NULL ? zeb_shared_create((size_t)1 << 22, &shared, error)
-                                       : zeb_fail(error, ZEB_ERR_MEMORY, "no memory for peaks");
-    if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, sizeof(finding), &memory, error);
-    if (status != ZEB_OK) goto done;
-    shared->result = memory;
-    assignment given = {.registry = registry, .set = set};
-    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns, .grace_ns = UINT64_C(5000000000)};
-    zeb_worker_report report;
-    status = zeb_worker_run(measure, &given, shared, &watch, &report, error);
-    if (status == ZEB_OK && report.end != ZEB_WORKER_RETURNED)
-        status = zeb_fail(error, ZEB_ERR_DEVICE, "--device %s: %s: %.300s", set->device,
-                          report.end == ZEB_WORKER_TIMED_OUT ? "no answer within --timeout" : "the worker died",
-                          report.words);
-    else if (status == ZEB_OK && shared->status != ZEB_OK) {
-        status = shared->status;
-        *error = shared->error;
-    }
-    if (status == ZEB_OK) memcpy(*found, memory, sizeof **found);
-    if (status == ZEB_OK) status = check(*found, error);
-done:
-    zeb_shared_destroy(shared);
-    return status;
+    if (*found == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for peaks");
+    const assignment given = {.registry = registry, .set = set};
+    const zeb_worker_watch watch = {.timeout_ns = set->timeout_ns, .grace_ns = UINT64_C(5000000000)};
+    zeb_status status = zeb_worker_call(measure, &given, sizeof **found, "", &watch, *found, error);
+    return status == ZEB_OK ? check(*found, error) : status;
 }
 
 /* ---- what becomes of it ----------------------------------------------------------------------------------------- */

@@ -284,29 +284,6 @@ static zeb_status explain(const void *input, zeb_shared *shared, zeb_error *erro
 
 zeb_status zeb_explain(const zeb_case *what, const zeb_registry *registry, const zeb_stored_peak *peak, size_t peaks,
                        const zeb_worker_watch *watch, zeb_explanation *result, zeb_error *error) {
-    zeb_shared *shared = NULL;
-    void *memory = NULL;
-    zeb_status status = zeb_shared_create((size_t)1 << 24, &shared, error);
-    if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, sizeof *result, &memory, error);
-    if (status != ZEB_OK) goto done;
-    shared->result = memory;
-    assignment given = {.what = what, .registry = registry, .peak = peak, .peaks = peaks};
-    zeb_worker_report ended;
-    status = zeb_worker_run(explain, &given, shared, watch, &ended, error);
-    if (status != ZEB_OK) goto done;
-    if (ended.end != ZEB_WORKER_RETURNED) {
-        status = zeb_fail(error, ended.end == ZEB_WORKER_KILLED ? ZEB_ERR_INTERRUPTED : ZEB_ERR_DEVICE, "%s: %.300s",
-                          ended.end == ZEB_WORKER_KILLED      ? "stopped by the user"
-                          : ended.end == ZEB_WORKER_TIMED_OUT ? "no answer within --timeout"
-                                                              : "the worker died",
-                          ended.words);
-    } else if (shared->status != ZEB_OK) {
-        status = shared->status;
-        *error = shared->error;
-    } else {
-        memcpy(result, memory, sizeof *result);
-    }
-done:
-    zeb_shared_destroy(shared);
-    return status;
+    const assignment given = {.what = what, .registry = registry, .peak = peak, .peaks = peaks};
+    return zeb_worker_call(explain, &given, sizeof *result, "", watch, result, error);
 }

@@ -154,3 +154,32 @@ zeb_status zeb_worker_run(zeb_worker_body body, const void *input, zeb_shared *s
     (void)close(words[0]);
     return ZEB_OK;
 }
+
+static zeb_status judge_call(const zeb_shared *shared, const zeb_worker_report *report, const char *lost,
+                             zeb_error *error) {
+    const char *why = NULL;
+    switch (report->end) {
+        case ZEB_WORKER_RETURNED: break;
+        case ZEB_WORKER_KILLED: why = "stopped by the user"; break;
+        case ZEB_WORKER_TIMED_OUT: why = "no answer within --timeout"; break;
+        case ZEB_WORKER_DIED: why = "the worker died"; break;
+    }
+    if (why != NULL)
+        return zeb_fail(error, report->end == ZEB_WORKER_KILLED ? ZEB_ERR_INTERRUPTED : ZEB_ERR_DEVICE, "%s%s%s%.300s",
+                        why, lost, report->words[0] != '\0' ? ": " : "", report->words);
+    if (shared->status != ZEB_OK) *error = shared->error;
+    return shared->status;
+}
+
+zeb_status zeb_worker_call(zeb_worker_body body, const void *input, size_t size, const char *lost,
+                           const zeb_worker_watch *watch, void *result, zeb_error *error) {
+    zeb_shared *shared = NULL;
+    zeb_worker_report report;
+    zeb_status status = zeb_shared_create(2 * size + ((size_t)1 << 20), &shared, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, size, &shared->result, error);
+    if (status == ZEB_OK) status = zeb_worker_run(body, input, shared, watch, &report, error);
+    if (status == ZEB_OK) status = judge_call(shared, &report, lost, error);
+    if (status == ZEB_OK) memcpy(result, shared->result, size);
+    zeb_shared_destroy(shared);
+    return status;
+}

@@ -65,4 +65,11 @@ ZEB_MUST_CHECK zeb_status zeb_shared_reserve(zeb_shared *shared, size_t bytes, v
 ZEB_MUST_CHECK zeb_status zeb_worker_run(zeb_worker_body body, const void *input, zeb_shared *shared,
                                          const zeb_worker_watch *watch, zeb_worker_report *report, zeb_error *error);
 
+/* For work that either yields its result or an error: the body finds `size` zero bytes in shared->result, and they are
+ * copied to `result` when it returned ZEB_OK. Otherwise the error is the body's own; ZEB_ERR_INTERRUPTED for a worker
+ * that was stopped and did not end by itself, ZEB_ERR_DEVICE for one that died or ran out of time, with its last words
+ * and `lost`, what that means ("; no policy was written", "" for nothing). */
+ZEB_MUST_CHECK zeb_status zeb_worker_call(zeb_worker_body body, const void *input, size_t size, const char *lost,
+                                          const zeb_worker_watch *watch, void *result, zeb_error *error);
+
 #endif

@@ -157,6 +157,36 @@ static void only_the_end_of_what_was_said_is_kept(void **state) {
     assert_string_equal(f->report.words + length - strlen("line 19999\nthe end\n"), "line 19999\nthe end\n");
 }
 
+static zeb_status answer(const void *input, zeb_shared *shared, zeb_error *error) {
+    (void)error;
+    *(int *)shared->result += *(const int *)input; /* from zero */
+    return ZEB_OK;
+}
+
+static void a_call_yields_its_result_or_says_why_not(void **state) {
+    (void)state;
+    static const zeb_worker_watch none = {0};
+    const int number = 42, deadly = SIGSEGV, deaf = 1;
+    const volatile sig_atomic_t stop = 1;
+    int result = 7;
+    zeb_error error = {{0}};
+    assert_int_equal(zeb_worker_call(answer, &number, sizeof result, "", &none, &result, &error), ZEB_OK);
+    assert_int_equal(result, 42);
+    assert_int_equal(zeb_worker_call(complain, "it", sizeof result, "", &none, &result, &error), ZEB_ERR_FORMAT);
+    assert_string_equal(error.text, "it is broken");
+    assert_int_equal(zeb_worker_call(die, &deadly, sizeof result, "; gone", &none, &result, &error), ZEB_ERR_DEVICE);
+    assert_non_null(strstr(error.text, "the worker died; gone: "));
+    assert_non_null(strstr(error.text, "last words"));
+    zeb_worker_watch watch = {.timeout_ns = 50000000};
+    assert_int_equal(zeb_worker_call(sleep_until_stopped, &deaf, sizeof result, "", &watch, &result, &error),
+                     ZEB_ERR_DEVICE);
+    assert_string_equal(error.text, "no answer within --timeout");
+    watch = (zeb_worker_watch){.stop = &stop, .grace_ns = 50000000};
+    assert_int_equal(zeb_worker_call(sleep_until_stopped, &deaf, sizeof result, "", &watch, &result, &error),
+                     ZEB_ERR_INTERRUPTED);
+    assert_int_equal(result, 42);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(results_come_back_through_the_mapping, set_up, tear_down),
@@ -166,6 +196,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(time_limits_end_a_hang, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_is_passed_on_and_then_enforced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_the_end_of_what_was_said_is_kept, set_up, tear_down),
+        cmocka_unit_test(a_call_yields_its_result_or_says_why_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
