@@ -66,7 +66,7 @@ static void activation_kind(const look *l, uint32_t kind) {
 }
 
 static void select_mode(const look *l, const zeb_select *select) {
-    if (select->mode > ZEB_SELECT_RATIO) refuse(l, "select mode %u is unknown", select->mode);
+    if (select->mode > ZEB_SELECT_RELATIVE) refuse(l, "select mode %u is unknown", select->mode);
 }
 
 static void check_embed(const look *l) {

@@ -64,12 +64,10 @@ int64_t cpu_select_rows(const zeb_select *select, const float *importance, int64
     memset(mark, 0, (size_t)n);
     mark[0] = 1;
     if (select->keep_last) mark[n - 1] = 1;
-    for (int64_t i = 0; select->mode == ZEB_SELECT_THRESHOLD && i < n; i++) {
-        const float value = isnan(importance[i]) ? -INFINITY : importance[i];
-        if (value >= select->value) mark[i] = 1;
-    }
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+        if (zeb_select_reaches(select, importance[i], (int32_t)n)) mark[i] = 1;
         kept += mark[i];
+    }
     if (kept < wanted) mark_best(importance, n, wanted - kept, mark, key);
     kept = 0;
     for (int64_t i = 0; i < n; i++)

@@ -102,13 +102,21 @@ static bool takes_precision(uint32_t precision, zeb_verdict *verdict) {
 
 static bool takes_node(const zeb_device *device, const zeb_graph *graph, const zeb_node *node, zeb_verdict *verdict) {
     if ((uint32_t)node->op == 0 || (uint32_t)node->op >= OPS)
+static bool takes_select(const zeb_select *select, zeb_verdict *verdict) {
+    if (select->mode > ZEB_SELECT_RELATIVE) REFUSE("select mode %u is unknown", select->mode);
+    return true;
+}
+
         REFUSE("op %d is not known to this plugin", (int)node->op);
     for (uint32_t i = 0; i < ZEB_NODE_INPUTS_MAX; i++)
         if (node->input[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->input[i]], verdict)) return false;
     for (uint32_t i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
         if (node->output[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->output[i]], verdict))
             return false;
-    if (node->op == ZEB_OP_ATTENTION) return takes_precision(node->attr.attention.precision, verdict);
+    if (node->op == ZEB_OP_SELECT) return takes_select(&node->attr.select, verdict);
+    if (node->op == ZEB_OP_ATTENTION)
+        return takes_select(&node->attr.attention.select, verdict) &&
+               takes_precision(node->attr.attention.precision, verdict);
     if (node->op != ZEB_OP_LINEAR) return true;
     if (node->input[ZEB_LINEAR_GATES] != ZEB_NONE && graph->tensor[node->input[ZEB_LINEAR_X]].offsets == ZEB_NONE)
         REFUSE("gates need rows with offsets");

@@ -73,13 +73,22 @@ static op_fn *const OP[] = {[ZEB_OP_EMBED] = ref_embed,         [ZEB_OP_LINEAR] 
                             [ZEB_OP_HEAD_GATE] = ref_head_gate, [ZEB_OP_LOG_LIKELIHOOD] = ref_log_likelihood};
 enum { OP_COUNT = sizeof OP / sizeof OP[0] };
 
+/* What there is of a node that this plugin is too old to know; NULL: nothing. */
+static const char *unknown(const zeb_node *node) {
+    const zeb_select *select = node->op == ZEB_OP_SELECT      ? &node->attr.select
+                               : node->op == ZEB_OP_ATTENTION ? &node->attr.attention.select
+                                                              : NULL;
+    if ((uint32_t)node->op == 0 || (uint32_t)node->op >= OP_COUNT) return "op";
+    return select != NULL && select->mode > ZEB_SELECT_RELATIVE ? "select mode" : NULL;
+}
+
 static zeb_status check(zeb_device *device, const zeb_graph *graph, zeb_verdict *verdict, zeb_error *error) {
     (void)device;
     (void)error;
     for (uint32_t i = 0; i < graph->node_count; ++i) {
-        uint32_t op = graph->node[i].op;
-        verdict[i] = (zeb_verdict){.supported = op > 0 && op < OP_COUNT};
-        if (!verdict[i].supported) (void)snprintf(verdict[i].reason, sizeof verdict[i].reason, "op %u is unknown", op);
+        const char *what = unknown(&graph->node[i]);
+        verdict[i] = (zeb_verdict){.supported = what == NULL};
+        if (what != NULL) (void)snprintf(verdict[i].reason, sizeof verdict[i].reason, "%s is unknown", what);
     }
     return ZEB_OK;
 }
@@ -128,8 +137,9 @@ static zeb_status compile(zeb_device *device, const zeb_graph *graph, zeb_plan *
     }
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; ++i) {
         const zeb_node *node = &graph->node[i];
-        if ((uint32_t)node->op == 0 || (uint32_t)node->op >= OP_COUNT)
-            status = zeb_fail(error, ZEB_ERR_UNSUPPORTED, "node '%s': op %d is unknown", node->name, (int)node->op);
+        const char *what = unknown(node);
+        if (what != NULL)
+            status = zeb_fail(error, ZEB_ERR_UNSUPPORTED, "node '%s': %s is unknown", node->name, what);
         else if (node->op == ZEB_OP_LINEAR)
             status = ref_matrix_make(graph, node, &plan->matrix[i], error);
     }

@@ -11,7 +11,7 @@ static void choose(const zeb_select *select, const float *importance, int32_t n,
     int32_t kept = 0, quota = zeb_select_quota(select, n);
     for (int32_t j = 0; j < n; ++j) {
         int forced = j == 0 || (select->mode != ZEB_SELECT_FIRST && select->keep_last != 0 && j == n - 1);
-        int above = select->mode == ZEB_SELECT_THRESHOLD && importance != NULL && importance[j] >= select->value;
+        int above = importance != NULL && zeb_select_reaches(select, importance[j], n);
         keep[j] = forced || above;
         kept += keep[j];
     }

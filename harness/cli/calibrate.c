@@ -18,7 +18,8 @@ typedef struct calibrate_settings {
 
 #define AT(field) offsetof(calibrate_settings, field)
 
-static const char *const modes[] = {"threshold", "topk", "ratio", NULL};
+/* As zeb_select_mode, from THRESHOLD on. */
+static const char *const modes[] = {"threshold", "topk", "ratio", "relative", NULL};
 static const char *const shapes[] = {"best", "even", "early", "late", NULL};
 static const char *const formats[] = {"table", "json", NULL};
 
@@ -37,7 +38,9 @@ static const zeb_option options[] = {
     {"max-drop", ZEB_OPTION_PERCENT, "SHARE", NULL, AT(max_drop),
      "Instead: as little work as keeps the score on the slice within this of the dense one.", NULL},
     {"mode", ZEB_OPTION_CHOICE, "NAME", "threshold", AT(mode),
-     "How layers choose rows: by a threshold of importance, a number of rows, or a share of them.", modes},
+     "How layers choose rows: by a threshold of importance (relative: of importance times the rows of the sequence), a "
+     "number of rows, or a share of them.",
+     modes},
     {"shape", ZEB_OPTION_CHOICE, "NAME", "best", AT(shape),
      "Where rows are dropped: alike in all layers, mostly in early or in late ones, or as scores best.", shapes},
     {"floor", ZEB_OPTION_COUNT, "N", "2", AT(floor), "Rows that always survive ([CLS] is one).", NULL},
@@ -103,7 +106,6 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
 
 static zeb_status make_options(const calibrate_settings *set, const zeb_places *places, zeb_arena *arena,
                                zeb_calibration_options *to, zeb_error *error) {
-    static const zeb_select_mode select[] = {ZEB_SELECT_THRESHOLD, ZEB_SELECT_TOPK, ZEB_SELECT_RATIO};
     const zeb_task *task = zeb_task_find(set->task);
     const char *near = zeb_task_suggest(set->task);
     if (task == NULL)
@@ -131,7 +133,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     *to = (zeb_calibration_options){.what = what,
                                     .flops = flops,
                                     .max_drop = set->max_drop,
-                                    .mode = select[zeb_choice_index(modes, set->mode)],
+                                    .mode = ZEB_SELECT_THRESHOLD + (zeb_select_mode)zeb_choice_index(modes, set->mode),
                                     .shape = (zeb_calibration_shape)zeb_choice_index(shapes, set->shape),
                                     .floor = (int32_t)set->floor,
                                     .keep_last = set->keep_last,
@@ -165,6 +167,7 @@ static void print_table(const zeb_calibration_options *o, const zeb_calibration 
         const zeb_select *t = &c->tokens[l];
         (void)printf("%5d  %7.1f %%  ", l, 100 * c->kept[l]);
         if (t->mode == ZEB_SELECT_THRESHOLD) (void)printf("importance >= %.6g\n", (double)t->value);
+        if (t->mode == ZEB_SELECT_RELATIVE) (void)printf("importance x rows >= %.6g\n", (double)t->value);
         if (t->mode == ZEB_SELECT_RATIO) (void)printf("%.4g of the rows\n", (double)t->value);
         if (t->mode == ZEB_SELECT_TOPK) (void)printf("%d rows\n", t->count);
         if (t->mode == ZEB_SELECT_NONE) (void)printf("all\n");

@@ -162,7 +162,8 @@ static zeb_status set_selected(const zeb_cost *cost, zeb_cost_space *space, zeb_
     const int32_t *before = cost->space[space->source].length;
     const char *name = cost->graph.tensor[space->offsets].name;
     int first = space->select.mode == ZEB_SELECT_FIRST;
-    if (!cost->dense && space->kept == NULL && space->select.mode == ZEB_SELECT_THRESHOLD)
+    int by_value = space->select.mode == ZEB_SELECT_THRESHOLD || space->select.mode == ZEB_SELECT_RELATIVE;
+    if (!cost->dense && space->kept == NULL && by_value)
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "cost: '%s' is no output, so the rows that survived are unknown",
                         name);
     for (int64_t b = 0; b < space->batch_max; ++b) {

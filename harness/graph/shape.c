@@ -207,10 +207,10 @@ zeb_status zeb_shape_gates(const zeb_shape_at *at, uint32_t position, uint32_t b
 }
 
 zeb_status zeb_shape_select(const zeb_shape_at *at, const zeb_select *select) {
-    if (select->mode > ZEB_SELECT_RATIO) return zeb_shape_bad_node(at, "select mode %u is unknown", select->mode);
+    if (select->mode > ZEB_SELECT_RELATIVE) return zeb_shape_bad_node(at, "select mode %u is unknown", select->mode);
     if (select->mode <= ZEB_SELECT_FIRST) return ZEB_OK;
     if (select->floor < 1) return zeb_shape_bad_node(at, "select floor %d must be at least 1", select->floor);
-    if (select->mode == ZEB_SELECT_THRESHOLD && !isfinite(select->value))
+    if ((select->mode == ZEB_SELECT_THRESHOLD || select->mode == ZEB_SELECT_RELATIVE) && !isfinite(select->value))
         return zeb_shape_bad_node(at, "select threshold must be finite");
     if (select->mode == ZEB_SELECT_TOPK && select->count < 1)
         return zeb_shape_bad_node(at, "select count %d must be at least 1", select->count);

@@ -46,17 +46,33 @@ const char *zeb_calibration_shape_name(zeb_calibration_shape shape) {
 /* ---- one run over the slice ------------------------------------------------------------------------------------- */
 
 /* Adds the importance of the rows of the batch in hand. */
+static bool is_threshold(uint32_t mode) {
+    return mode == ZEB_SELECT_THRESHOLD || mode == ZEB_SELECT_RELATIVE;
+}
+
+/* Makes importance what a relative threshold is compared with: times the rows of the sequence. */
+static void make_relative(const search *s, const int32_t *offsets, float *importance) {
+    for (int32_t b = 0; b < s->session.batch.sequences; b++)
+        for (int32_t t = offsets[b]; t < offsets[b + 1]; t++)
+            importance[t] *= (float)(offsets[b + 1] - offsets[b]);
+}
+
 static zeb_status note_importance(search *s) {
     zeb_session *session = &s->session;
     size_t rows = (size_t)session->batch.tokens;
     zeb_status status = ZEB_OK;
+    const int32_t *offsets = session->batch.offsets; /* of the rows that enter the layer */
     for (int32_t l = 0; l + 1 < session->layers && status == ZEB_OK; l++) {
         zeb_kept kept;
         status = session->device.backend->read(session->plan, session->importance[l], s->importance[l] + s->rows[l],
                                                rows * sizeof(float), s->error);
         s->rows[l] += rows;
+        if (status == ZEB_OK && s->options->mode == ZEB_SELECT_RELATIVE)
+            make_relative(s, offsets, s->importance[l] + s->rows[l]);
         if (status == ZEB_OK) status = zeb_session_kept(session, l, &kept, s->error);
-        if (status == ZEB_OK && kept.tokens >= 0) rows = (size_t)kept.tokens;
+        if (status != ZEB_OK || kept.tokens < 0) continue;
+        rows = (size_t)kept.tokens;
+        offsets = session->scratch; /* left there by zeb_session_kept; a trial has no gates */
     }
     return status;
 }
@@ -178,11 +194,11 @@ static zeb_status attempt(search *s, zeb_calibration_shape shape, double r, tria
     zeb_status status = ZEB_OK;
     *t = (trial){.shape = shape};
     shares(s, shape, r, share);
-    ladder(s, s->options->mode == ZEB_SELECT_THRESHOLD ? ZEB_SELECT_RATIO : s->options->mode, share, t->tokens);
-    if (s->options->mode == ZEB_SELECT_THRESHOLD) {
+    ladder(s, is_threshold(s->options->mode) ? ZEB_SELECT_RATIO : s->options->mode, share, t->tokens);
+    if (is_threshold(s->options->mode)) {
         status = run_under(s, t->tokens, true, NULL);
         for (int32_t l = 0; l + 1 < s->session.layers && status == ZEB_OK; l++) {
-            t->tokens[l].mode = ZEB_SELECT_THRESHOLD;
+            t->tokens[l].mode = s->options->mode;
             t->tokens[l].value = quantile(s->importance[l], s->rows[l], share[l]);
         }
     }
@@ -246,7 +262,7 @@ static zeb_status for_flops(search *s, zeb_calibration_shape shape, trial *best)
         else
             low = r;
     }
-    return s->options->mode == ZEB_SELECT_THRESHOLD ? ZEB_OK : nudge(s, best);
+    return is_threshold(s->options->mode) ? ZEB_OK : nudge(s, best);
 }
 
 static bool in_budget(const search *s, const trial *t) {

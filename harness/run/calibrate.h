@@ -3,10 +3,10 @@
  *
  * One number r in (0,1] makes a policy: ratio mode keeps the share r of the rows that enter each layer; top-k mode
  * keeps round(N r^(l+1)) rows in layer l, N the longest sequence; threshold mode measures the importance of every row
- * that enters a layer while the ratio policy of the same r runs, and takes as the layer's threshold the value that the
- * share r of them reaches. The last layer computes [CLS] alone and drops nothing. r is found by bisection, and every
- * trial is run: shares come from the counts that the device reports, not from a formula. All of it sees the calibration
- * slice of train (run/slice.h) and nothing else.
+ * that enters a layer (relative mode: times the rows of its sequence) while the ratio policy of the same r runs, and
+ * takes as the layer's threshold the value that the share r of them reaches. The last layer computes [CLS] alone and
+ * drops nothing. r is found by bisection, and every trial is run: shares come from the counts that the device reports,
+ * not from a formula. All of it sees the calibration slice of train (run/slice.h) and nothing else.
  *
  * The share is FLOPs executed (graph/cost.h) over those of the dense graph with the exact [CLS]-only last layer,
  * without padding in either. */
@@ -33,7 +33,7 @@ typedef struct zeb_calibration_options {
     zeb_case what;
     double flops;         /* wanted share in (0,1); 0: as max_drop allows */
     double max_drop;      /* the headline metric may fall by this on the slice (0.01); used when flops is 0 */
-    zeb_select_mode mode; /* THRESHOLD, TOPK or RATIO */
+    zeb_select_mode mode; /* any but NONE and FIRST */
     zeb_calibration_shape shape;
     int32_t floor;       /* rows that always survive, >= 1 */
     bool keep_last;      /* the last row ([SEP]) always survives */

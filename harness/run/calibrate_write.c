@@ -7,7 +7,7 @@
 #include "run/calibrate.h"
 
 static const char *mode_name(uint32_t mode) {
-    static const char *const name[] = {"none", "first", "threshold", "topk", "ratio"};
+    static const char *const name[] = {"none", "first", "threshold", "topk", "ratio", "relative"};
     return mode < sizeof name / sizeof name[0] ? name[mode] : "?";
 }
 

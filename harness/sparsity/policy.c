@@ -9,6 +9,9 @@
 #include "base/json.h"
 #include "sparsity/rules.h"
 
+#define MODES "\"threshold\", \"relative\", \"topk\", \"ratio\""
+static const double RELATIVE_MAX = 1000.0; /* far above any row's share of what it could get */
+
 /* One file being read; `where` is what the key at hand belongs to ("" or "layers[2]."). */
 typedef struct reading {
     zeb_policy *policy;
@@ -61,7 +64,7 @@ static zeb_status read_tokens(const reading *at, const json_t *tokens, zeb_selec
     if (status != ZEB_OK) return status;
     const json_t *value = get(tokens, "value");
     const char *mode = json_string_value(get(tokens, "mode"));
-    if (mode == NULL) return bad(at, "tokens.mode", "must be \"threshold\", \"topk\" or \"ratio\"");
+    if (mode == NULL) return bad(at, "tokens.mode", "must be one of " MODES);
     if (!json_is_number(value)) return bad(at, "tokens.value", "must be a number");
     double number = json_number_value(value);
     select->value = (float)number;
@@ -74,7 +77,11 @@ static zeb_status read_tokens(const reading *at, const json_t *tokens, zeb_selec
         return select->value > 0.0f && number <= 1.0 ? ZEB_OK
                                                      : bad(at, "tokens.value", "must be above 0 and at most 1");
     }
-    if (strcmp(mode, "topk") != 0) return bad(at, "tokens.mode", "must be \"threshold\", \"topk\" or \"ratio\"");
+    if (strcmp(mode, "relative") == 0) {
+        select->mode = ZEB_SELECT_RELATIVE;
+        return number >= 0.0 && number <= RELATIVE_MAX ? ZEB_OK : bad(at, "tokens.value", "must be within 0 and 1000");
+    }
+    if (strcmp(mode, "topk") != 0) return bad(at, "tokens.mode", "must be one of " MODES);
     select->mode = ZEB_SELECT_TOPK;
     select->value = 0.0f;
     if (!(number >= 1.0 && number <= (double)INT_MAX) || (double)(int32_t)number != number)

@@ -42,7 +42,7 @@ class Calibrate(ProgramTest):
         self.assertEqual(list(self.folder.glob("policy.json*")), [])
 
     def test_a_wanted_share_is_reached(self):
-        for mode in ("threshold", "topk", "ratio"):
+        for mode in ("threshold", "relative", "topk", "ratio"):
             said = json.loads(self.calibrate("--mode", mode, "--flops", "60%", "--floor", "3", "--shape",
                                              "best" if mode == "threshold" else "even").stdout)
             policy = json.loads(self.out.read_text())

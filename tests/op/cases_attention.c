@@ -79,6 +79,7 @@ static void selections(op_suite *suite) {
         {.mode = ZEB_SELECT_RATIO, .value = 0.3f, .floor = 2},
         {.mode = ZEB_SELECT_RATIO, .value = 1.0f, .floor = 1},
         {.mode = ZEB_SELECT_RATIO, .value = 0.75f, .floor = 1, .keep_last = 1},
+        {.mode = ZEB_SELECT_RELATIVE, .value = 1.0f, .floor = 2},
     };
     for (size_t i = 0; i < sizeof select / sizeof select[0]; ++i)
         for (int extra = 0; extra < 4; ++extra) {

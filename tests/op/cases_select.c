@@ -47,7 +47,7 @@ void op_cases_select(op_suite *suite) {
     } choice[] = {{ZEB_SELECT_FIRST, 0.0f, 0},     {ZEB_SELECT_THRESHOLD, 0.5f, 0}, {ZEB_SELECT_THRESHOLD, -1.0f, 0},
                   {ZEB_SELECT_THRESHOLD, 9.0f, 0}, {ZEB_SELECT_TOPK, 0.0f, 1},      {ZEB_SELECT_TOPK, 0.0f, 5},
                   {ZEB_SELECT_TOPK, 0.0f, 1000},   {ZEB_SELECT_RATIO, 0.1f, 0},     {ZEB_SELECT_RATIO, 0.3f, 0},
-                  {ZEB_SELECT_RATIO, 0.5f, 0},     {ZEB_SELECT_RATIO, 1.0f, 0}};
+                  {ZEB_SELECT_RATIO, 0.5f, 0},     {ZEB_SELECT_RATIO, 1.0f, 0},     {ZEB_SELECT_RELATIVE, 6.0f, 0}};
     for (size_t s = 0; s < 4; ++s)
         for (size_t i = 0; i < sizeof choice / sizeof choice[0]; ++i)
             for (int32_t last = 0; last < 2; ++last)

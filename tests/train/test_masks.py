@@ -15,6 +15,7 @@ def each(model, policy, ids, types, live):
 POLICIES = {
     "dense": [LayerPolicy(), LayerPolicy(), LayerPolicy()],
     "threshold": [LayerPolicy("threshold", 0.05), LayerPolicy("threshold", 0.12), LayerPolicy()],
+    "relative": [LayerPolicy("relative", 0.8), LayerPolicy("relative", 1.05), LayerPolicy()],
     "everything": [LayerPolicy("threshold", 9.0), LayerPolicy("threshold", 9.0), LayerPolicy()],
     "topk": [LayerPolicy("topk", 7), LayerPolicy("topk", 3), LayerPolicy()],
     "ratio": [LayerPolicy("ratio", 0.5), LayerPolicy("ratio", 0.7), LayerPolicy()],
@@ -48,10 +49,11 @@ def test_dense_paths_agree(model, batch):
     torch.testing.assert_close(fast, full, atol=1e-5, rtol=1e-5)
 
 
-def test_soft_masks_become_hard_ones(model, batch):
-    soft = Soft(model.config, tokens=True, gated=False, tau=1e-5)
+@pytest.mark.parametrize("relative, values", [(False, [0.05, 0.1]), (True, [0.9, 1.1])])
+def test_soft_masks_become_hard_ones(model, batch, relative, values):
+    soft = Soft(model.config, tokens=True, gated=False, tau=1e-5, relative=relative)
     with torch.no_grad():
-        soft.log_theta.copy_(torch.log(torch.tensor([0.05, 0.1])))
+        soft.log_theta.copy_(torch.log(torch.tensor(values)))
         policy = soft.policy("soft")
         policy.floor = 1
         a = model(*batch, sparsity=soft)

@@ -112,7 +112,7 @@ def test_gradient_accumulation_is_the_same_step(tiny, data, tmp_path):
         torch.testing.assert_close(x, y, atol=3e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["threshold", "ratio"])
+@pytest.mark.parametrize("mode", ["relative", "ratio"])
 def test_pruning_meets_its_cost(tiny, data, tmp_path, mode):
     """A sparse student of a trained teacher: near its accuracy at half its work, by its own policy."""
     teacher, run = make(tiny, data, tmp_path / "t")

@@ -1,12 +1,12 @@
 /* Which rows survive, decided and counted on the device: mark, count a sequence, add up, place. The modes are
- * zeb_select_mode: 1 first, 2 threshold, 3 topk, 4 ratio. */
+ * zeb_select_mode: 1 first, 2 threshold, 3 topk, 4 ratio, 5 relative. */
 
 /* NaN counts as the least. */
 float worth(float importance) {
     return isnan(importance) ? -INFINITY : importance;
 }
 
-/* zeb_select_quota of zeb/graph.h for the modes 2 to 4: the least number of rows that survive of n. */
+/* zeb_select_quota of zeb/graph.h for the modes 2 to 5: the least number of rows that survive of n. */
 int quota_of(uint mode, float value, int count, int least, int keep_last, int n) {
     int quota = max(keep_last && n > 1 ? 2 : 1, least);
     if (mode == 3) quota = max(quota, count);
@@ -40,11 +40,11 @@ kernel void select_mark(global const float *importance, global const int *offset
     float own = worth(importance[t]);
     for (int j = begin + 1; j < begin + last; j++) {
         float other = worth(importance[j]);
-        passing += other >= value;
+        passing += (mode == 5 ? other * (float)n : other) >= value;
         rank += other > own || (other == own && j < t);
     }
     int wanted = quota_of(mode, value, count, least, keep_last, n);
-    if (mode == 2) wanted = max(wanted, passing + forced_rows);
+    if (mode == 2 || mode == 5) wanted = max(wanted, passing + forced_rows);
     keep[t] = rank < wanted - forced_rows;
 }
 

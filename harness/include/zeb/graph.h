@@ -102,7 +102,8 @@ typedef enum zeb_select_mode {
     ZEB_SELECT_FIRST = 1,     /* row 0 of each sequence; importance is not read */
     ZEB_SELECT_THRESHOLD = 2, /* rows with importance >= value */
     ZEB_SELECT_TOPK = 3,      /* the `count` rows of greatest importance */
-    ZEB_SELECT_RATIO = 4      /* the ceil(value * n) rows of greatest importance, n the sequence's length */
+    ZEB_SELECT_RATIO = 4,     /* the ceil(value * n) rows of greatest importance, n the sequence's length */
+    ZEB_SELECT_RELATIVE = 5   /* rows with importance * n >= value (a binary32 product): n rows have 1 on average */
 } zeb_select_mode;
 
 /* Which rows of a sequence survive. Rows are ordered by (importance descending, row ascending); NaN counts as -inf.
@@ -112,7 +113,7 @@ typedef enum zeb_select_mode {
  * sequence stays empty. */
 typedef struct zeb_select {
     uint32_t mode; /* zeb_select_mode */
-    float value;   /* threshold, or ratio in (0,1] */
+    float value;   /* threshold of either kind, or ratio in (0,1] */
     int32_t count; /* TOPK, >= 1 */
     int32_t floor; /* >= 1; 2 is [CLS] and one more */
     int32_t keep_last;
@@ -270,7 +271,13 @@ static inline size_t zeb_dtype_bytes(zeb_dtype dtype, size_t n) {
     return 0;
 }
 
-/* How many of a sequence's n rows survive in the modes TOPK and RATIO, and at least survive in THRESHOLD. */
+/* Does a row of this importance reach the threshold, among n rows? Never in modes without one. NaN does not. */
+static inline int zeb_select_reaches(const zeb_select *select, float importance, int32_t n) {
+    if (select->mode == ZEB_SELECT_RELATIVE) return importance * (float)n >= select->value;
+    return select->mode == ZEB_SELECT_THRESHOLD && importance >= select->value;
+}
+
+/* How many of a sequence's n rows survive in the modes TOPK and RATIO, and at least survive in those of a threshold. */
 static inline int32_t zeb_select_quota(const zeb_select *select, int32_t n) {
     if (n <= 0) return 0;
     if (select->mode == ZEB_SELECT_FIRST) return 1;

@@ -10,7 +10,7 @@ from . import flops
 from .batches import Store
 from .bert import Bert
 from .loop import autocast
-from .policy import LayerPolicy, Policy
+from .policy import THRESHOLDS, LayerPolicy, Policy
 from .sparsity import Hard
 
 
@@ -42,7 +42,7 @@ def cost(model: Bert, policy: Policy, data: Store, min_length: int = 0, limit: i
 def scaled(policy: Policy, factor: float) -> Policy:
     out = copy.deepcopy(policy)
     for layer in out.layers:
-        if layer.mode == "threshold":
+        if layer.mode in THRESHOLDS:
             layer.value *= factor
     return out
 
@@ -64,11 +64,11 @@ def fit_thresholds(policy: Policy, model: Bert, data: Store, target: float, min_
 
 @torch.no_grad()
 def quantile_thresholds(model: Bert, data: Store, name: str, target: float,
-                        min_length: int = 0) -> Policy:
+                        min_length: int = 0, mode: str = "threshold") -> Policy:
     """A start without training: every layer the same threshold (importances sum to 1 in every layer),
     then fitted to the wanted cost."""
-    layers = model.config.num_hidden_layers
-    start = Policy(name, [LayerPolicy("threshold", 0.02) for _ in range(layers - 1)]
+    layers, value = model.config.num_hidden_layers, 0.02 if mode == "threshold" else 0.5
+    start = Policy(name, [LayerPolicy(mode, value) for _ in range(layers - 1)]
                    + [LayerPolicy()])
     return fit_thresholds(start, model, data, target, min_length)
 

@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, required=True)
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE")
     p.add_argument("--prune", action="append", default=[], metavar="KEY=VALUE",
-                   help="target, mode (threshold, ratio), heads, min_length, soft_from, hard_from")
+                   help="target, mode (threshold, relative, ratio), heads, min_length, soft_from, hard_from")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
     p.add_argument("--ffn", type=int, default=0,
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--task", required=True)
     p.add_argument("--model", type=Path, required=True)
     p.add_argument("--name", default="calibrated")
-    p.add_argument("--mode", choices=("threshold", "ratio"), default="ratio")
+    p.add_argument("--mode", choices=("threshold", "relative", "ratio"), default="ratio")
     p.add_argument("--target", type=float, default=0.5, help="cost, executed over dense")
     p.add_argument("--score-budget", type=float, default=0.0,
                    help="also zero attention scores, within this loss of calib's metric")

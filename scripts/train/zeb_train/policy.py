@@ -8,7 +8,8 @@ from pathlib import Path
 from . import store
 
 SCHEMA = "zeb-policy-1"
-MODES = ("threshold", "topk", "ratio")
+THRESHOLDS = ("threshold", "relative")   # of importance, of importance x rows
+MODES = (*THRESHOLDS, "topk", "ratio")
 
 
 class PolicyError(ValueError):
@@ -17,7 +18,7 @@ class PolicyError(ValueError):
 
 @dataclass
 class LayerPolicy:
-    mode: str | None = None            # token selection: threshold, topk, ratio; None keeps all
+    mode: str | None = None            # token selection: one of MODES; None keeps all
     value: float = 0.0
     score_threshold: float = 0.0
     gated: bool = False                # the model holds zeb.gate.L.{weight,bias}
@@ -71,7 +72,9 @@ def read(path: Path, weights: Path | None = None) -> Policy:
         mode, value = tokens.get("mode"), float(tokens.get("value", 0.0))
         if mode is not None and mode not in MODES:
             raise PolicyError(f"{path}: layer {i}: unknown token mode {mode!r}")
-        if mode == "ratio" and not 0.0 < value <= 1.0 or mode == "topk" and value < 1:
+        most = {"threshold": 1.0, "relative": 1000.0}.get(mode, value)
+        if mode == "ratio" and not 0.0 < value <= 1.0 or mode == "topk" and value < 1 \
+                or mode in THRESHOLDS and not 0.0 <= value <= most:
             raise PolicyError(f"{path}: layer {i}: {mode} {value} is out of range")
         out.layers.append(LayerPolicy(mode, value, float(layer.get("score_threshold", 0.0)),
                                       layer.get("heads") is not None))

@@ -17,14 +17,14 @@ from . import calibrate, loop, metrics
 from .batches import plan
 from .dataset import TaskData, measure
 from .distill import Lesson, TaskLossWeights, finish, prepare
-from .policy import LayerPolicy, Policy
+from .policy import THRESHOLDS, LayerPolicy, Policy
 from .sparsity import Hard, Soft
 
 
 @dataclass
 class PruneSettings:
     target: float = 0.5            # cost, executed over dense, on calib rows of min_length or more
-    mode: str = "threshold"        # threshold or ratio
+    mode: str = "threshold"        # threshold, relative or ratio
     heads: bool = False            # head gates as well
     search: bool = False           # ratio: search the shape of the ladder, else the same ratio everywhere
     min_length: int = 0
@@ -41,8 +41,9 @@ class Pruner(nn.Module):
         config = lesson.student.config
         self.name, self.s, self.data = name, s, data
         self.lesson = [lesson]                     # a list keeps it out of this module's parameters
-        self.soft = Soft(config, s.mode == "threshold", s.heads)
-        if s.mode != "threshold":
+        self.soft = Soft(config, s.mode in THRESHOLDS, s.heads, relative=s.mode == "relative",
+                         start=0.05 if s.mode == "relative" else 0.003)
+        if s.mode not in THRESHOLDS:
             self.soft.log_theta.requires_grad_(False)
         none = torch.full((config.num_hidden_layers - 1,), torch.nan)
         self.register_buffer("theta", none)                # of the frozen policy
@@ -63,7 +64,7 @@ class Pruner(nn.Module):
 
     def freeze(self) -> Policy:
         s = self.s
-        policy = self.soft.policy(self.name) if s.mode == "threshold" else self.rungs(1.0)
+        policy = self.soft.policy(self.name) if s.mode in THRESHOLDS else self.rungs(1.0)
         if s.heads:
             for layer in policy.layers[:-1]:
                 layer.gated = True
@@ -83,7 +84,7 @@ class Pruner(nn.Module):
                       + [LayerPolicy()])
 
     def fit(self, policy: Policy) -> Policy:
-        if self.s.mode == "threshold":
+        if self.s.mode in THRESHOLDS:
             policy = calibrate.fit_thresholds(policy, self.student, self.data.calib, self.s.target,
                                               self.s.min_length)
         self.theta.copy_(torch.tensor([layer.value for layer in policy.layers[:-1]]))
@@ -135,7 +136,7 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
             settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings,
             freeze_words: bool = False, dropout: float = 0.05, quant: str = "",
             ffn: int = 0) -> dict:
-    if s.mode not in ("threshold", "ratio") or not 0.0 < s.target <= 1.0:
+    if s.mode not in (*THRESHOLDS, "ratio") or not 0.0 < s.target <= 1.0:
         raise loop.TrainError(f"pruning mode {s.mode!r} with target {s.target} is not possible")
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, freeze_words, dropout,
                      gates=s.heads, quant=quant, ffn=ffn)

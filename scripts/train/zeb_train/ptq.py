@@ -85,12 +85,12 @@ def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target:
     """Writes a training-free policy beside a checkpoint."""
     from . import calibrate
     model = store.load_model(folder).to(data.calib.device).eval()
-    if mode == "threshold":
-        how = calibrate.quantile_thresholds(model, data.calib, name, target)
+    if mode in policy.THRESHOLDS:
+        how = calibrate.quantile_thresholds(model, data.calib, name, target, mode=mode)
     elif mode == "ratio":
         how = calibrate.search_ladder(model, data.calib, name, target)
     else:
-        raise ValueError(f"unknown mode {mode!r}: threshold or ratio")
+        raise ValueError(f"unknown mode {mode!r}: threshold, relative or ratio")
 
     def quality(p: policy.Policy) -> float:
         return metrics.headline(data.task, dataset.measure(

@@ -1,8 +1,9 @@
 """What the sparse path of bert.py asks: which tokens live on, which heads run, which scores count.
 
 `Hard` follows a policy exactly as the harness does (docs/formats/policy.md).  `Soft` is its differentiable
-stand-in: token j stays with weight sigmoid((log s_j - log theta) / tau), and that weight multiplies the
-exponentials of the following layers' softmax, so tau -> 0 gives the hard rule.
+stand-in: token j stays with weight sigmoid((log s_j - log theta) / tau), s_j times the weight of all rows where
+the threshold is relative, and that weight multiplies the exponentials of the following layers' softmax, so
+tau -> 0 gives the hard rule.
 """
 from __future__ import annotations
 
@@ -45,6 +46,8 @@ def select(s: Tensor, alive: Tensor, layer: LayerPolicy, floor: int, keep_last: 
     keep = rank < quota[:, None]
     if layer.mode == "threshold":
         keep |= s >= layer.value
+    if layer.mode == "relative":
+        keep |= s * n[:, None].to(s.dtype) >= layer.value
     return keep & alive
 
 
@@ -122,9 +125,9 @@ class Soft(Base):
     """Learnable thresholds (log theta of every layer but the last) and straight-through head gates."""
 
     def __init__(self, config: Config, tokens: bool, gated: bool, tau: float = 0.25,
-                 start: float = 0.003):
+                 start: float = 0.003, relative: bool = False):
         super().__init__(config)
-        self.token_masks, self.gated, self.tau = tokens, gated, tau
+        self.token_masks, self.gated, self.tau, self.relative = tokens, gated, tau, relative
         layers = config.num_hidden_layers - 1
         self.log_theta = nn.Parameter(torch.full((layers,), math.log(start)))
 
@@ -142,12 +145,15 @@ class Soft(Base):
         if not self.token_masks:
             return alive
         s = importance(p, alive, gate)
+        if self.relative:
+            s = s * alive.sum(1, keepdim=True)
         stay = torch.sigmoid((torch.log(s.clamp_min(1e-9)) - self.log_theta[i]) / self.tau)
         first = torch.arange(s.shape[1], device=s.device) == 0
         return alive * torch.where(first, 1.0, stay)
 
     def policy(self, name: str) -> Policy:
-        out = [LayerPolicy("threshold" if self.token_masks else None,
+        mode = "relative" if self.relative else "threshold"
+        out = [LayerPolicy(mode if self.token_masks else None,
                            float(t.exp()) if self.token_masks else 0.0, 0.0, self.gated)
                for t in self.log_theta.detach().cpu()]
         return Policy(name, [*out, LayerPolicy()])

@@ -29,7 +29,8 @@ static void choose(const zeb_select *select, const float *importance, int n, int
     for (int i = 0; i < n; i++) {
         const float value = isnan(importance[i]) ? -INFINITY : importance[i];
         keep[i] = i == 0 || (select->keep_last && i == n - 1) ||
-                  (select->mode == ZEB_SELECT_THRESHOLD && value >= select->value);
+                  (select->mode == ZEB_SELECT_THRESHOLD && value >= select->value) ||
+                  (select->mode == ZEB_SELECT_RELATIVE && value * (float)n >= select->value);
         kept += keep[i];
     }
     for (; kept < zeb_select_quota(select, n); kept++) {
@@ -73,12 +74,13 @@ static void test_modes(void **state) {
     for (int round = 0; round < 400; round++) {
         const int n = 1 + (int)(next_random(&seed) % ROWS);
         fill(importance, n, round % 3, &seed);
-        zeb_select select = {.mode = ZEB_SELECT_THRESHOLD + next_random(&seed) % 3,
+        zeb_select select = {.mode = ZEB_SELECT_THRESHOLD + next_random(&seed) % 4,
                              .count = 1 + (int32_t)(next_random(&seed) % ROWS),
                              .floor = 1 + (int32_t)(next_random(&seed) % 4),
                              .keep_last = (int32_t)(next_random(&seed) & 1)};
         select.value = select.mode == ZEB_SELECT_RATIO ? (float)(1 + next_random(&seed) % 100) / 100.0f
                                                        : (float)(next_random(&seed) % 100) / 100.0f;
+        if (select.mode == ZEB_SELECT_RELATIVE) select.value *= (float)n;
         check(&select, importance, n);
     }
 }

@@ -338,6 +338,11 @@ static void select_threshold_includes_its_value(void **state) {
                 (int32_t[]){0, 2, 3, 4}, 4);
 }
 
+static void select_relative_counts_the_rows(void **state) {
+    select_rows(*state, SOME, (zeb_select){.mode = ZEB_SELECT_RELATIVE, .value = 1.2f, .floor = 1},
+                (int32_t[]){0, 2, 3}, 3); /* 0.5 of 3 rows reaches it, 0.5 of 2 does not */
+}
+
 static void ratio_is_a_binary32_product(void **state) {
     (void)state;
     zeb_select select = {.mode = ZEB_SELECT_RATIO, .value = 0.3f, .floor = 1};
@@ -473,6 +478,7 @@ int main(void) {
         CASE(select_nan_comes_last),
         CASE(select_floor_adds_the_best),
         CASE(select_threshold_includes_its_value),
+        CASE(select_relative_counts_the_rows),
         CASE(ratio_is_a_binary32_product),
         CASE(head_gates_from_the_mean),
         CASE(log_likelihood_of_targets),

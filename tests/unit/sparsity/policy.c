@@ -97,6 +97,8 @@ static void what_is_wrong_is_named(void **state) {
          ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"threshold\",\"value\":-0.1}}]}", "within 0 and 1",
          ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"relative\",\"value\":1001}}]}", "within 0 and 1000",
+         ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":2}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":\"0\"}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"heads\":{\"weight\":\"w\"}}]}", "layers[1].heads.bias", ZEB_ERR_FORMAT},
