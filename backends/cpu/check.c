@@ -48,7 +48,12 @@ static void want(const look *l, int position, const char *what, unsigned allowed
     }
 }
 
-enum { F32 = 1 << ZEB_F32, I32 = 1 << ZEB_I32, REAL = 1 << ZEB_F32 | 1 << ZEB_F16 | 1 << ZEB_BF16 };
+enum {
+    F32 = 1 << ZEB_F32,
+    I32 = 1 << ZEB_I32,
+    REAL = 1 << ZEB_F32 | 1 << ZEB_F16 | 1 << ZEB_BF16,
+    TABLE = REAL | 1 << ZEB_I8 | 1 << ZEB_U4
+};
 
 /* Two inputs agree in width (weights: [rows, width]). */
 static void same_width(const look *l, int a, int b) {
@@ -69,27 +74,13 @@ static void select_mode(const look *l, const zeb_select *select) {
     if (select->mode > ZEB_SELECT_RELATIVE) refuse(l, "select mode %u is unknown", select->mode);
 }
 
-static void check_embed(const look *l) {
-    const uint32_t norm = l->node->attr.embed.norm;
-    want(l, ZEB_EMBED_IDS, "ids", I32, false);
-    want(l, ZEB_EMBED_TYPES, "types", I32, true);
-    want(l, ZEB_EMBED_WORD, "the word table", REAL, false);
-    want(l, ZEB_EMBED_POSITION, "the position table", REAL, true);
-    want(l, ZEB_EMBED_TYPE, "the type table", REAL, true);
-    want(l, ZEB_EMBED_GAMMA, "gamma", REAL, norm == 0);
-    want(l, ZEB_EMBED_BETA, "beta", REAL, true);
-    same_width(l, ZEB_EMBED_WORD, ZEB_EMBED_POSITION);
-    same_width(l, ZEB_EMBED_WORD, ZEB_EMBED_TYPE);
-    norm_kind(l, norm);
-}
-
-/* The scales of a quantised weight, and groups that fill its rows. */
-static void check_scales(const look *l, bool four) {
-    if (!l->verdict->supported) return;
-    const zeb_tensor *w = input(l, ZEB_LINEAR_W);
+/* The scales of a quantised weight, and groups that fill its rows; four: of a float one that is to get them too. */
+static void check_scales(const look *l, int position, bool four) {
+    const zeb_tensor *w = input(l, position);
+    if (!l->verdict->supported || w == NULL) return;
     const int64_t k = width_of(w);
     const int32_t group = w->dtype == ZEB_U4 ? w->group : 32;
-    if (four && (group < 1 || k % group != 0 || group % 4 != 0))
+    if ((four || w->dtype == ZEB_U4) && (group < 1 || k % group != 0 || group % 4 != 0))
         refuse(l, "%lld inputs don't divide into groups of %d", (long long)k, group);
     if (w->dtype != ZEB_I8 && w->dtype != ZEB_U4) return;
     const zeb_tensor *scale = w->scale == ZEB_NONE ? NULL : &l->graph->tensor[w->scale];
@@ -98,6 +89,22 @@ static void check_scales(const look *l, bool four) {
         refuse(l, "the scales of \"%s\" are missing or not %s", w->name, dtype_name(dtype));
     else if (scale->extent[0].max != w->extent[0].max || (w->dtype == ZEB_U4 && width_of(scale) != k / group))
         refuse(l, "the scales of \"%s\" have another shape", w->name);
+}
+
+static void check_embed(const look *l) {
+    const uint32_t norm = l->node->attr.embed.norm;
+    want(l, ZEB_EMBED_IDS, "ids", I32, false);
+    want(l, ZEB_EMBED_TYPES, "types", I32, true);
+    want(l, ZEB_EMBED_WORD, "the word table", TABLE, false);
+    want(l, ZEB_EMBED_POSITION, "the position table", TABLE, true);
+    want(l, ZEB_EMBED_TYPE, "the type table", TABLE, true);
+    for (int table = ZEB_EMBED_WORD; table <= ZEB_EMBED_TYPE; table++)
+        check_scales(l, table, false);
+    want(l, ZEB_EMBED_GAMMA, "gamma", REAL, norm == 0);
+    want(l, ZEB_EMBED_BETA, "beta", REAL, true);
+    same_width(l, ZEB_EMBED_WORD, ZEB_EMBED_POSITION);
+    same_width(l, ZEB_EMBED_WORD, ZEB_EMBED_TYPE);
+    norm_kind(l, norm);
 }
 
 static void check_linear(const look *l) {
@@ -112,7 +119,7 @@ static void check_linear(const look *l) {
     same_width(l, ZEB_LINEAR_X, ZEB_LINEAR_W);
     activation_kind(l, l->node->attr.linear.activation);
     if (precision > ZEB_PRECISION_W4A16) refuse(l, "precision %u is unknown", precision);
-    check_scales(l, four);
+    check_scales(l, ZEB_LINEAR_W, four);
     const zeb_tensor *gates = input(l, ZEB_LINEAR_GATES);
     if (gates != NULL && l->verdict->supported) {
         const int64_t groups = l->node->attr.linear.gate_groups, n = input(l, ZEB_LINEAR_W)->extent[0].max;

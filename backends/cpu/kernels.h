@@ -105,6 +105,8 @@ typedef struct cpu_kernels {
     void (*split)(const float *x, size_t ld, int rows, int n, unsigned char *high, unsigned char *low, size_t ldc);
     /* F32, F16 or BF16 to F32 */
     void (*widen)(zeb_dtype dtype, const void *from, float *to, size_t n);
+    /* I8 or U4 (from an even element on) of one scale to F32 */
+    void (*widen_codes)(zeb_dtype dtype, const void *from, float scale, float *to, size_t n);
 } cpu_kernels;
 
 extern const cpu_kernels cpu_kernels_scalar;

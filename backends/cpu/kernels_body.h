@@ -92,6 +92,7 @@ const cpu_kernels KERNELS_TABLE = {
     .split = split,
 #endif
     .widen = widen,
+    .widen_codes = widen_codes,
 };
 
 #endif

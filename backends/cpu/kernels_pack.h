@@ -188,3 +188,30 @@ static void widen(zeb_dtype dtype, const void *from, float *to, size_t n) {
 }
 
 #endif
+/* Loops of a fixed length, which the compiler turns into vectors. */
+static void widen_codes(zeb_dtype dtype, const void *from, float scale, float *restrict to, size_t n) {
+    enum { SOME = 32 };
+    size_t i = 0;
+    if (dtype == ZEB_I8) {
+        const int8_t *q = from;
+        for (; i + SOME <= n; i += SOME)
+            for (int j = 0; j < SOME; j++)
+                to[i + (size_t)j] = (float)q[i + (size_t)j] * scale;
+        for (; i < n; i++)
+            to[i] = (float)q[i] * scale;
+        return;
+    }
+    const uint8_t *q = from;
+    for (; i + SOME <= n; i += SOME) {
+        int8_t number[SOME];
+        for (int j = 0; j < SOME / 2; j++) {
+            number[2 * j] = (int8_t)((q[i / 2 + (size_t)j] & 15) - 8);
+            number[2 * j + 1] = (int8_t)((q[i / 2 + (size_t)j] >> 4) - 8);
+        }
+        for (int j = 0; j < SOME; j++)
+            to[i + (size_t)j] = (float)number[j] * scale;
+    }
+    for (; i < n; i++)
+        to[i] = (float)((q[i / 2] >> (i % 2 * 4) & 15) - 8) * scale;
+}
+

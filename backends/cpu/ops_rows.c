@@ -2,8 +2,25 @@
 #include <string.h>
 
 #include "plan.h"
+#include "zeb/number.h"
 
 /* ---- embed ----------------------------------------------------------------------------------------------------- */
+
+/* to[width] = row `id` of a table */
+static void widen_row(const zeb_plan *plan, const cpu_tensor *t, int64_t id, float *to) {
+    const size_t width = (size_t)t->width;
+    const char *row = (const char *)t->data + zeb_dtype_bytes(t->dtype, (size_t)id * width);
+    if (t->dtype == ZEB_I8) {
+        plan->kernels->widen_codes(ZEB_I8, row, ((const float *)plan->tensor[t->scale].data)[id], to, width);
+    } else if (t->dtype == ZEB_U4) {
+        const size_t group = (size_t)t->group, groups = width / group;
+        const uint16_t *scale = (const uint16_t *)plan->tensor[t->scale].data + (size_t)id * groups;
+        for (size_t g = 0; g < groups; g++)
+            plan->kernels->widen_codes(ZEB_U4, row + g * group / 2, zeb_f16_to_f32(scale[g]), to + g * group, group);
+    } else {
+        plan->kernels->widen(t->dtype, row, to, width);
+    }
+}
 
 /* out (+)= row `id` of a table; an id outside it gives zeros and a note. */
 static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t table, int64_t id, bool first,
@@ -16,16 +33,24 @@ static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t 
         if (first) memset(out, 0, (size_t)width * sizeof *out);
         return;
     }
-    const size_t at = zeb_dtype_bytes(t->dtype, (size_t)id * t->ld);
-    const void *row = (const char *)t->data + at;
-    if (first) {
-        plan->kernels->widen(t->dtype, row, out, (size_t)width);
-    } else if (t->dtype == ZEB_F32) {
-        plan->kernels->axpy(out, row, 1.0f, width);
-    } else {
-        plan->kernels->widen(t->dtype, row, spare, (size_t)width);
-        plan->kernels->axpy(out, spare, 1.0f, width);
-    }
+    const float *row = spare;
+    if (!first && t->dtype == ZEB_F32)
+        row = (const float *)t->data + (size_t)(id * t->width);
+    else
+        widen_row(plan, t, id, first ? out : spare);
+    if (!first) plan->kernels->axpy(out, row, 1.0f, width);
+}
+
+enum { AHEAD_ROWS = 2 /* tokens whose rows are on their way while one is added up */ };
+
+/* Asks for row `id` of a table, which lies anywhere: its lines would otherwise be waited for one after the other. */
+static void await_table_row(const zeb_plan *plan, int32_t table, int64_t id) {
+    const cpu_tensor *t = &plan->tensor[table];
+    if (id < 0 || id >= t->rows) return;
+    const size_t bytes = zeb_dtype_bytes(t->dtype, (size_t)t->width);
+    const char *row = (const char *)t->data + zeb_dtype_bytes(t->dtype, (size_t)id * t->ld);
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at);
 }
 
 static void embed_strip(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1) {
@@ -33,7 +58,10 @@ static void embed_strip(const cpu_hand *hand, const cpu_stage *stage, int64_t r0
     const cpu_embed *e = &stage->as.embed;
     const int32_t *ids = cpu_ints(plan, e->ids);
     int64_t first = 0, end = 0;
+    for (int64_t t = r0; t < r1 && t < r0 + AHEAD_ROWS; t++)
+        await_table_row(plan, e->word, ids[t]);
     for (int64_t t = r0; t < r1; t++) {
+        if (t + AHEAD_ROWS < r1) await_table_row(plan, e->word, ids[t + AHEAD_ROWS]);
         if (e->position != ZEB_NONE && t >= end)
             cpu_sequence_rows(plan, e->ids, cpu_sequence_of(plan, e->ids, t), &first, &end);
         float *out = cpu_row(plan, e->out, t);

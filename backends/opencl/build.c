@@ -135,7 +135,8 @@ static cl_mem make_weight(ocl_build *build, const zeb_tensor *weight, bool pack)
     size_t count =
         pack ? ocl_packed_stride(weight->extent[0].max) * (size_t)weight->extent[1].max : ocl_elements(weight);
     size_t bytes = count * sizeof(float);
-    if (!pack && weight->dtype != ZEB_F16 && weight->dtype != ZEB_BF16)
+    const zeb_tensor *scale = weight->scale == ZEB_NONE ? NULL : &build->graph->tensor[weight->scale];
+    if (!pack && weight->dtype == ZEB_F32)
         return ocl_build_memory(build, bytes, weight->data, weight->name);
     float *host = malloc(bytes);
     if (host == NULL) {
@@ -146,7 +147,7 @@ static cl_mem make_weight(ocl_build *build, const zeb_tensor *weight, bool pack)
     if (pack)
         ocl_pack_linear(weight, host);
     else
-        ocl_unpack(weight, host);
+        ocl_unpack(weight, scale, host);
     cl_mem memory = ocl_build_memory(build, bytes, host, weight->name);
     free(host);
     return memory;

@@ -71,11 +71,13 @@ static zeb_status check_node(const zeb_graph *graph, const zeb_node *node, zeb_e
 /* Says why and answers no. */
 #define REFUSE(...) return ((void)snprintf(verdict->reason, sizeof verdict->reason, __VA_ARGS__), false)
 
-/* What no kernel here can work with, whatever the op. */
-static bool takes_tensor(const zeb_device *device, const zeb_tensor *tensor, zeb_verdict *verdict) {
+/* What no kernel here can work with, whatever the op; a table of an EMBED is widened at compile. */
+static bool takes_tensor(const zeb_device *device, const zeb_tensor *tensor, bool table, zeb_verdict *verdict) {
     bool weight = tensor->role == ZEB_ROLE_WEIGHT;
-    if (weight ? tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_F16 && tensor->dtype != ZEB_BF16
-               : tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_I32)
+    bool codes = table && (tensor->dtype == ZEB_I8 || tensor->dtype == ZEB_U4);
+    if (codes    ? tensor->scale == ZEB_NONE
+        : weight ? tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_F16 && tensor->dtype != ZEB_BF16
+                 : tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_I32)
         REFUSE("tensor '%.80s' has element type %d: weights can be F32, F16 or BF16, values F32 or I32", tensor->name,
                (int)tensor->dtype);
     double bytes = 4.0; /* what it takes as binary32 */
@@ -100,18 +102,20 @@ static bool takes_precision(uint32_t precision, zeb_verdict *verdict) {
     REFUSE("precision %u: only f32 is done here", precision);
 }
 
-static bool takes_node(const zeb_device *device, const zeb_graph *graph, const zeb_node *node, zeb_verdict *verdict) {
-    if ((uint32_t)node->op == 0 || (uint32_t)node->op >= OPS)
 static bool takes_select(const zeb_select *select, zeb_verdict *verdict) {
     if (select->mode > ZEB_SELECT_RELATIVE) REFUSE("select mode %u is unknown", select->mode);
     return true;
 }
 
+static bool takes_node(const zeb_device *device, const zeb_graph *graph, const zeb_node *node, zeb_verdict *verdict) {
+    if ((uint32_t)node->op == 0 || (uint32_t)node->op >= OPS)
         REFUSE("op %d is not known to this plugin", (int)node->op);
     for (uint32_t i = 0; i < ZEB_NODE_INPUTS_MAX; i++)
-        if (node->input[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->input[i]], verdict)) return false;
+        if (node->input[i] != ZEB_NONE &&
+            !takes_tensor(device, &graph->tensor[node->input[i]], node->op == ZEB_OP_EMBED, verdict))
+            return false;
     for (uint32_t i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
-        if (node->output[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->output[i]], verdict))
+        if (node->output[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->output[i]], false, verdict))
             return false;
     if (node->op == ZEB_OP_SELECT) return takes_select(&node->attr.select, verdict);
     if (node->op == ZEB_OP_ATTENTION)

@@ -15,10 +15,12 @@ size_t ocl_packed_stride(int64_t n) {
     return ((size_t)n + OCL_LINEAR_COLUMNS - 1) / OCL_LINEAR_COLUMNS * OCL_LINEAR_COLUMNS;
 }
 
-void ocl_unpack(const zeb_tensor *weight, float *to) {
+void ocl_unpack(const zeb_tensor *weight, const zeb_tensor *scale, float *to) {
     size_t count = ocl_elements(weight);
     for (size_t i = 0; i < count; i++)
-        to[i] = zeb_float_at(weight->dtype, weight->data, i);
+        to[i] = scale != NULL ? zeb_quantised_at(weight, scale, (int64_t)i / weight->extent[1].max,
+                                                 (int64_t)i % weight->extent[1].max)
+                              : zeb_float_at(weight->dtype, weight->data, i);
 }
 
 void ocl_pack_linear(const zeb_tensor *weight, float *to) {

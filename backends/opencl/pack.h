@@ -12,8 +12,8 @@ size_t ocl_elements(const zeb_tensor *tensor);
 /* Columns of a packed matrix of n columns: the next multiple of a tile's width. */
 size_t ocl_packed_stride(int64_t n);
 
-/* to[elements]: the float weight as binary32. */
-void ocl_unpack(const zeb_tensor *weight, float *to);
+/* to[elements]: the weight as binary32; scale: the scales of one of I8 or U4, else NULL. */
+void ocl_unpack(const zeb_tensor *weight, const zeb_tensor *scale, float *to);
 
 /* w[N,K] to to[K][stride], zero past column N. */
 void ocl_pack_linear(const zeb_tensor *weight, float *to);

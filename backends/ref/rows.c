@@ -38,9 +38,10 @@ static zeb_status add_row(const ref_at *at, uint32_t position, int64_t id, int64
     if (id < 0 || id >= table->extent[0].max)
         return zeb_fail(at->error, ZEB_ERR_RANGE, "node '%s': id %lld of row %lld is outside '%s' of %lld rows",
                         at->node->name, (long long)id, (long long)t, table->name, (long long)table->extent[0].max);
+    const zeb_tensor *scale = table->scale == ZEB_NONE ? NULL : &at->plan->host.tensor[table->scale];
     int64_t width = table->extent[1].max;
     for (int64_t i = 0; i < width; ++i)
-        sum[i] += optional_at(table, id * width + i);
+        sum[i] += scale != NULL ? (double)zeb_quantised_at(table, scale, id, i) : optional_at(table, id * width + i);
     return ZEB_OK;
 }
 

@@ -67,6 +67,8 @@ static uint64_t embed_flops(const zeb_cost *cost, const zeb_node *node, uint64_t
         if (table == NULL) continue;
         ++tables;
         *bytes += rows * zeb_dtype_bytes(table->dtype, width);
+        if (table->scale != ZEB_NONE)
+            *bytes += rows * (cost->graph.tensor[table->scale].bytes / (uint64_t)table->extent[0].max);
     }
     return rows * width * (tables - 1 + norm_flops(node->attr.embed.norm));
 }

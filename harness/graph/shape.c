@@ -137,6 +137,24 @@ zeb_status zeb_shape_quantised(const char *who, const zeb_tensor *weight, const 
     return ZEB_OK;
 }
 
+/* The scales of a quantised weight. */
+static zeb_status check_scale(const zeb_shape_at *at, uint32_t position) {
+    const zeb_tensor *w = zeb_shape_input(at, position);
+    if (w->scale < 0 || (uint32_t)w->scale >= at->graph->tensor_count)
+        return zeb_shape_bad(at, position, "is quantised but has no scale");
+    return zeb_shape_quantised(at->node->name, w, &at->graph->tensor[w->scale], w->group, at->error);
+}
+
+zeb_status zeb_shape_table(const zeb_shape_at *at, uint32_t position, int64_t second) {
+    const zeb_tensor *w = zeb_shape_input(at, position);
+    if (w == NULL || (w->dtype != ZEB_I8 && w->dtype != ZEB_U4))
+        return zeb_shape_float_weight(at, position, ZEB_SHAPE_ANY, second);
+    if (w->role != ZEB_ROLE_WEIGHT) return zeb_shape_bad(at, position, "must be a weight");
+    if (w->rank != 2 || w->extent[1].max != second)
+        return zeb_shape_bad(at, position, "second extent must be %" PRId64, second);
+    return check_scale(at, position);
+}
+
 zeb_status zeb_shape_matrix(const zeb_shape_at *at, uint32_t position, int64_t second, uint32_t precision) {
     const zeb_tensor *w = zeb_shape_input(at, position);
     if (precision > ZEB_PRECISION_W4A16) return zeb_shape_bad_node(at, "precision %u is unknown", precision);
@@ -153,9 +171,7 @@ zeb_status zeb_shape_matrix(const zeb_shape_at *at, uint32_t position, int64_t s
         return zeb_shape_bad(at, position, "I8 weights need precision W8A8");
     if (w->dtype == ZEB_U4 && !four) return zeb_shape_bad(at, position, "U4 weights need precision W4A8 or W4A16");
     if (w->dtype != ZEB_I8 && w->dtype != ZEB_U4) return zeb_shape_bad(at, position, "is no type of a matrix");
-    if (w->scale < 0 || (uint32_t)w->scale >= at->graph->tensor_count)
-        return zeb_shape_bad(at, position, "is quantised but has no scale");
-    return zeb_shape_quantised(at->node->name, w, &at->graph->tensor[w->scale], w->group, at->error);
+    return check_scale(at, position);
 }
 
 zeb_status zeb_shape_value(const zeb_shape_at *at, uint32_t position, zeb_dtype dtype, uint32_t rank) {

@@ -34,9 +34,9 @@ zeb_status zeb_shape_embed(const zeb_shape_at *at, uint32_t want, zeb_tensor *ou
         return zeb_shape_bad_node(at, "types and the type table go together");
     int64_t width = width_of(at, ZEB_EMBED_WORD);
     if (width == 0) return zeb_shape_bad(at, ZEB_EMBED_WORD, "must be of rank 2");
-    if ((status = zeb_shape_float_weight(at, ZEB_EMBED_WORD, ZEB_SHAPE_ANY, width)) != ZEB_OK) return status;
-    if ((status = zeb_shape_float_weight(at, ZEB_EMBED_POSITION, ZEB_SHAPE_ANY, width)) != ZEB_OK) return status;
-    if ((status = zeb_shape_float_weight(at, ZEB_EMBED_TYPE, ZEB_SHAPE_ANY, width)) != ZEB_OK) return status;
+    if ((status = zeb_shape_table(at, ZEB_EMBED_WORD, width)) != ZEB_OK) return status;
+    if ((status = zeb_shape_table(at, ZEB_EMBED_POSITION, width)) != ZEB_OK) return status;
+    if ((status = zeb_shape_table(at, ZEB_EMBED_TYPE, width)) != ZEB_OK) return status;
     if (attr->norm == 0 && (has(at, ZEB_EMBED_GAMMA) || has(at, ZEB_EMBED_BETA)))
         return zeb_shape_bad_node(at, "gamma and beta need a norm");
     if (attr->norm != 0 && !has(at, ZEB_EMBED_GAMMA)) return zeb_shape_bad_node(at, "a norm needs gamma");

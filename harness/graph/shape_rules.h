@@ -24,6 +24,8 @@ enum { ZEB_SHAPE_ANY = -1 }; /* any extent */
 /* A float constant (F32, F16, BF16) of exactly these extents; second is 0 for rank 1. */
 ZEB_MUST_CHECK zeb_status zeb_shape_float_weight(const zeb_shape_at *at, uint32_t position, int64_t first,
                                                  int64_t second);
+/* A constant table [any,second]: float, or I8 or U4 with scales. */
+ZEB_MUST_CHECK zeb_status zeb_shape_table(const zeb_shape_at *at, uint32_t position, int64_t second);
 /* A constant matrix of any dtype whose second extent is `second`, with its quantisation right for `precision`. */
 ZEB_MUST_CHECK zeb_status zeb_shape_matrix(const zeb_shape_at *at, uint32_t position, int64_t second,
                                            uint32_t precision);

@@ -10,23 +10,32 @@ typedef struct rows_case {
 } rows_case;
 
 static const char *dtype_text(zeb_dtype dtype) {
-    return dtype == ZEB_F16 ? " f16" : dtype == ZEB_BF16 ? " bf16" : "";
+    static const char *const text[] = {
+        [ZEB_F32] = "", [ZEB_F16] = " f16", [ZEB_BF16] = " bf16", [ZEB_I8] = " i8", [ZEB_U4] = " u4"};
+    return text[dtype];
+}
+
+/* U4 in groups of 32, or 64 where the width allows them. */
+static int32_t table(op_fixture *fx, const char *name, const rows_case *c, int64_t n) {
+    return c->dtype == ZEB_U4 ? op_grouped(fx, name, n, c->width, c->width % 64 == 0 ? 64 : 32)
+                              : op_matrix(fx, name, c->dtype, n, c->width);
 }
 
 static void build_embed(op_fixture *fx, const void *parameters) {
     const rows_case *c = parameters;
     op_rows(fx, c->tokens, c->batch);
     zeb_node node = zeb_node_make("embed", ZEB_OP_EMBED);
+    const zeb_dtype vectors = c->dtype == ZEB_I8 || c->dtype == ZEB_U4 ? ZEB_F16 : c->dtype;
     node.input[ZEB_EMBED_IDS] = op_rows_input(fx, "ids", OP_FILL_IDS, c->other, 0);
-    node.input[ZEB_EMBED_WORD] = op_matrix(fx, "word", c->dtype, c->other, c->width);
-    if (c->first) node.input[ZEB_EMBED_POSITION] = op_matrix(fx, "position", c->dtype, c->tokens, c->width);
+    node.input[ZEB_EMBED_WORD] = table(fx, "word", c, c->other);
+    if (c->first) node.input[ZEB_EMBED_POSITION] = table(fx, "position", c, c->tokens);
     if (c->second) {
         node.input[ZEB_EMBED_TYPES] = op_rows_input(fx, "types", OP_FILL_IDS, 2, 0);
-        node.input[ZEB_EMBED_TYPE] = op_matrix(fx, "type", c->dtype, 2, c->width);
+        node.input[ZEB_EMBED_TYPE] = table(fx, "type", c, 2);
     }
     node.attr.embed = (zeb_embed_attr){.norm = c->kind, .epsilon = c->epsilon};
-    if (c->kind != 0) node.input[ZEB_EMBED_GAMMA] = op_vector(fx, "gamma", c->dtype, c->width, 1.0, 0.2);
-    if (c->third) node.input[ZEB_EMBED_BETA] = op_vector(fx, "beta", c->dtype, c->width, 0.0, 0.2);
+    if (c->kind != 0) node.input[ZEB_EMBED_GAMMA] = op_vector(fx, "gamma", vectors, c->width, 1.0, 0.2);
+    if (c->third) node.input[ZEB_EMBED_BETA] = op_vector(fx, "beta", vectors, c->width, 0.0, 0.2);
     op_node(fx, &node, 0);
 }
 
@@ -83,11 +92,12 @@ static void build_log_likelihood(op_fixture *fx, const void *parameters) {
 }
 
 static void embed_and_norm(op_suite *suite) {
-    static const int64_t shape[][3] = {{1, 1, 1}, {7, 3, 5}, {40, 4, 64}, {65, 5, 100}, {130, 2, 257}, {9, 3, 768}};
-    static const zeb_dtype dtype[] = {ZEB_F32, ZEB_F16, ZEB_BF16};
+    static const int64_t shape[][3] = {{1, 1, 1},     {7, 3, 5},   {40, 4, 64}, {65, 5, 100},
+                                       {130, 2, 257}, {9, 3, 768}, {9, 3, 96}};
+    static const zeb_dtype dtype[] = {ZEB_F32, ZEB_F16, ZEB_BF16, ZEB_I8, ZEB_U4};
     char name[96];
-    for (size_t s = 0; s < 6; ++s)
-        for (size_t d = 0; d < (s == 2 ? 3u : 1u); ++d)
+    for (size_t s = 0; s < 7; ++s)
+        for (size_t d = 0; d < (s == 2 || s == 6 ? 5u : s == 3 ? 4u : 1u); ++d)
             for (uint32_t kind = 0; kind <= ZEB_NORM_AFFINE; ++kind)
                 for (int extra = 0; extra < 4; ++extra) {
                     rows_case c = {shape[s][0], shape[s][1],
@@ -99,7 +109,7 @@ static void embed_and_norm(op_suite *suite) {
                                    (int)c.width, kind, c.first ? " position" : "", c.second ? " type" : "",
                                    c.third ? " beta" : "", dtype_text(c.dtype));
                     op_case(suite, ZEB_OP_EMBED, name, build_embed, &c);
-                    if (kind == 0) continue;
+                    if (kind == 0 || c.dtype == ZEB_I8 || c.dtype == ZEB_U4) continue;
                     c.second = c.third;
                     (void)snprintf(name, sizeof name, "T%d B%d D%d kind %u%s%s%s eps %g", (int)c.tokens, (int)c.batch,
                                    (int)c.width, kind, c.first ? " residual" : "", c.second ? " beta" : "",

@@ -124,6 +124,8 @@ typedef struct zeb_select {
  * offsets [B+1]; "live" rows are those under the live count. Input and output positions are the enums below. */
 typedef enum zeb_op {
     /* out[t] = norm(word[ids[t]] + position[t - offsets[b]] + type[types[t]]); position, type and norm are optional.
+     * Tables are float, or I8 or U4 with scales: element [r,d] is then the binary32 product q[r,d] * scale (of row r;
+     * of the group that holds d).
      * An id outside its table is ZEB_ERR_RANGE where the device can see it; the harness checks ids before it writes. */
     ZEB_OP_EMBED = 1,
     /* out[t,n] = act(sum_k x[t,k] * w[n,k] + bias[n]) + residual[t,n]. With gates [B,G] (F32, 0 or 1) column n of the

@@ -62,6 +62,14 @@ static inline float zeb_float_at(zeb_dtype dtype, const void *data, size_t i) {
     return dtype == ZEB_F16 ? zeb_f16_to_f32(half) : zeb_bf16_to_f32(half);
 }
 
+/* Element [row,column] of an I8 or U4 weight as binary32, its scales in `scale`. */
+static inline float zeb_quantised_at(const zeb_tensor *weight, const zeb_tensor *scale, int64_t row, int64_t column) {
+    int64_t width = weight->extent[1].max, at = row * width + column;
+    if (weight->dtype == ZEB_I8) return (float)((const int8_t *)weight->data)[at] * ((const float *)scale->data)[row];
+    int q = (((const uint8_t *)weight->data)[at / 2] >> (at % 2 * 4) & 15) - 8;
+    return (float)q * zeb_f16_to_f32(((const uint16_t *)scale->data)[at / weight->group]);
+}
+
 /* Rows whose greatest magnitude is below this (about 8e-31) quantise to zeros with scale 0: 127/max stays finite. */
 #define ZEB_QUANTISE_TINY 0x1p-100f
 
