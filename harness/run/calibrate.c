@@ -45,7 +45,6 @@ const char *zeb_calibration_shape_name(zeb_calibration_shape shape) {
 
 /* ---- one run over the slice ------------------------------------------------------------------------------------- */
 
-/* Adds the importance of the rows of the batch in hand. */
 static bool is_threshold(uint32_t mode) {
     return mode == ZEB_SELECT_THRESHOLD || mode == ZEB_SELECT_RELATIVE;
 }
@@ -57,18 +56,19 @@ static void make_relative(const search *s, const int32_t *offsets, float *import
             importance[t] *= (float)(offsets[b + 1] - offsets[b]);
 }
 
+/* Adds the importance of the rows of the batch in hand. */
 static zeb_status note_importance(search *s) {
     zeb_session *session = &s->session;
     size_t rows = (size_t)session->batch.tokens;
-    zeb_status status = ZEB_OK;
     const int32_t *offsets = session->batch.offsets; /* of the rows that enter the layer */
+    zeb_status status = ZEB_OK;
     for (int32_t l = 0; l + 1 < session->layers && status == ZEB_OK; l++) {
         zeb_kept kept;
         status = session->device.backend->read(session->plan, session->importance[l], s->importance[l] + s->rows[l],
                                                rows * sizeof(float), s->error);
-        s->rows[l] += rows;
         if (status == ZEB_OK && s->options->mode == ZEB_SELECT_RELATIVE)
             make_relative(s, offsets, s->importance[l] + s->rows[l]);
+        s->rows[l] += rows;
         if (status == ZEB_OK) status = zeb_session_kept(session, l, &kept, s->error);
         if (status != ZEB_OK || kept.tokens < 0) continue;
         rows = (size_t)kept.tokens;
