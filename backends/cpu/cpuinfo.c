@@ -108,39 +108,57 @@ static double quota_of(const char *quota, const char *period) {
     return end == period || p <= 0 ? 0 : q / p;
 }
 
-/* The tightest bandwidth of our cgroup (version 2) and its ancestors, or of version 1's cpu controller as containers
- * mount it; 0 if there is none. */
-static double cgroup_limit(void) {
-    char line[512], path[1024];
+/* The limit of one group, or 0: version 2 in `cpu.max`, version 1 (controllers "cpu", "cpu,cpuacct") in two files. */
+static double group_limit(const char *root, const char *controllers, const char *group) {
+    char path[1280], quota[64], period[64];
+    if (controllers[0] == '\0') {
+        (void)snprintf(path, sizeof path, "%s/sys/fs/cgroup%s/cpu.max", root, group);
+        if (!read_line(path, quota, sizeof quota)) return 0;
+        const char *second = strchr(quota, ' ');
+        return second != NULL ? quota_of(quota, second + 1) : 0;
+    }
+    (void)snprintf(path, sizeof path, "%s/sys/fs/cgroup/%s%s/cpu.cfs_quota_us", root, controllers, group);
+    if (!read_line(path, quota, sizeof quota)) return 0;
+    (void)snprintf(path, sizeof path, "%s/sys/fs/cgroup/%s%s/cpu.cfs_period_us", root, controllers, group);
+    return read_line(path, period, sizeof period) ? quota_of(quota, period) : 0;
+}
+
+/* Limits hold along the whole path. In a container it may be that of the host, while only the container's part is
+ * mounted: the root of the mount is always looked at. */
+static double path_limit(const char *root, const char *controllers, char *group) {
     double least = 0;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char group[512] = "/";
+    for (;;) {
+        if (strcmp(group, "/") == 0) group[0] = '\0';
+        const double limit = group_limit(root, controllers, group);
+        if (limit > 0 && (least == 0 || limit < least)) least = limit;
+        char *last = strrchr(group, '/');
+        if (last == NULL) return least;
+        *last = '\0';
+    }
+}
+
+double cpu_quota_find(const char *root) {
+    char line[768], path[512];
+    double least = 0;
+    (void)snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    FILE *file = fopen(path, "re");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        if (strncmp(line, "0::", 3) == 0) (void)snprintf(group, sizeof group, "%s", line + 3);
+        char *controllers = strchr(line, ':'), *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+        if (group == NULL) continue;
+        controllers++;
+        *group++ = '\0';
+        if (controllers[0] != '\0' && strcmp(controllers, "cpu") != 0 && strcmp(controllers, "cpu,cpuacct") != 0 &&
+            strcmp(controllers, "cpuacct,cpu") != 0)
+            continue;
+        const double limit = path_limit(root, controllers, group);
+        if (limit > 0 && (least == 0 || limit < least)) least = limit;
     }
     if (file != NULL) (void)fclose(file);
-    for (;;) {
-        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", strcmp(group, "/") == 0 ? "" : group);
-        if (read_line(path, line, sizeof line)) {
-            char *period = strchr(line, ' ');
-            const double q = period != NULL ? quota_of(line, period + 1) : 0;
-            if (q > 0 && (least == 0 || q < least)) least = q;
-        }
-        char *last = strrchr(group, '/');
-        if (last == NULL || strcmp(group, "/") == 0) break;
-        last[last == group ? 1 : 0] = '\0';
-    }
-    char period[64];
-    if (read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", line, sizeof line) &&
-        read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof period)) {
-        const double q = quota_of(line, period);
-        if (q > 0 && (least == 0 || q < least)) least = q;
-    }
     return least;
 }
 
-zeb_status cpu_places_find(cpu_places *places, zeb_error *error) {
+zeb_status cpu_places_find(const char *root, cpu_places *places, zeb_error *error) {
     cpu_set_t *mask = CPU_ALLOC(CPU_PROCESSORS_MAX);
     if (mask == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for the processor mask");
     const size_t bytes = CPU_ALLOC_SIZE(CPU_PROCESSORS_MAX);
@@ -152,7 +170,7 @@ zeb_status cpu_places_find(cpu_places *places, zeb_error *error) {
     CPU_FREE(mask);
     if (places->count == 0) return zeb_fail(error, ZEB_ERR_DEVICE, "the system names no processor that we may use");
     places->limit = places->count;
-    const double quota = cgroup_limit();
+    const double quota = cpu_quota_find(root);
     if (quota > 0 && quota < (double)places->limit) {
         const uint32_t whole = (uint32_t)quota;
         places->limit = whole + ((double)whole < quota);

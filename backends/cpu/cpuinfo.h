@@ -29,7 +29,11 @@ typedef struct cpu_places {
     int processor[CPU_PROCESSORS_MAX];
 } cpu_places;
 
-ZEB_MUST_CHECK zeb_status cpu_places_find(cpu_places *places, zeb_error *error);
+/* Processors' worth of time that the control groups of this process allow, versions 1 and 2, the tightest on the way to
+ * their root; 0: no limit. Files are looked for below `root` ("" on a live machine). */
+double cpu_quota_find(const char *root);
+
+ZEB_MUST_CHECK zeb_status cpu_places_find(const char *root, cpu_places *places, zeb_error *error);
 
 /* "Intel(R) Xeon(R) ...", or the architecture's name where the system does not say. */
 void cpu_name(char name[ZEB_TEXT_MAX]);

@@ -17,7 +17,7 @@ static zeb_status device_info(uint32_t index, zeb_device_info *info, zeb_error *
     cpu_places *places = malloc(sizeof *places);
     if (places == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for the list of processors");
     memset(info, 0, sizeof *info);
-    zeb_status status = cpu_places_find(places, error);
+    zeb_status status = cpu_places_find("", places, error);
     if (status == ZEB_OK) {
         cpu_isa isa;
         int lowered;
@@ -67,7 +67,7 @@ static zeb_status open_device(uint32_t index, const zeb_device_options *options,
         status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory for a device");
         goto done;
     }
-    status = cpu_places_find(places, error);
+    status = cpu_places_find("", places, error);
     if (status != ZEB_OK) goto done;
     const uint32_t asked = options->threads == 0 ? places->limit : options->threads;
     const uint32_t threads = asked < places->limit ? asked : places->limit;

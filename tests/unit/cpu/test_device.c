@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <dlfcn.h>
+#include <sched.h>
 #include <string.h>
 
 #include "zeb/plugin.h"
@@ -44,6 +45,21 @@ static void test_threads_above_the_machine(void **state) {
     assert_null(strstr(opened(1, "").note, "threads-asked"));
 }
 
+static void test_threads_above_the_affinity(void **state) {
+    (void)state;
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    const zeb_device_settings settings = opened(2, "");
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(settings.threads, 1);
+    assert_non_null(strstr(settings.note, "threads-asked=2 threads-lowered=affinity"));
+    assert_non_null(strstr(settings.note, "processors=1"));
+}
+
 static void test_isa(void **state) {
     (void)state;
     const zeb_backend *b = backend();
@@ -57,6 +73,7 @@ static void test_isa(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads_above_the_machine), cmocka_unit_test(test_isa)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads_above_the_machine),
+                                       cmocka_unit_test(test_threads_above_the_affinity), cmocka_unit_test(test_isa)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
