@@ -250,7 +250,7 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
     if (partial != NULL) kernels->add_rows(partial, d->scores, d->ld, rows, keys, share);
     for (int r = 0; a->attr.score_threshold > 0 && r < rows; r++) {
         kernels->scale_keep(d->scores + (size_t)r * d->ld, keys, share[r], a->attr.score_threshold);
-        share[r] = 1.0f;
+        if (!isnan(share[r])) share[r] = 1.0f; /* bytes can't tell what is not finite, their factor can */
     }
 }
 

@@ -2,18 +2,19 @@
 #ifndef ZEB_CPU_KERNELS_PACK_H
 #define ZEB_CPU_KERNELS_PACK_H
 
+/* The greatest magnitude of a row; NaN if there is one. */
 INLINE float top_of_row(const float *x, int n) {
     const int whole = n - n % VW;
     vf a = vf_zero(), b = vf_zero();
     int i = 0;
     for (; i + 2 * VW <= whole; i += 2 * VW) {
-        a = vf_max(vf_abs(vf_load(x + i)), a);
-        b = vf_max(vf_abs(vf_load(x + i + VW)), b);
+        a = vf_most(vf_abs(vf_load(x + i)), a);
+        b = vf_most(vf_abs(vf_load(x + i + VW)), b);
     }
-    if (i < whole) a = vf_max(vf_abs(vf_load(x + i)), a);
-    float most = vf_top(vf_max(a, b));
+    if (i < whole) a = vf_most(vf_abs(vf_load(x + i)), a);
+    float most = vf_top_most(vf_most(a, b));
     for (i = whole; i < n; i++)
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+        most = fabsf(x[i]) > most || isnan(x[i]) ? fabsf(x[i]) : most;
     return most;
 }
 
@@ -24,7 +25,7 @@ static void quantise(const float *x, size_t ldx, int rows, int n, void *q, size_
         float inverse[PHASE_ROWS];
         for (int r = first; r < end; r++) {
             const float most = top_of_row(x + (size_t)r * ldx, n);
-            const bool tiny = !(most >= ZEB_QUANTISE_TINY);
+            const bool tiny = most < ZEB_QUANTISE_TINY;
             inverse[r - first] = tiny ? 0.0f : 127.0f / most;
             scale[r] = tiny ? 0.0f : most / 127.0f;
         }
@@ -137,12 +138,12 @@ static void pack_values(const float *v, size_t ld, int rows, int n, int8_t *pane
             const float *from = v + first + c;
             vf top = vf_zero();
             for (int r = 0; r < rows; r++)
-                top = vf_max(
+                top = vf_most(
                     vf_abs(live == VW ? vf_load(from + (size_t)r * ld) : vf_load_n(from + (size_t)r * ld, live)), top);
             float most[VW], inverse[VW];
             vf_store(most, top);
             for (int i = 0; i < VW; i++) {
-                const bool tiny = !(most[i] >= ZEB_QUANTISE_TINY);
+                const bool tiny = most[i] < ZEB_QUANTISE_TINY;
                 inverse[i] = tiny ? 0.0f : 127.0f / most[i];
                 scale[first + c + i] = tiny ? 0.0f : most[i] / 127.0f;
             }

@@ -69,7 +69,7 @@ static void gate_sequence(const cpu_hand *hand, const cpu_head_gate *g, int64_t 
         for (int64_t k = 0; k < width; k++)
             sum += (double)g->w[h * width + k] * mean[k];
         const double bias = g->bias == NULL ? 0.0 : (double)g->bias[h];
-        out[h] = end > first && sum / (double)(end - first) + bias > 0 ? 1.0f : 0.0f;
+        out[h] = end > first && !(sum / (double)(end - first) + bias <= 0) ? 1.0f : 0.0f;
     }
 }
 

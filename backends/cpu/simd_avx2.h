@@ -89,6 +89,18 @@ static inline float vf_top(vf a) {
     s = _mm_max_ss(s, _mm_movehdup_ps(s));
     return _mm_cvtss_f32(s);
 }
+/* The greater of two magnitudes; NaN counts as the greatest, and vf_top_most is NaN then. Without signs, the bits are
+ * whole numbers in the same order. */
+static inline vf vf_most(vf a, vf b) {
+    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+static inline float vf_top_most(vf a) {
+    const __m256i all = _mm256_castps_si256(a);
+    __m128i s = _mm_max_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_max_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(s));
+}
 
 /* Eight halves; every processor with AVX2 that is offered here has F16C (cpuinfo.c asks). */
 #define VF_LOAD_F16 1

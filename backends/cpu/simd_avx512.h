@@ -82,6 +82,14 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return _mm512_reduce_max_ps(a);
 }
+/* The greater of two magnitudes; NaN counts as the greatest, and vf_top_most is NaN then. Without signs, the bits are
+ * whole numbers in the same order. */
+static inline vf vf_most(vf a, vf b) {
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+}
+static inline float vf_top_most(vf a) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(_mm512_castps_si512(a)))));
+}
 
 /* One of 32 numbers for each lane, chosen by the low five bits of the lane's representation in `index`. */
 #define VF_LOOKUP32 1

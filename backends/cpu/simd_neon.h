@@ -85,6 +85,13 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return vmaxvq_f32(a);
 }
+/* The greater of two magnitudes; NaN counts as the greatest, and vf_top_most is NaN then. */
+static inline vf vf_most(vf a, vf b) {
+    return vmaxq_f32(a, b);
+}
+static inline float vf_top_most(vf a) {
+    return vmaxvq_f32(a);
+}
 
 /* Four halves. */
 #define VF_LOAD_F16 1

@@ -79,6 +79,13 @@ static inline float vf_sum(vf a) {
 static inline float vf_top(vf a) {
     return a;
 }
+/* The greater of two magnitudes; NaN counts as the greatest, and vf_top_most is NaN then. */
+static inline vf vf_most(vf a, vf b) {
+    return a > b || a != a ? a : b;
+}
+static inline float vf_top_most(vf a) {
+    return a;
+}
 
 /* ---- eight-bit products: one column and one k at a time ------------------------------------------------------------
  */
@@ -111,7 +118,7 @@ static inline vi vi_dot(vi sum, vi x, vi w) {
     return sum + x * w;
 }
 static inline void i8_store(void *p, int at, vf a, int n) {
-    if (n > 0) ((int8_t *)p)[at] = (int8_t)nearbyintf(a);
+    if (n > 0) ((int8_t *)p)[at] = isnan(a) ? 0 : (int8_t)nearbyintf(a); /* no int8_t is NaN */
 }
 static inline void i8_store4(void *p, int at, const vf a[4]) {
     for (int i = 0; i < 4; i++)

@@ -17,7 +17,7 @@ double ref_activation(uint32_t kind, double x) {
         case ZEB_ACT_NONE: return x;
         case ZEB_ACT_GELU_ERF: return 0.5 * x * (1.0 + erf(x * sqrt(0.5)));
         case ZEB_ACT_GELU_TANH: return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-        case ZEB_ACT_RELU: return x > 0.0 ? x : 0.0;
+        case ZEB_ACT_RELU: return x < 0.0 ? 0.0 : x;
         case ZEB_ACT_SILU: return x / (1.0 + exp(-x));
         case ZEB_ACT_TANH: return tanh(x);
     }
@@ -198,7 +198,7 @@ zeb_status ref_head_gate(const ref_at *at) {
             double sum = (double)value_at(bias, (size_t)h);
             for (int64_t k = 0; k < width; ++k)
                 sum += (double)value_at(w, (size_t)(h * width + k)) * mean[k];
-            gates[b * heads + h] = n > 0 && sum > 0.0 ? 1.0f : 0.0f;
+            gates[b * heads + h] = n > 0 && !(sum <= 0.0) ? 1.0f : 0.0f;
         }
     }
     return ZEB_OK;

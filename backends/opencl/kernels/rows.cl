@@ -82,5 +82,5 @@ kernel void head_gate(global const float *mean, global const int *offsets, globa
     int b = (int)get_global_id(1);
     if (h >= heads || b >= batch) return;
     float score = bias[h] + dot_rows(w + (size_t)h * width, mean + (size_t)b * width, width);
-    out[(size_t)b * heads + h] = offsets[b] < offsets[b + 1] && score > 0.0f ? 1.0f : 0.0f;
+    out[(size_t)b * heads + h] = offsets[b] < offsets[b + 1] && !(score <= 0.0f) ? 1.0f : 0.0f;
 }

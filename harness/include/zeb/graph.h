@@ -154,7 +154,7 @@ typedef enum zeb_op {
     /* out[b,:] = first row, mean or maximum of the rows of sequence b; an empty sequence gives 0. attr.pool */
     ZEB_OP_POOL = 8,
     /* gates[b,h] = (sum_k w[h,k] * mean_t(x[t,k]) + bias[h]) > 0 ? 1 : 0 over the live rows t of sequence b; an empty
-     * sequence gives 0. */
+     * sequence gives 0, a sum that is NaN 1: what is not finite must reach the results. */
     ZEB_OP_HEAD_GATE = 9,
     /* out[t] = log softmax_v(x[t] . w[v])[targets[t]]; a target of -1 gives 0. */
     ZEB_OP_LOG_LIKELIHOOD = 10

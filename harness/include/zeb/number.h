@@ -73,15 +73,22 @@ static inline float zeb_quantised_at(const zeb_tensor *weight, const zeb_tensor 
 /* Rows whose greatest magnitude is below this (about 8e-31) quantise to zeros with scale 0: 127/max stays finite. */
 #define ZEB_QUANTISE_TINY 0x1p-100f
 
-/* One row to I8: inv = 127 / max|x| in binary32, q = rint(x * inv) in binary32 (ties to even), scale = max / 127 in
- * binary32. Used alike for activations (a token's row) and weights (an output channel's row). Returns the scale. */
-static inline float zeb_quantise_i8(const float *x, size_t n, int8_t *q) {
+/* The greatest magnitude of x[n]; NaN if there is one. */
+static inline float zeb_quantise_top(const float *x, size_t n) {
     float most = 0.0f;
     for (size_t i = 0; i < n; ++i)
-        if (fabsf(x[i]) > most) most = fabsf(x[i]);
-    if (!(most >= ZEB_QUANTISE_TINY)) {
+        if (fabsf(x[i]) > most || x[i] != x[i]) most = fabsf(x[i]);
+    return most;
+}
+
+/* One row to I8: inv = 127 / max|x| in binary32, q = rint(x * inv) in binary32 (ties to even), scale = max / 127 in
+ * binary32. Used alike for activations (a token's row) and weights (an output channel's row). Returns the scale, which
+ * is not finite for a row that is not: then q is 0, and each product with the scale is NaN. */
+static inline float zeb_quantise_i8(const float *x, size_t n, int8_t *q) {
+    float most = zeb_quantise_top(x, n);
+    if (most < ZEB_QUANTISE_TINY || !isfinite(most)) {
         memset(q, 0, n);
-        return 0.0f;
+        return isfinite(most) ? 0.0f : most;
     }
     float inv = 127.0f / most;
     for (size_t i = 0; i < n; ++i)
@@ -90,11 +97,14 @@ static inline float zeb_quantise_i8(const float *x, size_t n, int8_t *q) {
 }
 
 /* One group of weights to values in [-7,7]: scale = binary16(max|w| / 7), at most 65504; q = rint(w / scale) clamped.
- * The caller stores q + 8 in nibbles (low nibble: even k) and the scale's bits. Returns the scale. */
+ * The caller stores q + 8 in nibbles (low nibble: even k) and the scale's bits. Returns the scale; of a group that is
+ * not finite NaN, with q = 0. */
 static inline uint16_t zeb_quantise_i4(const float *w, size_t n, int8_t *q) {
-    float most = 0.0f;
-    for (size_t i = 0; i < n; ++i)
-        if (fabsf(w[i]) > most) most = fabsf(w[i]);
+    float most = zeb_quantise_top(w, n);
+    if (!isfinite(most)) {
+        memset(q, 0, n);
+        return 0x7e00u;
+    }
     uint16_t half = zeb_f32_to_f16(most / 7.0f);
     if (half >= 0x7c00u) half = 0x7bffu;
     float scale = zeb_f16_to_f32(half);
