@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "run/finite.h"
 #include "run/session.h"
 #include "run/slice.h"
 
@@ -128,9 +129,7 @@ static zeb_status sweep(search *s, bool watch, trial *t) {
         if (atomic_load(&s->shared->stop) != 0)
             return zeb_fail(s->error, ZEB_ERR_INTERRUPTED, "stopped by the user; no policy was written");
         for (size_t i = 0; i < (at - first) * labels; i++)
-            if (!isfinite(session->logits[i]))
-                return zeb_fail(s->error, ZEB_ERR_RANGE, "the logits of row %lld of %s are not finite",
-                                (long long)session->data.example[first + i / labels].index, session->data.path);
+            if (!isfinite(session->logits[i])) return zeb_finite_blame(session, first + i / labels, s->error);
         memcpy(s->logits + first * labels, session->logits, (at - first) * labels * sizeof(float));
     }
     return watch ? ZEB_OK : score(s, t);

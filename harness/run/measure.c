@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "run/bench.h"
+#include "run/finite.h"
 #include "run/stats.h"
 
 enum { WARM_UP_PASSES_MIN = 3, WARM_UP_PASSES_MAX = 1000, WARM_UP_NS = 250000000 };
@@ -93,9 +94,7 @@ static zeb_status keep_logits(zeb_session *session, const tour *walk, zeb_measur
     size_t first = walk->at - walk->taken;
     for (size_t i = 0; i < walk->taken * labels; i++)
         if (!isfinite(session->logits[i]))
-            return zeb_fail(error, ZEB_ERR_RANGE, "the logits of row %lld of %s are not finite",
-                            (long long)session->data.example[walk->order[first + i / labels]].index,
-                            session->data.path);
+            return zeb_finite_blame(session, walk->order[first + i / labels], error);
     memcpy(measured->logits + first * labels, session->logits, walk->taken * labels * sizeof(float));
     measured->scored = walk->at;
     measured->tokens += (uint64_t)session->batch.tokens;

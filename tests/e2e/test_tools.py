@@ -397,6 +397,23 @@ class Quantize(ProgramTest):
             tensors[name] = (dtype, shape, data[:600] + struct.pack("<e", float("inf")) + data[602:])
         self.refuse(name, "--model", self.source_copy(spoil), check=3)
 
+    def test_the_stage_is_named_that_is_not_finite_first(self):
+        name = "bert.encoder.layer.2.output.dense.weight"
+        policy = self.folder / "policy.json"
+        layer = {"tokens": {"mode": "threshold", "value": 0.02}, "score_threshold": 0.001, "heads": None, "ffn": None}
+        policy.write_text(json.dumps({"schema": "zeb-policy-1", "name": "half", "floor": 2, "layers": [layer] * 4}))
+
+        def spoil(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = (dtype, shape, data[:600] + struct.pack("<e", float("nan")) + data[602:])
+        folder = self.source_copy(spoil)
+        for device, *words in (("ref",), ("opencl",), ("cpu", "--precision", "w8a8", "--policy", policy),
+                               ("cpu", "--precision", "bf16", "--scenario", "offline"), ("cpu", "--precision", "w4a8")):
+            (row,), _ = self.run_cases(device, "--model", folder, "--limit", "3", *words, check=1)
+            self.assertEqual(row["verdict"], "failed")
+            self.assertIn("layer.2.ffn.out (linear) is the first stage", row["reason"], (device, *words))
+            self.assertIn("row 0 of", row["reason"])
+
     def test_groups_that_do_not_divide(self):
         """A hidden size of 48: its own tiny checkpoint is refused with the tensor's name."""
         def shrink(tensors):
