@@ -41,27 +41,12 @@ static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t 
     if (!first) plan->kernels->axpy(out, row, 1.0f, width);
 }
 
-enum { AHEAD_ROWS = 2 /* tokens whose rows are on their way while one is added up */ };
-
-/* Asks for row `id` of a table, which lies anywhere: its lines would otherwise be waited for one after the other. */
-static void await_table_row(const zeb_plan *plan, int32_t table, int64_t id) {
-    const cpu_tensor *t = &plan->tensor[table];
-    if (id < 0 || id >= t->rows) return;
-    const size_t bytes = zeb_dtype_bytes(t->dtype, (size_t)t->width);
-    const char *row = (const char *)t->data + zeb_dtype_bytes(t->dtype, (size_t)id * t->ld);
-    for (size_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch(row + at);
-}
-
 static void embed_strip(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1) {
     const zeb_plan *plan = hand->plan;
     const cpu_embed *e = &stage->as.embed;
     const int32_t *ids = cpu_ints(plan, e->ids);
     int64_t first = 0, end = 0;
-    for (int64_t t = r0; t < r1 && t < r0 + AHEAD_ROWS; t++)
-        await_table_row(plan, e->word, ids[t]);
     for (int64_t t = r0; t < r1; t++) {
-        if (t + AHEAD_ROWS < r1) await_table_row(plan, e->word, ids[t + AHEAD_ROWS]);
         if (e->position != ZEB_NONE && t >= end)
             cpu_sequence_rows(plan, e->ids, cpu_sequence_of(plan, e->ids, t), &first, &end);
         float *out = cpu_row(plan, e->out, t);
