@@ -71,7 +71,11 @@ steps:
        transfer: 20, format: [int8], target: [0.7], set: {epochs: 1, lr: 1.0e-3, evals: 2}}
   - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, ffn: 16, prune: {mode: ratio,
      target: 0.7, search: true, heads: true}}}
-  - {id: shipped, needs: [dense, sparse], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
+  - {id: pool, needs: [teacher], do: label, with: {task: glue/sst2, teacher: ["{work}/teacher"], copies: 1,
+     join: 0.5, transfer: 20}}
+  - {id: pooled, needs: [pool, dense], do: prune, with: {task: glue/sst2, start: "{work}/dense", pool: "{work}/pool",
+     weight: {hidden: 0.3}, prune: {mode: relative, target: 0.7}, set: {epochs: 1, lr: 1.0e-3, evals: 2}}}
+  - {id: shipped, needs: [dense, sparse, pooled], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
 """
 
 
@@ -88,6 +92,10 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     assert [x.mode for x in how.layers] == ["ratio", None] and how.layers[0].gated
     scores = json.loads((world / "work/dense/evaluation.json").read_text())
     assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
+    made = json.loads((world / "work/pool/result.json").read_text())
+    assert made["texts"] == 2 * made["own"] > made["labelled"] > 200
+    how = policy.read(world / "work/pooled/policy.json", world / "work/pooled/model.safetensors")
+    assert [x.mode for x in how.layers] == ["relative", None]
     before = (out / "model.safetensors").stat().st_mtime_ns
     run(world, *args)
     assert (out / "model.safetensors").stat().st_mtime_ns == before

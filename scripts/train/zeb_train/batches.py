@@ -60,6 +60,7 @@ class Batch:
     live: torch.Tensor       # [B,T] bool
     label: torch.Tensor      # [B] float
     rows: torch.Tensor       # [B] long
+    goal: torch.Tensor | None = None   # [B, labels] what the teachers said, where it is stored
 
 
 class Store:
@@ -72,6 +73,7 @@ class Store:
         self.start = torch.from_numpy(packed.start).to(device)
         self.length = torch.from_numpy(packed.length).to(device)
         self.label = torch.from_numpy(packed.label).to(device)
+        self.goal: torch.Tensor | None = None        # [rows, labels] of a pool
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -83,4 +85,4 @@ class Store:
         live = offset[None, :] < self.length[at, None]
         place = torch.where(live, self.start[at, None] + offset[None, :], 0)
         return Batch(torch.where(live, self.ids[place], 0), torch.where(live, self.types[place], 0),
-                     live, self.label[at], at)
+                     live, self.label[at], at, None if self.goal is None else self.goal[at])

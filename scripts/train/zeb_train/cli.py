@@ -62,11 +62,36 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, required=True, help="checkpoint folder to start from")
     p.add_argument("--freeze-words", action="store_true", help="keep the word embeddings")
 
+    p = sub.add_parser("label", help="a task's pool: texts for its students, answered by its teachers")
+    _common(p)
+    p.add_argument("--task", required=True)
+    p.add_argument("--teacher", type=Path, action="append", required=True)
+    p.add_argument("--copies", type=int, default=4, help="augmented copies of every text")
+    p.add_argument("--replace", type=float, default=0.2, help="mean share of words replaced in them")
+    p.add_argument("--join", type=float, default=0.0, help="this share of the single texts joined two by two")
+    p.add_argument("--swap", action="store_true", help="pairs in the other order as well")
+    p.add_argument("--limit", type=int, default=0, help="at most so many texts before copies")
+
+    p.add_argument("--agree", type=float, default=0.0, help="weight of R-Drop's agreement of two passes")
+
+    p = sub.add_parser("intermediate", help="a public encoder taught by many lessons before any task")
+    _common(p)
+    p.add_argument("--start", type=Path, required=True)
+    p.add_argument("--limit", type=int, default=0, help="at most so many texts of each kind")
+
+    p = sub.add_parser("answers", help="teachers' mean answers on train and augmented copies of it")
+    _common(p)
+    p.add_argument("--task", required=True)
+    p.add_argument("--teacher", type=Path, action="append", required=True)
+    p.add_argument("--copies", type=int, default=2)
+    p.add_argument("--replace", type=float, default=0.2, help="share of words replaced in a copy")
+
     p = sub.add_parser("distill", help="distil a teacher, on a task or (no --task) on plain text")
     _common(p)
     p.add_argument("--task")
-    p.add_argument("--teacher", type=Path, action="append", required=True,
+    p.add_argument("--teacher", type=Path, action="append", default=[],
                    help="teacher checkpoint; several are averaged")
+    p.add_argument("--pool", type=Path, help="learn from this pool (see label) instead")
     p.add_argument("--start", type=Path, help="student to start from (task)")
     p.add_argument("--config", type=Path, help="config.json of the student (plain text)")
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE",
@@ -81,7 +106,8 @@ def parser() -> argparse.ArgumentParser:
     p = sub.add_parser("prune", help="distil a dynamically sparse student: tokens, heads")
     _common(p)
     p.add_argument("--task", required=True)
-    p.add_argument("--teacher", type=Path, action="append", required=True)
+    p.add_argument("--teacher", type=Path, action="append", default=[])
+    p.add_argument("--pool", type=Path, help="learn from this pool (see label) instead")
     p.add_argument("--start", type=Path, required=True)
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE")
     p.add_argument("--prune", action="append", default=[], metavar="KEY=VALUE",
@@ -173,18 +199,48 @@ def _settings(args):
 
 
 def _open(args):
+    from . import pool
     from .dataset import open_task
-    from .loop import device_of
-    return open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
-                     train_min=getattr(args, "train_min_length", 0), calib_min=args.min_length,
-                     transfer=getattr(args, "transfer", 0))
+    from .loop import TrainError, device_of
+    least, path = getattr(args, "train_min_length", 0), getattr(args, "pool", None)
+    data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
+                     train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0))
+    if path is not None:
+        data.train = pool.read(path, data.train.device, least)
+    elif args.command in ("distill", "prune") and not args.teacher:
+        raise TrainError("a student needs --teacher or --pool")
+    return data
+
+
+def _label(args) -> dict:
+    from . import pool
+    return pool.make(args.out, _open(args), args.teacher, _vocab(args), args.seed, args.copies, args.replace,
+                     args.join, args.swap, args.limit)
 
 
 def _finetune(args) -> dict:
     from .finetune import finetune
     data = _open(args)
     return _scored(args, data, finetune(args.out.name, args.start, data, args.out, _settings(args),
-                                        args.freeze_words))
+                                        args.freeze_words, args.agree))
+
+
+def _intermediate(args) -> dict:
+    from . import intermediate
+    from .loop import device_of
+    return intermediate.run(args.out.name, args.start, args.data, _vocab(args), args.out,
+                            _settings(args), device_of(args.device), args.limit)
+
+
+def _answers(args) -> dict:
+    from . import answers, dataset
+    data = _open(args)
+    split = None
+    if args.evaluate:
+        split = dataset.open_split(args.data, _vocab(args), args.task, args.evaluate,
+                                   data.train.device, args.max_length)
+    return answers.make(args.teacher, data, _vocab(args), args.out, args.copies, args.seed,
+                        args.replace, split)
 
 
 def _scored(args, data, result: dict) -> dict:
@@ -198,13 +254,23 @@ def _scored(args, data, result: dict) -> dict:
 def _distill(args) -> dict:
     from . import distill
     from .bert import Config
-    from .loop import device_of
+    from .loop import TrainError, device_of
+    if not args.teacher and not (args.task and args.answers):
+        raise ValueError("distill needs --teacher, or --task and --answers")
+    if args.answers:
+        from . import answers
+        data, w = _open(args), distill.TaskLossWeights(**_pairs(args.weight))
+        return _scored(args, data, answers.learn(
+            args.out.name, args.start, args.answers, data, args.out, _settings(args), w.label,
+            w.temperature, args.freeze_words, args.dropout))
     if args.task:
         data = _open(args)
         return _scored(args, data, distill.task(
             args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
             distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words, args.dropout,
             args.quant, args.ffn))
+    if not args.teacher:
+        raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
     return distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args),
                            args.out, _settings(args), device_of(args.device), limit=args.limit)
@@ -289,10 +355,10 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(table.compact(args.work), indent=1) if args.json
               else table.markdown(args.work), end="")
         return 0
-    does = {"finetune": _finetune, "distill": _distill, "prune": _prune, "quantize": _quantize,
+    does = {"finetune": _finetune, "label": _label, "distill": _distill, "prune": _prune, "quantize": _quantize,
             "calibrate": _calibrate, "score": _score, "evaluate": _evaluate, "export": _export,
-            "recipe": _recipe}[args.command]
-    trains = args.command in ("finetune", "distill", "prune")
+            "intermediate": _intermediate, "answers": _answers, "recipe": _recipe}[args.command]
+    trains = args.command in ("finetune", "label", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())
         return 0

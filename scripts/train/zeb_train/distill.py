@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import augment, corpus, loop, metrics, project, quantise, static, store
+from . import augment, corpus, loop, metrics, pool, project, quantise, static, store
 from .batches import Batch, Store, plan
 from .bert import Bert, Config
 from .dataset import TaskData, measure
@@ -34,12 +34,15 @@ def _generator(device: torch.device, seed: int, step: int) -> torch.Generator:
 def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Path, out: Path,
             settings: loop.Settings, device: torch.device, relation: float = 1.0,
             limit: int = 0) -> dict:
-    """Task-agnostic: hidden states of matched layers, and relations of the last."""
+    """Task-agnostic: hidden states of matched layers, relations of the last, and the answers of the
+    heads where the teacher has learned some; on plain text, and on the pairs kept beside the teacher."""
     torch.manual_seed(settings.seed)
     teacher = store.load_model(teacher_dir).to(device).eval().requires_grad_(False)
     text = corpus.packed(data, vocab)
     from .tokens import concat
     text = concat([text, corpus.join(text, np.random.default_rng(settings.seed))])
+    if (Path(teacher_dir) / "pairs.npz").is_file():
+        text = concat([text, store.load_packed(Path(teacher_dir) / "pairs.npz")[0]])
     if limit:
         text = text.take(np.arange(0, len(text), max(1, len(text) // limit)))
     rows = Store(text, device)
@@ -55,7 +58,13 @@ def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Pat
             linear.weight.copy_(p.cpu())
     near = augment.neighbours(teacher.bert.embeddings.word_embeddings.weight.float(),
                               Path(vocab).read_text(encoding="utf-8").split("\n")[:config.vocab_size])
-    module = nn.ModuleDict({"student": student, "hidden": hidden}).to(device)
+    module = nn.ModuleDict({"student": student, "hidden": hidden})
+    heads = store.load_heads(teacher_dir)
+    if heads is not None:
+        heads.to(device).requires_grad_(False)
+        module["heads"] = nn.ModuleDict({k: nn.Linear(config.hidden_size, h.out_features)
+                                         for k, h in heads.items()})
+    module.to(device)
 
     def loss(at, step, progress):
         b = rows.batch(at)
@@ -66,17 +75,28 @@ def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Pat
         value = hidden(got.hidden, goal.hidden, b.live)
         if relation:
             value = value + relation * relation_loss(got.qkv, goal.qkv, b.live)
+        if heads is not None:
+            value = value + _heads_loss(*(torch.cat(
+                [h(m.pool(x.hidden[-1][:, 0])).float() for h in own.values()], 1)
+                for m, x, own in ((student, got, module["heads"]), (teacher, goal, heads))))
         return value
 
     result = loop.Loop(
         name, out, module, settings, device,
         lambda epoch: plan(text.length, settings.batch, settings.seed, epoch,
                            tokens=settings.tokens), loss, None).run()
+    if heads is not None:
+        store.save_heads(out, module["heads"])
     store.save_model(out, student)
     store.save_training(Path(out) / "hidden.pt", {
         "pairs": [list(x) for x in pairs], "state": {k: v.cpu() for k, v in
                                                      hidden.state_dict().items()}})
     return result
+
+
+def _heads_loss(got: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """Squared error of every head's every output, in deviations of the teacher's over the batch."""
+    return ((got - goal).square().mean(0) / goal.var(0).clamp_min(0.01)).mean()
 
 
 @dataclass
@@ -90,16 +110,21 @@ class TaskLossWeights:
 
 
 class TaskLoss:
-    """The loss of a student on a task's rows and on augmented copies of them."""
+    """The loss of a student on a task's rows and on augmented copies of them.  The goal is the teachers' mean, or
+    what a pool stores of it; hidden states follow `guide`: the first teacher, or what the student started as."""
 
-    def __init__(self, student: Bert, teachers: list[Bert], data: TaskData, near: torch.Tensor,
-                 weights: TaskLossWeights, seed: int, hidden: HiddenLoss | None):
+    def __init__(self, student: Bert, teachers: list[Bert], data: TaskData, near: torch.Tensor | None,
+                 weights: TaskLossWeights, seed: int, hidden: HiddenLoss | None, guide: Bert | None = None):
         self.student, self.teachers, self.data, self.near = student, teachers, data, near
         self.w, self.seed, self.hidden = weights, seed, hidden
+        self.guide = guide or (teachers[0] if teachers else None)
 
     def batch(self, rows: np.ndarray, step: int) -> Batch:
-        """The rows, and `augmented` (a whole number) copies of them, each augmented anew."""
+        """The rows, and `augmented` (a whole number) copies of them, each augmented anew; a pool's rows as they
+        are."""
         b = self.data.train.batch(rows)
+        if b.goal is not None:
+            return b
         gen = _generator(b.ids.device, self.seed, step)
         parts = [b] + [augment.augment(b, self.near, gen, self.w.replace)
                        for _ in range(int(self.w.augmented))]
@@ -109,21 +134,17 @@ class TaskLoss:
     def __call__(self, rows: np.ndarray, step: int, sparsity=None) -> torch.Tensor:
         b, w = self.batch(rows, step), self.w
         states = self.hidden is not None and w.hidden > 0
-        with torch.no_grad():
-            goals = [t(b.ids, b.types, b.live, hidden=states and i == 0,
-                       full_last=states and sparsity is None and i == 0)
-                     for i, t in enumerate(self.teachers)]
-        logits = torch.stack([g.logits for g in goals])
-        goal = logits.mean(0) if logits.shape[2] == 1 else logits.log_softmax(2).mean(0)
+        goal = pool.goals(self.teachers, b) if b.goal is None else b.goal
         got = self.student(b.ids, b.types, b.live, hidden=states,
                            full_last=states and sparsity is None, sparsity=sparsity)
         value = w.logits * logits_loss(got.logits, goal, w.temperature)
         if w.label:
             value = value + w.label * task_loss(got.logits, b.label)
         if states:
+            with torch.no_grad():
+                wanted = self.guide(b.ids, b.types, b.live, hidden=True, full_last=sparsity is None)
             value = value + w.hidden * self.hidden(
-                got.hidden, goals[0].hidden, b.live,
-                None if sparsity is None else sparsity.weights)
+                got.hidden, wanted.hidden, b.live, None if sparsity is None else sparsity.weights)
         self.stats = got.stats
         return value
 
@@ -148,8 +169,11 @@ class Lesson:
 
 def load_teachers(folders: list[Path], device: torch.device) -> list[Bert]:
     """Frozen; in bf16 on CUDA, which spares the casts of autocast."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    return [store.load_model(t).to(device, dtype).eval().requires_grad_(False) for t in folders]
+    return [store.load_model(t).to(device, _frozen(device)).eval().requires_grad_(False) for t in folders]
+
+
+def _frozen(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
@@ -158,8 +182,8 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
     device = data.train.device
     torch.manual_seed(seed)
     teachers = load_teachers(teacher_dirs, device)
-    student = store.load_model(start, num_labels=data.task.num_labels, hidden_dropout_prob=dropout,
-                               attention_probs_dropout_prob=dropout)
+    student = store.start(start, data.task, hidden_dropout_prob=dropout,
+                          attention_probs_dropout_prob=dropout)
     if ffn:
         scored = student.to(device)
         student = static.shrink_ffn(scored, static.neuron_fisher(scored, data.train), ffn)
@@ -168,20 +192,28 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
     if quant:                                  # quantisation-aware: rounded forward, straight back
         quantise.wrap(student, quantise.Format.of(quant))
     student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
+    pooled, guide = data.train.goal is not None, None
     projections = Path(start) / "hidden.pt"
     hidden = None
-    if projections.is_file():
+    if pooled and weights.hidden > 0:
+        guide = store.load_model(start).to(device, _frozen(device)).eval().requires_grad_(False)
+        width = student.config.hidden_size
+        hidden = HiddenLoss(width, width, [(i, i) for i in range(len(student.layers) + 1)], same=True)
+    elif pooled:
+        pass
+    elif projections.is_file():
         hidden = load_hidden(projections, student, teachers[0])
     elif _shape(student.config) == _shape(teachers[0].config):
         width = student.config.hidden_size
         hidden = HiddenLoss(width, width, [(i, i) for i in range(len(student.layers) + 1)], same=True)
-    words = Path(vocab).read_text(encoding="utf-8").split("\n")[:student.config.vocab_size]
-    table = teachers[0].bert.embeddings.word_embeddings.weight
-    near = augment.neighbours(table.to(device), words)
+    near = None
+    if not pooled:
+        words = Path(vocab).read_text(encoding="utf-8").split("\n")[:student.config.vocab_size]
+        near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.to(device), words)
     parts = {"student": student} | ({"hidden": hidden} if hidden is not None else {})
     for part in parts.values():
         part.to(device)
-    return Lesson(student, TaskLoss(student, teachers, data, near, weights, seed, hidden), parts)
+    return Lesson(student, TaskLoss(student, teachers, data, near, weights, seed, hidden, guide), parts)
 
 
 def _shape(c: Config) -> tuple:

@@ -35,15 +35,15 @@ def select(s: Tensor, alive: Tensor, layer: LayerPolicy, floor: int, keep_last: 
     if keep_last:
         place = torch.arange(t, device=s.device).expand(b, t)
         forced |= place == torch.where(alive, place, -1).max(1, keepdim=True).values
-    order = torch.where(forced, torch.inf, torch.where(alive, s, -torch.inf))
-    rank = torch.argsort(torch.argsort(order, dim=1, descending=True, stable=True), dim=1)
+    score = torch.where(forced, torch.inf, torch.where(alive, s, -torch.inf))
+    order = torch.argsort(score, dim=1, descending=True, stable=True)
     quota = torch.full_like(n, max(floor, 2 if keep_last else 1))
     if layer.mode == "topk":
         quota = quota.clamp_min(int(layer.value))
-    if layer.mode == "ratio":
-        share = torch.tensor(layer.value, dtype=torch.float32) * n.float().cpu()
-        quota = torch.maximum(quota, torch.ceil(share).to(n))
-    keep = rank < quota[:, None]
+    if layer.mode == "ratio":                     # a binary32 product, as the harness takes it
+        quota = torch.maximum(quota, torch.ceil(n.float() * layer.value).to(n))
+    first = torch.arange(t, device=s.device) < quota[:, None]
+    keep = torch.zeros_like(alive).scatter_(1, order, first)
     if layer.mode == "threshold":
         keep |= s >= layer.value
     if layer.mode == "relative":

@@ -1,0 +1,112 @@
+"""A pool: the texts that a task's students learn from, with their teachers' mean answer to each.
+
+Made once, read by every student of the task: dense and sparse twins see the same texts and the same goals, and
+no teacher runs beside them.  One safetensors file: ids, types, length, label (NaN where there is none), goal.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+
+from . import augment, corpus, loop, store, tokens
+from .batches import Batch, Store
+from .bert import Bert
+from .dataset import TaskData
+
+
+@torch.no_grad()
+def goals(teachers: list[Bert], b: Batch) -> torch.Tensor:
+    """[B, labels]: the mean of the teachers' log-probabilities, or of their values."""
+    logits = torch.stack([t(b.ids, b.types, b.live).logits for t in teachers])
+    return logits.mean(0) if logits.shape[2] == 1 else logits.log_softmax(2).mean(0)
+
+
+def swapped(p: tokens.Packed) -> tokens.Packed:
+    """The pairs of `p` in the other order."""
+    ids, types = p.ids.copy(), p.types.copy()
+    for s, n in zip(p.start, p.length):
+        first = int(n - p.types[s:s + n].sum())          # [CLS] a [SEP]
+        a, b = p.ids[s + 1:s + first], p.ids[s + first:s + n]
+        ids[s + 1:s + n] = np.concatenate([b, a])
+        types[s:s + n] = 0
+        types[s + 1 + len(b):s + n] = 1
+    return tokens.Packed(ids, types, p.start, p.length, p.label, p.group)
+
+
+def _augmented(rows: Store, near: torch.Tensor, gen: torch.Generator, replace: float) -> tokens.Packed:
+    ids, types, length, order = [], [], [], np.argsort(rows.packed.length, kind="stable")
+    for at in range(0, len(order), 512):
+        b = augment.augment(rows.batch(order[at:at + 512]), near, gen, replace)
+        live = b.live.cpu()
+        ids.append(b.ids.cpu()[live].numpy().astype(np.int32))
+        types.append(b.types.cpu()[live].numpy().astype(np.int8))
+        length.append(live.sum(1).numpy())
+    lengths = np.concatenate(length).astype(np.int64)
+    return tokens.Packed(np.concatenate(ids), np.concatenate(types), tokens._starts(lengths), lengths,
+                         np.full(len(lengths), np.nan, np.float32), np.full(len(lengths), -1, np.int64))
+
+
+def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed: int, copies: int = 4,
+         replace: float = 0.2, join: float = 0.0, swap: bool = False, limit: int = 0) -> dict:
+    """`data.train` (with its transfer rows), `copies` augmented copies of it, `join` x its short single texts
+    joined two by two, pairs in the other order; all answered by the teachers."""
+    device = data.train.device
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    teachers = [store.load_model(t).to(device, dtype).eval() for t in teacher_dirs]
+    words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
+    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.float(), words)
+    base = data.train.packed
+    if limit:
+        base = base.take(np.arange(min(limit, len(base))))
+    if join:
+        base = tokens.concat([base, corpus.join(base, np.random.default_rng(seed), join)])
+    parts = [base]
+    if swap:
+        other = swapped(base)
+        parts.append(tokens.Packed(other.ids, other.types, other.start, other.length,
+                                   np.full_like(other.label, np.nan), other.group))
+    gen = torch.Generator(device).manual_seed(seed)
+    rows = Store(base, device)
+    parts += [_augmented(rows, near, gen, replace) for _ in range(copies)]
+    packed = tokens.concat(parts)
+    everything = Store(packed, device)
+    goal = torch.zeros(len(packed), data.task.num_labels)
+    order = np.argsort(packed.length, kind="stable")
+    for at in range(0, len(order), 1024):
+        at = order[at:at + 1024]
+        goal[torch.from_numpy(at)] = goals(teachers, everything.batch(at)).float().cpu()
+    if not bool(torch.isfinite(goal).all()):
+        raise loop.TrainError(f"{out}: a teacher's answer is not finite")
+    write(Path(out) / "pool.safetensors", packed, goal)
+    return {"texts": len(packed), "tokens": len(packed.ids), "own": len(base),
+            "labelled": int((~np.isnan(packed.label)).sum()), "teachers": [str(t) for t in teacher_dirs]}
+
+
+def write(path: Path, packed: tokens.Packed, goal: torch.Tensor) -> None:
+    store.write_bytes(path, save({
+        "ids": torch.from_numpy(packed.ids.astype(np.int16)), "types": torch.from_numpy(packed.types),
+        "length": torch.from_numpy(packed.length.astype(np.int16)),
+        "label": torch.from_numpy(packed.label), "goal": goal.to(torch.float16).contiguous()}))
+
+
+def read(path: Path, device: torch.device, min_length: int = 0) -> Store:
+    """The pool as a train set whose batches carry goals."""
+    if Path(path).is_dir():
+        path = Path(path) / "pool.safetensors"
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such pool")
+    raw = load_file(path)
+    length = raw["length"].numpy().astype(np.int64)
+    packed = tokens.Packed(raw["ids"].numpy().astype(np.int32), raw["types"].numpy(),
+                           tokens._starts(length), length, raw["label"].numpy(),
+                           np.full(len(length), -1, np.int64))
+    goal = raw["goal"].float()
+    if min_length:
+        rows = np.flatnonzero(length >= min_length)
+        packed, goal = packed.take(rows), goal[torch.from_numpy(rows)]
+    out = Store(packed, device)
+    out.goal = goal.to(device)
+    return out
