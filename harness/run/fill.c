@@ -240,6 +240,8 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_me
     raise_flag(&list, median > 0 && (double)measured->first_ns > 5 * median, "slow-first-run");
     raise_flag(&list, host->has_throttled && host->throttled > 0, "throttled");
     raise_flag(&list, host->has_foreign_load && host->is_loaded, "foreign-load");
+    raise_flag(&list, host->is_crowded, "oversubscribed");
+    raise_flag(&list, host->has_quota_stops && host->quota_stops > 0, "quota-throttled");
     raise_flag(&list, host->has_steal && host->is_stolen, "steal-time");
     raise_flag(&list, host->has_governor && !host->governor_fixed, "governor-not-fixed");
     raise_flag(&list, what->threads > 0 && row->effective.threads.has && row->effective.threads.value != what->threads,

@@ -123,57 +123,22 @@ static void tighten(zeb_host *host, double quota_us, double period_us) {
     host->has_quota = true;
 }
 
-/* cgroup v2: "max 100000" or "150000 100000". */
-static void quota_v2(const char *root, const char *group, zeb_host *host) {
+/* "max 100000" or "150000 100000"; or two files of version 1, where -1, no limit, is no unsigned number. */
+static void read_group_quota(const char *root, const char *folder, bool v2, void *user) {
     char text[64];
-    if (!zeb_host_line(zeb_host_open(root, "/sys/fs/cgroup%s/cpu.max", group), text, sizeof text)) return;
-    char *blank = strchr(text, ' ');
     double quota = 0, period = 0;
+    uint64_t quota_us = 0, period_us = 0;
+    if (!v2) {
+        if (zeb_host_number(zeb_host_open(root, "%s/cpu.cfs_quota_us", folder), &quota_us) &&
+            zeb_host_number(zeb_host_open(root, "%s/cpu.cfs_period_us", folder), &period_us))
+            tighten(user, (double)quota_us, (double)period_us);
+        return;
+    }
+    if (!zeb_host_line(zeb_host_open(root, "%s/cpu.max", folder), text, sizeof text)) return;
+    char *blank = strchr(text, ' ');
     if (blank == NULL) return;
     *blank = '\0';
-    if (zeb_text_to_f64(text, &quota) && zeb_text_to_f64(blank + 1, &period)) tighten(host, quota, period);
-}
-
-static void quota_v1(const char *root, const char *controllers, const char *group, zeb_host *host) {
-    uint64_t quota = 0, period = 0; /* -1, no limit, is no unsigned number */
-    if (zeb_host_number(zeb_host_open(root, "/sys/fs/cgroup/%s%s/cpu.cfs_quota_us", controllers, group), &quota) &&
-        zeb_host_number(zeb_host_open(root, "/sys/fs/cgroup/%s%s/cpu.cfs_period_us", controllers, group), &period)) {
-        tighten(host, (double)quota, (double)period);
-    }
-}
-
-/* Limits hold along the whole path: every group from the process's own up to the root. In a container the path may be
- * that of the host while only the container's part is mounted; the root of the mount is always looked at. */
-static void quota_path(const char *root, const char *controllers, char *group, zeb_host *host) {
-    for (;;) {
-        if (strcmp(group, "/") == 0) group[0] = '\0';
-        if (controllers == NULL) {
-            quota_v2(root, group, host);
-        } else {
-            quota_v1(root, controllers, group, host);
-        }
-        char *slash = strrchr(group, '/');
-        if (slash == NULL) return;
-        *slash = '\0';
-    }
-}
-
-static void read_quota(const char *root, zeb_host *host) {
-    FILE *file = zeb_host_open(root, "/proc/self/cgroup");
-    char line[1024];
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':');
-        char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-        if (group == NULL) continue;
-        controllers++;
-        *group++ = '\0';
-        bool v2 = controllers[0] == '\0';
-        bool cpu = strcmp(controllers, "cpu") == 0 || strcmp(controllers, "cpu,cpuacct") == 0 ||
-                   strcmp(controllers, "cpuacct,cpu") == 0;
-        if (v2 || cpu) quota_path(root, v2 ? NULL : controllers, group, host);
-    }
-    if (file != NULL) (void)fclose(file);
+    if (zeb_text_to_f64(text, &quota) && zeb_text_to_f64(blank + 1, &period)) tighten(user, quota, period);
 }
 
 /* ---- the rest ---- */
@@ -221,7 +186,7 @@ void zeb_host_read(const char *root, zeb_host *host) {
         host->cpus_allowed = set.count;
         read_frequency(root, &set, host);
     }
-    read_quota(root, host);
+    zeb_host_groups(root, read_group_quota, host);
     read_load(root, host);
     if (zeb_host_value(zeb_host_open(root, "/proc/meminfo"), "MemTotal", ':', text, sizeof text)) {
         (void)zeb_host_kilobytes(text, &host->memory_bytes);

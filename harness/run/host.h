@@ -3,7 +3,8 @@
  * Everything is read from /proc, /sys and /etc below a root folder ("" for this machine), so that recorded trees can be
  * replayed. What a machine does not tell stays unknown: text "", numbers guarded by a has_ flag or 0 where said. No
  * call fails. No state: any thread. Formats: proc(5); Documentation/admin-guide/pm/cpufreq.rst and cgroup-v2.rst of the
- * kernel; thermal_throttle: Documentation/ABI/testing/sysfs-devices-system-cpu. */
+ * kernel; schedstat: Documentation/scheduler/sched-stats.rst; thermal_throttle:
+ * Documentation/ABI/testing/sysfs-devices-system-cpu. */
 #ifndef ZEB_RUN_HOST_H
 #define ZEB_RUN_HOST_H
 
@@ -52,6 +53,12 @@ typedef struct zeb_host_snapshot {
     uint32_t cpus;
     bool has_own;
     uint64_t own_ticks; /* of this process and the children it waited for */
+    uint64_t time_ns;   /* of the monotonic clock */
+    bool has_waits;
+    uint64_t waited_ns; /* that threads of this process were ready to run and had no processor */
+    uint64_t preempted; /* times that one of them was put off its processor: of this machine, whatever the root */
+    bool has_quota_stops;
+    uint64_t quota_stops; /* periods in which a control group's quota was used up before its end */
     bool has_throttle;
     uint64_t throttle_core, throttle_package; /* events, summed over processors */
     bool has_governor;
@@ -64,11 +71,18 @@ typedef struct zeb_host_delta {
     double foreign_load;   /* processors' worth of time taken by others */
     double steal;          /* share of all processors' time that the hypervisor withheld */
     uint64_t throttled;    /* thermal throttling events; any is a flag */
+    double waited;         /* time that threads of this process waited for a processor, as a share of the span */
+    double preempted_hz;   /* times a second that one of them had to give its processor up */
+    uint64_t quota_stops;  /* times that a quota stopped the process; any is a flag */
     bool has_utilisation;  /* the numbers hold; the first three not when the span is under half a second, for which */
     bool has_foreign_load; /* ticks are too coarse */
     bool has_steal;
     bool has_throttled;
     bool has_governor;
+    bool has_waited; /* waited holds; else preempted_hz alone is known */
+    bool has_preempted;
+    bool has_quota_stops;
+    bool is_crowded;     /* a flag: more threads than processors; waited over 1 %, or put off over 20 times a second */
     bool is_loaded;      /* a flag: others took more than a tenth of a processor and 2 % of the machine */
     bool is_stolen;      /* a flag: more than 1 % */
     bool governor_fixed; /* at both ends; not fixed is a flag */

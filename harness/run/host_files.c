@@ -37,14 +37,14 @@ bool zeb_host_number(FILE *file, uint64_t *value) {
     return zeb_host_line(file, text, sizeof text) && zeb_text_to_u64(text, value);
 }
 
-/* The value of a line "key <separator> value", or NULL. */
+/* The value of a line "key <separator> value", or NULL; a blank for a separator is any number of them. */
 static char *value_of(char *line, const char *key, char separator) {
     size_t length = strlen(key);
     if (strncmp(line, key, length) != 0) return NULL;
     char *at = line + length;
+    if (separator == ' ' && *at != ' ') return NULL; /* only the key's beginning */
     at += strspn(at, " \t");
-    if (*at != separator) return NULL;
-    at++;
+    if (separator != ' ' && *at++ != separator) return NULL;
     at += strspn(at, " \t");
     at[strcspn(at, "\n")] = '\0';
     return at;
@@ -64,6 +64,37 @@ bool zeb_host_value(FILE *file, const char *key, char separator, char *text, siz
     free(line);
     if (file != NULL) (void)fclose(file);
     return found;
+}
+
+static void walk_groups(const char *root, const char *controllers, char *group, zeb_host_group_fn visit, void *user) {
+    bool v2 = controllers[0] == '\0';
+    for (;;) {
+        char folder[1280];
+        if (strcmp(group, "/") == 0) group[0] = '\0';
+        (void)snprintf(folder, sizeof folder, "/sys/fs/cgroup%s%s%s", v2 ? "" : "/", controllers, group);
+        visit(root, folder, v2, user);
+        char *slash = strrchr(group, '/');
+        if (slash == NULL) return;
+        *slash = '\0';
+    }
+}
+
+void zeb_host_groups(const char *root, zeb_host_group_fn visit, void *user) {
+    FILE *file = zeb_host_open(root, "/proc/self/cgroup");
+    char line[1024];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        char *controllers = strchr(line, ':');
+        char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+        if (group == NULL) continue;
+        controllers++;
+        *group++ = '\0';
+        bool v2 = controllers[0] == '\0';
+        bool cpu = strcmp(controllers, "cpu") == 0 || strcmp(controllers, "cpu,cpuacct") == 0 ||
+                   strcmp(controllers, "cpuacct,cpu") == 0;
+        if (v2 || cpu) walk_groups(root, controllers, group, visit, user);
+    }
+    if (file != NULL) (void)fclose(file);
 }
 
 /* "123 kB" -> bytes. */

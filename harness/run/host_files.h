@@ -24,6 +24,12 @@ bool zeb_host_value(FILE *file, const char *key, char separator, char *text, siz
 /* "123 kB" -> bytes. */
 bool zeb_host_kilobytes(const char *text, uint64_t *bytes);
 
+/* Calls visit for every control group of this process that may limit processor time: its own and those above it, the
+ * root of the mount included (in a container the path may be the host's, while only the container's part is mounted).
+ * folder is without the root: "/sys/fs/cgroup/cpu/a"; v2: of the second kind. */
+typedef void (*zeb_host_group_fn)(const char *root, const char *folder, bool v2, void *user);
+void zeb_host_groups(const char *root, zeb_host_group_fn visit, void *user);
+
 typedef struct zeb_host_cpus {
     uint64_t word[ZEB_HOST_CPUS_MAX / 64];
     uint32_t count;

@@ -1,8 +1,11 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "run/host.h"
 #include "run/host_files.h"
@@ -10,7 +13,10 @@
 static const double busy_processors = 0.1;
 static const double busy_share = 0.02;
 static const double steal_share = 0.01;
-static const uint64_t ticks_least = 50; /* half a second a processor: USER_HZ is 100 */
+static const double waited_share = 0.01;
+static const double preempted_most_hz = 20;
+static const uint64_t span_least_ns = 100000000; /* shorter ones are too short for shares of time */
+static const uint64_t ticks_least = 50;          /* half a second a processor: USER_HZ is 100 */
 
 /* ---- processor time ---- */
 
@@ -68,6 +74,39 @@ static void read_own(const char *root, zeb_host_snapshot *s) {
     if (s->has_own) s->own_ticks = time[0] + time[1] + time[2] + time[3];
 }
 
+/* ---- waiting for a processor ---- */
+
+/* /proc/self/task/<thread>/schedstat: time on a processor, time ready without one, times that it ran. Threads may come
+ * and go while the folder is read. */
+static void read_waits(const char *root, zeb_host_snapshot *s) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/proc/self/task", root);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        char line[128];
+        uint64_t value[3];
+        if (entry->d_name[0] == '.') continue;
+        if (!zeb_host_line(zeb_host_open(root, "/proc/self/task/%s/schedstat", entry->d_name), line, sizeof line))
+            continue;
+        if (numbers(line, value, 3) != 3) continue;
+        s->waited_ns += value[1];
+        s->has_waits = true;
+    }
+    if (folder != NULL) (void)closedir(folder);
+}
+
+/* cpu.stat: a stop of any group on the way up stops the process. */
+static void read_quota_stops(const char *root, const char *folder, bool v2, void *user) {
+    (void)v2;
+    zeb_host_snapshot *s = user;
+    char text[32];
+    uint64_t stops;
+    if (!zeb_host_value(zeb_host_open(root, "%s/cpu.stat", folder), "nr_throttled", ' ', text, sizeof text)) return;
+    if (!zeb_text_to_u64(text, &stops)) return;
+    s->has_quota_stops = true;
+    s->quota_stops += stops;
+}
+
 /* ---- throttling and frequency ---- */
 
 static bool throttle_count(const char *root, uint32_t cpu, const char *which, uint64_t *count) {
@@ -103,9 +142,14 @@ static void read_processors(const char *root, zeb_host_snapshot *s) {
 }
 
 void zeb_host_snapshot_take(const char *root, zeb_host_snapshot *snapshot) {
+    struct rusage usage;
     memset(snapshot, 0, sizeof *snapshot);
+    snapshot->time_ns = zeb_clock_now_ns();
+    if (getrusage(RUSAGE_SELF, &usage) == 0) snapshot->preempted = (uint64_t)usage.ru_nivcsw;
     read_ticks(root, snapshot);
     read_own(root, snapshot);
+    read_waits(root, snapshot);
+    zeb_host_groups(root, read_quota_stops, snapshot);
     read_processors(root, snapshot);
 }
 
@@ -131,9 +175,23 @@ static void compare_ticks(const zeb_host_snapshot *a, const zeb_host_snapshot *b
     d->is_loaded = d->foreign_load > busy_processors && share > busy_share;
 }
 
+/* Threads that ended in between take their counts with them: nothing is known of such a span. */
+static void compare_waits(const zeb_host_snapshot *a, const zeb_host_snapshot *b, zeb_host_delta *d) {
+    if (a->time_ns == 0 || b->time_ns < a->time_ns + span_least_ns) return;
+    double span_ns = (double)(b->time_ns - a->time_ns);
+    d->has_waited = a->has_waits && b->has_waits && b->waited_ns >= a->waited_ns;
+    if (d->has_waited) d->waited = (double)(b->waited_ns - a->waited_ns) / span_ns;
+    d->has_preempted = b->preempted >= a->preempted;
+    if (d->has_preempted) d->preempted_hz = (double)(b->preempted - a->preempted) / (span_ns * 1e-9);
+    d->is_crowded = d->has_waited ? d->waited > waited_share : d->preempted_hz > preempted_most_hz;
+}
+
 void zeb_host_delta_make(const zeb_host_snapshot *begin, const zeb_host_snapshot *end, zeb_host_delta *delta) {
     memset(delta, 0, sizeof *delta);
     compare_ticks(begin, end, delta);
+    compare_waits(begin, end, delta);
+    delta->has_quota_stops = begin->has_quota_stops && end->has_quota_stops && end->quota_stops >= begin->quota_stops;
+    if (delta->has_quota_stops) delta->quota_stops = end->quota_stops - begin->quota_stops;
     if (begin->has_throttle && end->has_throttle && end->throttle_core >= begin->throttle_core &&
         end->throttle_package >= begin->throttle_package) {
         delta->has_throttled = true;

@@ -47,13 +47,29 @@ static void write_cell(FILE *out, bool colour, int column, size_t width, bool la
     (void)fputs(last ? "\n" : "  ", out);
 }
 
-/* "cpu x4: failed: reason" for every row that isn't ok, then what a mark means. */
+/* Names what kept a row's device from working undisturbed, as "foreign-load, steal-time"; false where nothing did. */
+static bool disturbances(const zeb_row *row, char *text, size_t capacity) {
+    static const char *const name[] = {"foreign-load", "oversubscribed", "quota-throttled", "steal-time", "throttled"};
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < row->flag_count; i++)
+        for (size_t k = 0; k < sizeof name / sizeof name[0]; k++)
+            if (strcmp(row->flag[i], name[k]) == 0 && used < capacity)
+                used += (size_t)snprintf(text + used, capacity - used, "%s%s", used > 0 ? ", " : "", name[k]);
+    return used > 0;
+}
+
+/* "cpu x4: failed: reason" for every row that isn't ok, a warning for those that were disturbed, then what a mark
+ * means. */
 static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells *cells, size_t count) {
     bool estimated = false;
     for (size_t i = 0; i < count; i++) {
         const zeb_row *r = row[i];
         char line[ZEB_ROW_REASON_MAX];
         estimated = estimated || (r->energy.valid && r->energy.kind == ZEB_ROW_ENERGY_ESTIMATED);
+        if (disturbances(r, line, sizeof line))
+            (void)fprintf(out, "%s, %s: warning: disturbed while it was measured (%s); its times are too long\n",
+                          cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE], line);
         if (r->outcome == ZEB_OUTCOME_OK) continue;
         zeb_cell_line(line, sizeof line, r->reason);
         (void)fprintf(out, "%s, %s: %s: %s\n", cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE],

@@ -5,6 +5,7 @@ import pathlib
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -67,6 +68,22 @@ class Rows(ProgramTest):
         self.assertGreater(row["energy"]["gross_uj"], 0)
         self.assertIn("energy-estimated", row["flags"])
         self.assertGreater(row["co2_ug"], 0)
+
+    def test_a_crowded_processor_is_said(self):
+        """Two threads asked for on one processor, which another program keeps busy."""
+        one = lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        hog = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=one)
+        try:
+            done = self.zeb("run", "--device", "cpu", "--threads", "2", "--limit", "8", "--max-time", "600ms", "--db", self.db,
+                            "--target-ci", "0.0001%", "--sensor", "none", check=0, preexec_fn=one)
+        finally:
+            hog.kill()
+            hog.wait()
+        flags = {name for name, in self.stored("SELECT name FROM flag")}
+        self.assertLessEqual({"oversubscribed", "threads-clamped"}, flags)
+        self.assertEqual(dict(self.stored("SELECT which, threads FROM settings")), {"requested": 2, "effective": 1})
+        self.assertIn("threads-lowered=affinity", self.stored("SELECT note FROM settings WHERE which = 'effective'")[0][0])
+        self.assertIn("cpu x1: warning: disturbed while it was measured", done.stdout)
 
     def test_every_format_is_printed(self):
         for form in ("table", "md", "csv", "json"):

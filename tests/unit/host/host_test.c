@@ -200,6 +200,54 @@ static void test_counters_that_go_back_are_unknown(void **state) {
     assert_false(d.has_utilisation);
 }
 
+/* Two seconds in which a thread waits `waited_ms` for a processor, another none, and groups stop the process. */
+static zeb_host_delta crowded_span(unsigned waited_ms, const char *first_stat, const char *second_stat) {
+    replay_tree tree;
+    zeb_host_snapshot begin, end;
+    zeb_host_delta delta;
+    char text[64];
+    open_tree(&tree, "host-server");
+    replay_tree_write(&tree, "proc/self/task/4242/schedstat", "900000000 5000000 77");
+    replay_tree_write(&tree, "proc/self/task/4243/schedstat", "900000000 1000000 7");
+    replay_tree_write(&tree, "sys/fs/cgroup/cpu.stat", "usage_usec 5\nnr_periods 9\nnr_throttled 1");
+    if (first_stat != NULL) replay_tree_write(&tree, "sys/fs/cgroup/batch.slice/cpu.stat", first_stat);
+    zeb_host_snapshot_take(tree.root, &begin);
+    assert_true(begin.has_waits && begin.has_quota_stops);
+    assert_int_equal(begin.waited_ns, 6000000);
+    (void)snprintf(text, sizeof text, "1900000000 %u000000 78", 5 + waited_ms);
+    replay_tree_write(&tree, "proc/self/task/4242/schedstat", text);
+    if (second_stat != NULL) replay_tree_write(&tree, "sys/fs/cgroup/batch.slice/cpu.stat", second_stat);
+    zeb_host_snapshot_take(tree.root, &end);
+    end.time_ns = begin.time_ns + UINT64_C(2000000000);
+    end.preempted = begin.preempted + 100;
+    zeb_host_delta_make(&begin, &end, &delta);
+    replay_tree_destroy(&tree);
+    return delta;
+}
+
+static void test_crowded_span(void **state) {
+    (void)state;
+    zeb_host_delta d = crowded_span(500, "nr_throttled 3", "nr_throttled 10");
+    assert_true(d.has_waited && d.has_preempted && d.is_crowded && d.has_quota_stops);
+    near(d.waited, 0.25);
+    near(d.preempted_hz, 50);
+    assert_int_equal(d.quota_stops, 7);
+    d = crowded_span(10, NULL, NULL);
+    near(d.waited, 0.005);
+    assert_false(d.is_crowded); /* whatever the switches: they also come from threads that give way to each other */
+    assert_int_equal(d.quota_stops, 0);
+    zeb_host_snapshot a = {.time_ns = 1, .preempted = 5}, b = {.time_ns = UINT64_C(1000000001), .preempted = 26};
+    zeb_host_delta_make(&a, &b, &d); /* a system without schedstat */
+    assert_true(!d.has_waited && d.has_preempted && d.is_crowded);
+    b.preempted = 24;
+    zeb_host_delta_make(&a, &b, &d);
+    assert_false(d.is_crowded);
+    b.time_ns = 50000000; /* too short to say */
+    b.preempted = 24;
+    zeb_host_delta_make(&a, &b, &d);
+    assert_false(d.has_preempted || d.is_crowded);
+}
+
 /* ---- memory, and this machine ---- */
 
 static void test_peak_of_a_process(void **state) {
@@ -263,6 +311,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_is_unknown),
         cmocka_unit_test(test_quiet_span),
         cmocka_unit_test(test_loaded_span),
+        cmocka_unit_test(test_crowded_span),
         cmocka_unit_test(test_short_span_is_unknown),
         cmocka_unit_test(test_counters_that_go_back_are_unknown),
         cmocka_unit_test(test_peak_of_a_process),
