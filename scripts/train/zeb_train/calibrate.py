@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from . import flops
-from .batches import Store
+from .batches import Batch, Store
 from .bert import Bert
 from .loop import autocast
 from .policy import THRESHOLDS, LayerPolicy, Policy
@@ -40,16 +40,19 @@ def cost(model: Bert, policy: Policy, data: Store, min_length: int = 0, limit: i
 
 
 def scaled(policy: Policy, factor: float) -> Policy:
+    """Thresholds times the factor, ratios to its power: the greater, the less is kept."""
     out = copy.deepcopy(policy)
     for layer in out.layers:
         if layer.mode in THRESHOLDS:
             layer.value *= factor
+        if layer.mode == "ratio":
+            layer.value **= factor
     return out
 
 
-def fit_thresholds(policy: Policy, model: Bert, data: Store, target: float, min_length: int = 0,
-                   rounds: int = 14) -> Policy:
-    """All thresholds times one factor, so that the cost on calib is the target; never below it by luck of
+def fit(policy: Policy, model: Bert, data: Store, target: float, min_length: int = 0,
+        rounds: int = 14) -> Policy:
+    """All layers scaled by one factor, so that the cost on calib is the target; never above it by luck of
     a step: the last policy that met the target is returned."""
     low, high, best = 0.02, 50.0, policy
     for _ in range(rounds):
@@ -70,7 +73,7 @@ def quantile_thresholds(model: Bert, data: Store, name: str, target: float,
     layers, value = model.config.num_hidden_layers, 0.02 if mode == "threshold" else 0.5
     start = Policy(name, [LayerPolicy(mode, value) for _ in range(layers - 1)]
                    + [LayerPolicy()])
-    return fit_thresholds(start, model, data, target, min_length)
+    return fit(start, model, data, target, min_length)
 
 
 def ladder(model: Bert, name: str, target: float, tokens: float = 32.0) -> Policy:
@@ -94,6 +97,12 @@ def _fit_ladder(config, ratios: list[float], target: float, tokens: float) -> li
     return [r ** high for r in ratios]
 
 
+def _logits(model: Bert, b: Batch, sparsity=None) -> torch.Tensor:
+    """In full precision, also where training is in mixed."""
+    with torch.autocast(b.ids.device.type, enabled=False):
+        return model(b.ids, b.types, b.live, sparsity=sparsity).logits
+
+
 @torch.no_grad()
 def search_ladder(model: Bert, data: Store, name: str, target: float, limit: int = 512,
                   rounds: int = 3) -> Policy:
@@ -103,7 +112,7 @@ def search_ladder(model: Bert, data: Store, name: str, target: float, limit: int
     rows = rows[np.argsort(data.packed.length[rows], kind="stable")]
     batches = [data.batch(rows[i:i + 128]) for i in range(0, len(rows), 128)]
     tokens = float(data.packed.length[rows].mean())
-    dense = [model(b.ids, b.types, b.live).logits for b in batches]
+    dense = [_logits(model, b) for b in batches]
 
     def build(ratios):
         return Policy(name, [LayerPolicy("ratio", r) for r in ratios] + [LayerPolicy()])
@@ -111,7 +120,7 @@ def search_ladder(model: Bert, data: Store, name: str, target: float, limit: int
     def loss(ratios) -> float:
         sparsity, total = Hard(model.config, build(ratios)), 0.0
         for b, goal in zip(batches, dense):
-            got = model(b.ids, b.types, b.live, sparsity=sparsity).logits
+            got = _logits(model, b, sparsity)
             total += float((got - goal).square().sum())
         return total / len(rows)
 

@@ -1,8 +1,8 @@
 """Dynamic pruning by distillation: the dense student's lesson, plus masks and a cost to come down to.
 
-Three phases of one run: as dense; masks (thresholds soft and learned, or a keep ratio that shrinks step by
-step); masks hard and frozen.  Thresholds are rescaled on calib at each freeze so that the cost is the one
-asked for.  Only hard-masked weights are candidates to be kept.
+Three phases of one run: as dense; masks that tighten along a cubic (a ladder of keep ratios, thresholds that
+follow such a ladder's budgets, or soft thresholds that are learned); masks hard and frozen.  Values are scaled on
+calib when they freeze so that the cost is the one asked for.  Only hard-masked weights are candidates to be kept.
 """
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from .batches import plan
 from .dataset import TaskData, measure
 from .distill import Lesson, TaskLossWeights, finish, prepare
 from .policy import THRESHOLDS, LayerPolicy, Policy
-from .sparsity import Hard, Soft
+from .sparsity import Hard, Soft, Tracked
 
 
 @dataclass
 class PruneSettings:
     target: float = 0.5            # cost, executed over dense, on calib rows of min_length or more
     mode: str = "threshold"        # threshold, relative or ratio
+    learn: bool = False            # relative: soft thresholds learned, as `threshold` always does; else tracked
     heads: bool = False            # head gates as well
-    search: bool = False           # ratio: search the shape of the ladder, else the same ratio everywhere
+    search: bool = False           # search the shape of the ladder, else the same ratio everywhere
     min_length: int = 0
     soft_from: float = 0.1         # progress at which masks begin
     hard_from: float = 0.5         # and at which they freeze
@@ -41,10 +42,11 @@ class Pruner(nn.Module):
         config = lesson.student.config
         self.name, self.s, self.data = name, s, data
         self.lesson = [lesson]                     # a list keeps it out of this module's parameters
-        self.soft = Soft(config, s.mode in THRESHOLDS, s.heads, relative=s.mode == "relative",
+        self.learned = s.mode == "threshold" or s.mode == "relative" and (s.learn or s.heads)
+        self.soft = Soft(config, self.learned, s.heads, relative=s.mode == "relative",
                          start=0.05 if s.mode == "relative" else 0.003)
-        if s.mode not in THRESHOLDS:
-            self.soft.log_theta.requires_grad_(False)
+        self.soft.log_theta.requires_grad_(self.learned)
+        self.tracked = Tracked(config)
         none = torch.full((config.num_hidden_layers - 1,), torch.nan)
         self.register_buffer("theta", none)                # of the frozen policy
         self.register_buffer("ladder", none.clone())
@@ -64,7 +66,9 @@ class Pruner(nn.Module):
 
     def freeze(self) -> Policy:
         s = self.s
-        policy = self.soft.policy(self.name) if s.mode in THRESHOLDS else self.rungs(1.0)
+        policy = (self.soft if self.learned else self.tracked).policy(self.name)
+        if s.mode == "ratio":
+            policy = self.rungs(1.0)
         if s.heads:
             for layer in policy.layers[:-1]:
                 layer.gated = True
@@ -73,20 +77,20 @@ class Pruner(nn.Module):
     def rungs(self, power: float) -> Policy:
         """The ladder, each ratio to `power`: 0 keeps all, 1 is the target."""
         s = self.s
-        if bool(torch.isnan(self.ladder[0])):
+        if not hasattr(self, "ratios") and bool(torch.isnan(self.ladder[0])):
             tokens = float(self.data.calib.packed.length.mean())
             student = self.student.eval()
             found = (calibrate.search_ladder(student, self.data.calib, self.name, s.target, 384)
                      if s.search else calibrate.ladder(student, self.name, s.target, tokens))
             student.train()
             self.ladder.copy_(torch.tensor([layer.value for layer in found.layers[:-1]]))
-        return Policy(self.name, [LayerPolicy("ratio", r ** power) for r in self.ladder.tolist()]
-                      + [LayerPolicy()])
+            loop.log(f"{self.name}: ladder {[round(r, 3) for r in self.ladder.tolist()]}")
+        if not hasattr(self, "ratios"):
+            self.ratios = self.ladder.tolist()     # asked for at every step: not from the device each time
+        return Policy(self.name, [LayerPolicy("ratio", r ** power) for r in self.ratios] + [LayerPolicy()])
 
     def fit(self, policy: Policy) -> Policy:
-        if self.s.mode in THRESHOLDS:
-            policy = calibrate.fit_thresholds(policy, self.student, self.data.calib, self.s.target,
-                                              self.s.min_length)
+        policy = calibrate.fit(policy, self.student, self.data.calib, self.s.target, self.s.min_length)
         self.theta.copy_(torch.tensor([layer.value for layer in policy.layers[:-1]]))
         loop.log(f"{self.name}: {self.s.mode} {[round(v, 4) for v in self.theta.tolist()]} cost "
                  f"{calibrate.cost(self.student, policy, self.data.calib, self.s.min_length)}")
@@ -96,22 +100,34 @@ class Pruner(nn.Module):
         s, lesson = self.s, self.lesson[0]
         if progress < s.soft_from:
             return lesson.criterion(rows, step)
-        done = min(1.0, (progress - s.soft_from) / (s.hard_from - s.soft_from))
-        goal = 1.0 - (1.0 - s.target) * min(1.0, done / 0.8)
         if progress >= s.hard_from:
             if not hasattr(self, "hard"):
                 self.hard = [Hard(self.student.config, self.frozen() or self.freeze())]
             value = lesson.criterion(rows, step, self.hard[0])
-            return value + self._cost(lesson, rows, s.target) if s.heads else value
+            return value + self._cost(rows, s.target) if s.heads else value
+        done = min(1.0, (progress - s.soft_from) / (s.hard_from - s.soft_from) / 0.8)
+        power = 1.0 - (1.0 - done) ** 3
         if s.mode == "ratio":
-            return lesson.criterion(rows, step, Hard(self.student.config,
-                                                     self.rungs(min(1.0, done / 0.8))))
+            return lesson.criterion(rows, step, Hard(self.student.config, self.rungs(power)))
+        shares = [layer.value for layer in self.rungs(power).layers[:-1]]
+        if not self.learned:
+            self.tracked.share = shares
+            self.tracked.train(self.student.training)
+            return lesson.criterion(rows, step, self.tracked)
         self.soft.train(self.student.training)
-        return lesson.criterion(rows, step, self.soft) + self._cost(lesson, rows, goal)
+        value = lesson.criterion(rows, step, self.soft) + self._cost(rows, 1.0 - (1.0 - s.target) * power)
+        return value + self._budget(shares)
 
-    def _cost(self, lesson: Lesson, rows: np.ndarray, goal: float) -> torch.Tensor:
+    def _budget(self, shares: list[float]) -> torch.Tensor:
+        """No layer keeps less than its ladder's rung by more than a tenth: the saving is shared."""
+        soft = self.soft
+        rows = [soft.n.sum()] + [k.sum() for k in soft.left]
+        less = [torch.relu(0.9 * share - after / before) for share, before, after in zip(shares, rows, rows[1:])]
+        return self.s.weight * torch.stack(less).sum()
+
+    def _cost(self, rows: np.ndarray, goal: float) -> torch.Tensor:
         """Work over its goal, of the batch's rows that are long enough to stand for the task's."""
-        stats = lesson.criterion.stats
+        stats = self.lesson[0].criterion.stats
         long = (stats["dense"] > 0) if not self.s.min_length else (
             stats["dense"] >= _dense(self.student.config, self.s.min_length))
         ratio = (stats["cost"] * long).sum() / (stats["dense"] * long).sum().clamp_min(1.0)

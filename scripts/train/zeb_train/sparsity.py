@@ -63,6 +63,7 @@ class Base(nn.Module):
         self.n, self.cost = live.sum(1).float(), 0.0
         self.weights = [live.float()]            # of each hidden state's rows, for losses
         self.kept: list[Tensor] = []
+        self.left: list[Tensor] = []             # as kept, with what gradients there are
         self.heads_on: list[Tensor] = []
 
     def count(self, i: int, alive: Tensor, after: Tensor, gate: Tensor | None) -> None:
@@ -72,6 +73,7 @@ class Base(nn.Module):
         self.cost = self.cost + flops.layer(self.config, n_in, n_out, last, on)
         self.weights.append(after.detach())
         self.kept.append(n_out.detach())
+        self.left.append(n_out)
         if gate is not None:
             self.heads_on.append(gate.detach().mean(1))
 
@@ -119,6 +121,40 @@ class Hard(Base):
     def scores(self, i: int, p: Tensor) -> Tensor:
         t = self.policy.layers[i].score_threshold
         return p.masked_fill(p < t, 0.0) if t > 0 else p
+
+
+class Tracked(Base):
+    """Hard thresholds on relative importance that follow a budget: each layer's is the running quantile that keeps
+    the wanted share of its rows over a batch, so a row may keep more than another but no layer less than its share."""
+
+    def __init__(self, config: Config, rate: float = 0.1):
+        super().__init__(config)
+        self.rate, self.share = rate, [1.0] * (config.num_hidden_layers - 1)
+        self.register_buffer("value", torch.full((config.num_hidden_layers - 1,), torch.nan))
+
+    def heads(self, i: int, model, x: Tensor, alive: Tensor) -> None:
+        return None
+
+    @torch.no_grad()
+    def tokens(self, i: int, p: Tensor, alive: Tensor, gate: Tensor | None) -> Tensor:
+        live, s = alive > 0, importance(p, alive, gate)
+        if self.training:
+            now = self._quantile(s * live.sum(1, keepdim=True), live, self.share[i])
+            old = self.value[i]
+            self.value[i] = torch.where(torch.isnan(old), now, old + self.rate * (now - old))
+        return select(s, live, LayerPolicy("relative", self.value[i]), 2, False).float()
+
+    @staticmethod
+    def _quantile(s: Tensor, live: Tensor, share: float) -> Tensor:
+        """The value that `share` of the live rows reach, the first rows (always kept) among them."""
+        free = live.clone()
+        free[:, 0] = False
+        order = torch.where(free, s, torch.inf).flatten().sort().values
+        count, kept = free.sum(), share * live.sum() - len(live)
+        return order.take((count - kept).long().clamp_max(count - 1).clamp_min(0))
+
+    def policy(self, name: str) -> Policy:
+        return Policy(name, [LayerPolicy("relative", v) for v in self.value.tolist()] + [LayerPolicy()])
 
 
 class Soft(Base):
