@@ -158,8 +158,11 @@ class Bert(nn.Module):
     def layers(self):
         return self.bert.encoder.layer
 
+    def pool(self, cls: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.bert.pooler.dense(cls)))
+
     def head(self, cls: Tensor) -> Tensor:
-        return self.classifier(self.dropout(torch.tanh(self.bert.pooler.dense(cls))))
+        return self.classifier(self.pool(cls))
 
     def add_gates(self) -> None:
         """Head gates of every layer but the last; they start open (bias 2, no evidence)."""

@@ -61,30 +61,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--task", required=True)
     p.add_argument("--start", type=Path, required=True, help="checkpoint folder to start from")
     p.add_argument("--freeze-words", action="store_true", help="keep the word embeddings")
+    p.add_argument("--agree", type=float, default=0.0, help="weight of R-Drop's agreement of two passes")
 
     p = sub.add_parser("label", help="a task's pool: texts for its students, answered by its teachers")
     _common(p)
     p.add_argument("--task", required=True)
     p.add_argument("--teacher", type=Path, action="append", required=True)
     p.add_argument("--copies", type=int, default=4, help="augmented copies of every text")
+    p.add_argument("--own-copies", type=int, default=0, help="and so many more of every labelled text")
     p.add_argument("--replace", type=float, default=0.2, help="mean share of words replaced in them")
     p.add_argument("--join", type=float, default=0.0, help="this share of the single texts joined two by two")
     p.add_argument("--swap", action="store_true", help="pairs in the other order as well")
     p.add_argument("--limit", type=int, default=0, help="at most so many texts before copies")
 
-    p.add_argument("--agree", type=float, default=0.0, help="weight of R-Drop's agreement of two passes")
-
     p = sub.add_parser("intermediate", help="a public encoder taught by many lessons before any task")
     _common(p)
     p.add_argument("--start", type=Path, required=True)
     p.add_argument("--limit", type=int, default=0, help="at most so many texts of each kind")
-
-    p = sub.add_parser("answers", help="teachers' mean answers on train and augmented copies of it")
-    _common(p)
-    p.add_argument("--task", required=True)
-    p.add_argument("--teacher", type=Path, action="append", required=True)
-    p.add_argument("--copies", type=int, default=2)
-    p.add_argument("--replace", type=float, default=0.2, help="share of words replaced in a copy")
 
     p = sub.add_parser("distill", help="distil a teacher, on a task or (no --task) on plain text")
     _common(p)
@@ -213,9 +206,18 @@ def _open(args):
 
 
 def _label(args) -> dict:
-    from . import pool
-    return pool.make(args.out, _open(args), args.teacher, _vocab(args), args.seed, args.copies, args.replace,
-                     args.join, args.swap, args.limit)
+    from . import dataset, pool, store
+    data = _open(args)
+    result = pool.make(args.out, data, args.teacher, _vocab(args), args.seed, args.copies, args.replace,
+                       args.join, args.swap, args.limit, args.own_copies)
+    result["calib"], _ = pool.score(args.teacher, data, data.calib)
+    if args.evaluate:
+        split = dataset.open_split(args.data, _vocab(args), args.task, args.evaluate, data.calib.device,
+                                   args.max_length)
+        result[args.evaluate], guesses = pool.score(args.teacher, data, split)
+        store.write_json(args.out / "evaluation.json", {
+            "fp32": {"metrics": result[args.evaluate], "predictions": guesses}})
+    return result
 
 
 def _finetune(args) -> dict:
@@ -232,17 +234,6 @@ def _intermediate(args) -> dict:
                             _settings(args), device_of(args.device), args.limit)
 
 
-def _answers(args) -> dict:
-    from . import answers, dataset
-    data = _open(args)
-    split = None
-    if args.evaluate:
-        split = dataset.open_split(args.data, _vocab(args), args.task, args.evaluate,
-                                   data.train.device, args.max_length)
-    return answers.make(args.teacher, data, _vocab(args), args.out, args.copies, args.seed,
-                        args.replace, split)
-
-
 def _scored(args, data, result: dict) -> dict:
     """Adds, where --evaluate asks for it, the scores of what was just written."""
     if args.evaluate:
@@ -255,14 +246,6 @@ def _distill(args) -> dict:
     from . import distill
     from .bert import Config
     from .loop import TrainError, device_of
-    if not args.teacher and not (args.task and args.answers):
-        raise ValueError("distill needs --teacher, or --task and --answers")
-    if args.answers:
-        from . import answers
-        data, w = _open(args), distill.TaskLossWeights(**_pairs(args.weight))
-        return _scored(args, data, answers.learn(
-            args.out.name, args.start, args.answers, data, args.out, _settings(args), w.label,
-            w.temperature, args.freeze_words, args.dropout))
     if args.task:
         data = _open(args)
         return _scored(args, data, distill.task(
@@ -355,10 +338,10 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(table.compact(args.work), indent=1) if args.json
               else table.markdown(args.work), end="")
         return 0
-    does = {"finetune": _finetune, "label": _label, "distill": _distill, "prune": _prune, "quantize": _quantize,
-            "calibrate": _calibrate, "score": _score, "evaluate": _evaluate, "export": _export,
-            "intermediate": _intermediate, "answers": _answers, "recipe": _recipe}[args.command]
-    trains = args.command in ("finetune", "label", "distill", "prune")
+    does = {"finetune": _finetune, "intermediate": _intermediate, "label": _label, "distill": _distill,
+            "prune": _prune, "quantize": _quantize, "calibrate": _calibrate, "score": _score,
+            "evaluate": _evaluate, "export": _export, "recipe": _recipe}[args.command]
+    trains = args.command in ("finetune", "intermediate", "label", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())
         return 0

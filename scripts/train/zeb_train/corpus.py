@@ -5,6 +5,7 @@ text or text pair as its task encodes it.
 """
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,7 @@ def texts(root: Path) -> list[Row]:
             out += [Row(0, b, None, None) for b in {r.b: None for r in rows}]
         else:
             out += rows
-    qqp = root / "glue/QQP/train_subset.tsv"
-    if qqp.is_file():
-        for line in qqp.read_text(encoding="utf-8").splitlines()[1:]:
-            cells = line.split("\t")
-            if len(cells) == 6:
-                out.append(Row(0, cells[3], cells[4], None))
+    out += questions(root)
     for name in ("wiki.valid.tokens", "wiki.test.raw"):
         path = root / "wikitext2" / name
         if path.is_file():
@@ -45,6 +41,35 @@ def texts(root: Path) -> list[Row]:
                 if len(text) > 30 and not text.startswith("="):
                     out += [Row(0, part, None, None) for part in _windows(text)]
     return out
+
+
+def questions(root: Path) -> list[Row]:
+    """Labelled rows of QQP's train file: the part of it that is at hand, or none."""
+    part = replace(TASKS["glue/qqp"], files={"train": "train_subset.tsv"})
+    if not (Path(root) / part.folder / part.files["train"]).is_file():
+        return []
+    return read_split(root, part, "train")
+
+
+def plain(text: str) -> str:
+    """Letters and digits alone, to find a text again in another task's spelling."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def reserved(root: Path) -> set[str]:
+    """Texts of every dev and test file at hand (plain), which no other task may train on: STS-B and
+    MRPC, for one, draw on the same pairs and split them differently."""
+    out: set[str] = set()
+    for name in _TRAIN:
+        for split in ("dev", "test"):
+            if (Path(root) / TASKS[name].folder / TASKS[name].files[split]).is_file():
+                for r in read_split(root, TASKS[name], split):
+                    out |= {plain(t) for t in (r.a, r.b) if t and len(t.split()) > 3}
+    return out
+
+
+def free_of(rows: list[Row], texts: set[str]) -> list[Row]:
+    return [r for r in rows if plain(r.a) not in texts and plain(r.b or "") not in texts]
 
 
 def _windows(text: str, words: int = 60) -> list[str]:

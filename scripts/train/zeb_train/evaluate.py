@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from . import calibrate, dataset, gptq, metrics, policy, quantise, store
 from .batches import Store
 from .dataset import TaskData
@@ -44,8 +42,7 @@ def _score(data: TaskData, model, split: Store, how: policy.Policy | None) -> di
     scores = dataset.predict(model, split, sparsity=sparsity, precise=True)
     values = metrics.score(data.task, scores, split.packed.label, split.packed.group)
     out = {"metrics": {k: round(v, 6) for k, v in values.items()},
-           "predictions": (np.round(scores[:, 0].astype(float), 3).tolist()
-                           if scores.shape[1] == 1 else "".join(map(str, scores.argmax(1))))}
+           "predictions": metrics.predictions(scores)}
     if how is not None:
         out["cost"] = calibrate.cost(model, how, split, limit=len(split), precise=True)
     return out

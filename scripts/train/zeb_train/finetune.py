@@ -3,24 +3,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from . import loop, metrics, store
 from .batches import plan
 from .dataset import TaskData, measure
-from .losses import task_loss
+from .losses import agreement, task_loss
 
 
 def finetune(name: str, start: Path, data: TaskData, out: Path, settings: loop.Settings,
-             freeze_words: bool = False) -> dict:
+             freeze_words: bool = False, agree: float = 0.0) -> dict:
+    """`agree` > 0: every row is seen twice a step, and the two answers have to agree (R-Drop)."""
     device = data.train.device
     torch.manual_seed(settings.seed)
-    model = store.load_model(start, num_labels=data.task.num_labels).to(device)
+    model = store.start(start, data.task).to(device)
     model.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
 
     def loss(rows, step, progress):
-        b = data.train.batch(rows)
-        return task_loss(model(b.ids, b.types, b.live).logits, b.label)
+        b = data.train.batch(np.concatenate([rows, rows]) if agree else rows)
+        logits = model(b.ids, b.types, b.live).logits
+        value = task_loss(logits, b.label)
+        return value + agree * agreement(*logits.chunk(2)) if agree else value
 
     result = loop.Loop(
         name, out, model, settings, device,

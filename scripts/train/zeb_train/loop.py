@@ -7,6 +7,7 @@ as the uninterrupted one would have (wall-clock limits aside).
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class Settings:
     save_seconds: float = 120.0
     log_seconds: float = 10.0
     groups: dict = field(default_factory=dict)    # parameter-name prefix -> learning-rate factor
+    layer_decay: float = 1.0        # learning-rate factor a layer further from the head
+    average: float = 0.0            # decay of a running mean of the weights, which is what is kept
 
     @classmethod
     def of(cls, values: dict) -> "Settings":
@@ -50,6 +53,7 @@ class Settings:
         return cls(**values)
 
 
+_LAYER = re.compile(r"\.layer\.(\d+)\.")
 _stop = False
 
 
@@ -78,15 +82,23 @@ def autocast(device: torch.device):
 
 def _optimiser(module: nn.Module, s: Settings) -> torch.optim.Optimizer:
     groups: dict[tuple[float, bool], list] = {}
+    layers = sum(name.endswith("intermediate.dense.weight") for name, _ in module.named_parameters())
     for name, p in module.named_parameters():
         if not p.requires_grad:
             continue
         factor = next((f for prefix, f in s.groups.items() if name.startswith(prefix)), 1.0)
+        factor *= s.layer_decay ** _distance(name, layers)
         groups.setdefault((factor, p.ndim >= 2), []).append(p)
     cuda = any(p.is_cuda for p in module.parameters())
     return torch.optim.AdamW(
         [{"params": ps, "factor": f, "weight_decay": s.weight_decay if decay else 0.0}
          for (f, decay), ps in groups.items()], lr=s.lr, eps=1e-6, fused=cuda)
+
+
+def _distance(name: str, layers: int) -> int:
+    """Layers between a parameter and the head: 0 in the last layer and after it."""
+    at = _LAYER.search(name)
+    return layers - 1 - int(at[1]) if at else layers if ".embeddings." in name else 0
 
 
 def _rate(progress: float, warmup: float) -> float:
@@ -111,7 +123,11 @@ class Loop:
         self.optimiser = _optimiser(module, settings)
         self.step, self.elapsed, self.best, self.stale = 0, 0.0, -math.inf, 0
         self.best_state: dict | None = None
+        self.mean: dict | None = self._weights() if settings.average else None
         self.history: list[dict] = []
+
+    def _weights(self) -> dict:
+        return {k: v.detach().clone() for k, v in self.keep.state_dict().items()}
 
     # -- state ---------------------------------------------------------------------------------
     @property
@@ -122,7 +138,7 @@ class Loop:
         store.save_training(self.state_path, {
             "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
             "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
-            "best_state": self.best_state, "history": self.history, "seed": self.s.seed})
+            "best_state": self.best_state, "mean": self.mean, "history": self.history, "seed": self.s.seed})
 
     def resume(self) -> bool:
         saved = store.load_training(self.state_path, self.device)
@@ -132,7 +148,7 @@ class Loop:
             raise TrainError(f"{self.state_path}: was trained with seed {saved['seed']}")
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        for name in ("step", "elapsed", "best", "stale", "best_state", "history"):
+        for name in ("step", "elapsed", "best", "stale", "best_state", "mean", "history"):
             setattr(self, name, saved[name])
         log(f"{self.name}: resumed at step {self.step}")
         return True
@@ -179,6 +195,8 @@ class Loop:
         self.elapsed = base + time.monotonic() - began
         if not self.history or self.history[-1]["step"] != self.step:
             self._evaluate(1.0)
+        if self.best_state is None:
+            self.best_state = self.mean
         if self.best_state is not None:
             self.keep.load_state_dict(self.best_state)
         self.module.eval()
@@ -205,7 +223,17 @@ class Loop:
         nn.utils.clip_grad_norm_(self.module.parameters(), s.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
+        if self.mean is not None:
+            self._average()
         return total
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """The mean of early weights is short: a long one would remember the start."""
+        now = self.keep.state_dict()
+        pairs = [(m, now[k]) for k, m in self.mean.items() if m.is_floating_point()]
+        decay = min(self.s.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_([m for m, _ in pairs], [v for _, v in pairs], 1.0 - decay)
 
     def _check(self, losses: list[torch.Tensor], progress: float) -> None:
         if not losses:
@@ -221,7 +249,13 @@ class Loop:
         if self.evaluate is None:
             return False
         self.module.eval()
+        last = self._weights() if self.mean is not None else None
+        if last is not None:
+            self.keep.load_state_dict(self.mean)
         value = self.evaluate()
+        kept = self._weights() if value is not None and value > self.best else None
+        if last is not None:
+            self.keep.load_state_dict(last)
         self.module.train()
         self.history.append({"step": self.step, "value": value})
         if value is None:                      # nothing yet that could be kept
@@ -229,7 +263,7 @@ class Loop:
         log(f"{self.name}: step {self.step} {100 * progress:.0f}% calib {value:.4f}")
         if value > self.best:
             self.best, self.stale = value, 0
-            self.best_state = {k: v.detach().clone() for k, v in self.keep.state_dict().items()}
+            self.best_state = kept
         else:
             self.stale += 1
         return bool(self.s.patience) and self.stale >= self.s.patience

@@ -15,6 +15,15 @@ def task_loss(logits: Tensor, label: Tensor) -> Tensor:
     return (each * known).sum() / known.sum().clamp_min(1)
 
 
+def agreement(one: Tensor, two: Tensor) -> Tensor:
+    """R-Drop (arXiv 2106.14448): symmetric KL of two passes that differ in their dropout alone; squared
+    error for regressions."""
+    if one.shape[1] == 1:
+        return F.mse_loss(one, two)
+    p, q = F.log_softmax(one, 1), F.log_softmax(two, 1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2
+
+
 def logits_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 KL(teacher || student) at temperature T; squared error for regressions."""
     if student.shape[1] == 1:

@@ -59,6 +59,13 @@ def score(task: Task, scores: np.ndarray, gold: np.ndarray, group: np.ndarray) -
     return {k: out[k] for k in task.metrics}
 
 
+def predictions(scores: np.ndarray):
+    """What is kept of a scoring: values to three places, or one digit a row."""
+    if scores.shape[1] == 1:
+        return np.round(scores[:, 0].astype(float), 3).tolist()
+    return "".join(map(str, scores.argmax(1)))
+
+
 def headline(task: Task, values: dict[str, float]) -> float:
     """One number to choose by: the mean of a two-metric task's metrics, else the first."""
     if task.name in ("glue/cola", "glue/ax", "superglue/axb"):

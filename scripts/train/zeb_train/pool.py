@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from . import augment, corpus, loop, store, tokens
+from . import augment, corpus, dataset, loop, metrics, store, tokens
 from .batches import Batch, Store
 from .bert import Bert
 from .dataset import TaskData
@@ -50,9 +50,10 @@ def _augmented(rows: Store, near: torch.Tensor, gen: torch.Generator, replace: f
 
 
 def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed: int, copies: int = 4,
-         replace: float = 0.2, join: float = 0.0, swap: bool = False, limit: int = 0) -> dict:
-    """`data.train` (with its transfer rows), `copies` augmented copies of it, `join` x its short single texts
-    joined two by two, pairs in the other order; all answered by the teachers."""
+         replace: float = 0.2, join: float = 0.0, swap: bool = False, limit: int = 0, own_copies: int = 0) -> dict:
+    """`data.train` (with its transfer rows), `copies` augmented copies of it and `own_copies` more of its labelled
+    rows, `join` x its short single texts joined two by two, pairs in the other order; all answered by the
+    teachers."""
     device = data.train.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     teachers = [store.load_model(t).to(device, dtype).eval() for t in teacher_dirs]
@@ -71,6 +72,8 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     gen = torch.Generator(device).manual_seed(seed)
     rows = Store(base, device)
     parts += [_augmented(rows, near, gen, replace) for _ in range(copies)]
+    rows = Store(base.take(np.flatnonzero(~np.isnan(base.label))), device)
+    parts += [_augmented(rows, near, gen, replace) for _ in range(own_copies)]
     packed = tokens.concat(parts)
     everything = Store(packed, device)
     goal = torch.zeros(len(packed), data.task.num_labels)
@@ -83,6 +86,16 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     write(Path(out) / "pool.safetensors", packed, goal)
     return {"texts": len(packed), "tokens": len(packed.ids), "own": len(base),
             "labelled": int((~np.isnan(packed.label)).sum()), "teachers": [str(t) for t in teacher_dirs]}
+
+
+def score(teacher_dirs: list[Path], data: TaskData, split: Store) -> tuple[dict, object]:
+    """The teachers' mean answer as a model of its own: its metrics and its guesses."""
+    total = 0.0
+    for folder in teacher_dirs:
+        x = dataset.predict(store.load_model(folder).to(split.device), split, precise=True)
+        total = total + (x if x.shape[1] == 1 else torch.from_numpy(x).log_softmax(1).numpy())
+    values = metrics.score(data.task, total / len(teacher_dirs), split.packed.label, split.packed.group)
+    return {k: round(v, 6) for k, v in values.items()}, metrics.predictions(total / len(teacher_dirs))
 
 
 def write(path: Path, packed: tokens.Packed, goal: torch.Tensor) -> None:

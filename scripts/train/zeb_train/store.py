@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
 from .bert import Bert, Config, load_state
+from .tokens import Packed
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -65,8 +68,35 @@ def load_model(folder: Path, num_labels: int | None = None, **changes) -> Bert:
     return quantise.wrap(model, formats, fixed=True) if formats else model
 
 
+def save_heads(folder: Path, heads: torch.nn.ModuleDict) -> None:
+    """Classifiers learned beside a task-agnostic encoder, by the name of their task."""
+    state = {k: v.detach().float().cpu().contiguous() for k, v in heads.state_dict().items()}
+    write_bytes(Path(folder) / "heads.safetensors", save(state))
+
+
+def load_heads(folder: Path) -> torch.nn.ModuleDict | None:
+    path = Path(folder) / "heads.safetensors"
+    if not path.is_file():
+        return None
+    state = load_file(path)
+    heads = torch.nn.ModuleDict()
+    for name in sorted({k.rpartition(".")[0] for k in state}):
+        weight = state[f"{name}.weight"]
+        heads[name] = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    heads.load_state_dict(state)
+    return heads
+
+
+def start(folder: Path, task, **changes) -> Bert:
+    """A model to fine-tune on a task: with the task's own head where the encoder has learned one."""
+    model = load_model(folder, num_labels=task.num_labels, **changes)
+    heads = load_heads(folder)
+    if heads is not None and task.name in heads:
+        model.classifier.load_state_dict(heads[task.name].state_dict())
+    return model
+
+
 def save_training(path: Path, value: dict) -> None:
-    import io
     buffer = io.BytesIO()
     torch.save(value, buffer)
     write_bytes(path, buffer.getvalue())
@@ -74,3 +104,21 @@ def save_training(path: Path, value: dict) -> None:
 
 def load_training(path: Path, device) -> dict | None:
     return torch.load(path, map_location=device, weights_only=True) if Path(path).is_file() else None
+
+
+def save_packed(path: Path, packed: Packed, **more: np.ndarray) -> None:
+    """Encoded rows and, row by row, whatever goes with them (answers, say)."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=packed.ids.astype(np.uint16), types=packed.types,
+                        length=packed.length.astype(np.uint16), label=packed.label.astype(np.float32),
+                        group=packed.group.astype(np.int32), **more)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_packed(path: Path) -> tuple[Packed, dict[str, np.ndarray]]:
+    with np.load(path) as f:
+        x = dict(f)
+    length = x.pop("length").astype(np.int64)
+    start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64)
+    return Packed(x.pop("ids").astype(np.int32), x.pop("types"), start, length, x.pop("label"),
+                  x.pop("group").astype(np.int64)), x
