@@ -73,9 +73,10 @@ steps:
      target: 0.7, search: true, heads: true}}}
   - {id: pool, needs: [teacher], do: label, with: {task: glue/sst2, teacher: ["{work}/teacher"], copies: 1,
      join: 0.5, transfer: 20}}
-  - {id: pooled, needs: [pool, dense], do: prune, with: {task: glue/sst2, start: "{work}/dense", pool: "{work}/pool",
+  - {id: "pooled-{seed}", each: {seed: [1, 2], t: [sst2]}, needs: [pool, dense], do: prune, with: {
+     task: "glue/{t}", seed: "{seed}", start: "{work}/dense", pool: "{work}/pool", round_words: true,
      weight: {hidden: 0.3}, prune: {mode: relative, target: 0.7}, set: {epochs: 1, lr: 1.0e-3, evals: 2}}}
-  - {id: shipped, needs: [dense, sparse, pooled], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
+  - {id: shipped, needs: [dense, sparse, pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
 """
 
 
@@ -94,7 +95,8 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
     made = json.loads((world / "work/pool/result.json").read_text())
     assert made["texts"] == 2 * made["own"] > made["labelled"] > 200
-    how = policy.read(world / "work/pooled/policy.json", world / "work/pooled/model.safetensors")
+    how = policy.read(world / "work/pooled-2/policy.json",
+                      world / "work/pooled-2/model.safetensors")
     assert [x.mode for x in how.layers] == ["relative", None]
     before = (out / "model.safetensors").stat().st_mtime_ns
     run(world, *args)

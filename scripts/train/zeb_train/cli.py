@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
     p.add_argument("--ffn", type=int, default=0,
                    help="first remove FFN neurons down to so many a layer (a task's student)")
     p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
@@ -107,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
                    help="target, mode (threshold, relative, ratio), heads, min_length, soft_from, hard_from")
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
     p.add_argument("--ffn", type=int, default=0,
                    help="first remove FFN neurons down to so many a layer (a task's student)")
     p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
@@ -197,7 +199,8 @@ def _open(args):
     from .loop import TrainError, device_of
     least, path = getattr(args, "train_min_length", 0), getattr(args, "pool", None)
     data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
-                     train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0))
+                     train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0),
+                     pooled=path is not None)
     if path is not None:
         data.train = pool.read(path, data.train.device, least)
     elif args.command in ("distill", "prune") and not args.teacher:
@@ -251,7 +254,7 @@ def _distill(args) -> dict:
         return _scored(args, data, distill.task(
             args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
             distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words, args.dropout,
-            args.quant, args.ffn))
+            args.quant, args.ffn, args.round_words))
     if not args.teacher:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
@@ -267,7 +270,7 @@ def _prune(args) -> dict:
         args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
         TaskLossWeights(**_pairs(args.weight)),
         prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}),
-        args.freeze_words, args.dropout, args.quant, args.ffn))
+        args.freeze_words, args.dropout, args.quant, args.ffn, args.round_words))
 
 
 def _score(args) -> dict:

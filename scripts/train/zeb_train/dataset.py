@@ -25,14 +25,20 @@ class TaskData:
 
 def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
               calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0,
-              transfer: int = 0) -> TaskData:
+              transfer: int = 0, pooled: bool = False) -> TaskData:
     """Rows shorter than train_min do not train, shorter than calib_min choose nothing: a train file of
     phrases (SST-2) can so stand for a task of sentences.  `transfer` rows of other train files join
-    train without a label, for a teacher to be asked about."""
+    train without a label, for a teacher to be asked about.  `pooled`: train comes from a pool, so only calib
+    is encoded (and stands in for it)."""
     task = tasks.get(name)
     rows = read_split(root, task, "train")
-    packed = tokens.encode(tokens.load(vocab), rows, max_length)
     held = holdout(rows, calib_fraction, SALT)
+    if pooled:
+        rows = [r for r, h in zip(rows, held) if h]
+        packed = tokens.encode(tokens.load(vocab), rows, max_length)
+        calib = Store(packed.take(np.flatnonzero(packed.length >= calib_min)), device)
+        return TaskData(task, calib, calib)
+    packed = tokens.encode(tokens.load(vocab), rows, max_length)
     train = np.flatnonzero(~held & (packed.length >= train_min))
     calib = np.flatnonzero(held & (packed.length >= calib_min))
     if not len(train) or not len(calib):
@@ -47,8 +53,9 @@ def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_leng
 def _transfer(root: Path, vocab: Path, task: tasks.Task, count: int, max_length: int,
               calib_fraction: float) -> tokens.Packed:
     """`count` rows of the plain-text corpus (train files only) of the task's kind, pairs or singles,
-    without those that the task holds out as calib."""
+    without those that the task holds out as calib and texts that another task has in dev or test."""
     rows = [r for r in corpus.distinct(root) if (r.b is not None) == task.is_pair]
+    rows = corpus.free_of(rows, corpus.reserved(root))
     rows = [r for r, held in zip(rows, holdout(rows, calib_fraction, SALT)) if not held]
     order = np.random.default_rng(20).permutation(len(rows))[:count]
     return tokens.encode(tokens.load(vocab), [rows[i] for i in np.sort(order)], max_length)

@@ -178,7 +178,7 @@ def _frozen(device: torch.device) -> torch.dtype:
 
 def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
             weights: TaskLossWeights, freeze_words: bool, dropout: float,
-            gates: bool = False, quant: str = "", ffn: int = 0) -> Lesson:
+            gates: bool = False, quant: str = "", ffn: int = 0, round_words: bool = False) -> Lesson:
     device = data.train.device
     torch.manual_seed(seed)
     teachers = load_teachers(teacher_dirs, device)
@@ -191,7 +191,10 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
         student.add_gates()
     if quant:                                  # quantisation-aware: rounded forward, straight back
         quantise.wrap(student, quantise.Format.of(quant))
-    student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
+    words = student.bert.embeddings.word_embeddings.weight
+    if round_words:
+        words.data.copy_(quantise.int8_values(words.data))
+    words.requires_grad_(not freeze_words)
     pooled, guide = data.train.goal is not None, None
     projections = Path(start) / "hidden.pt"
     hidden = None
@@ -229,10 +232,10 @@ def finish(lesson: Lesson, data: TaskData, out: Path) -> None:
 
 def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
          settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
-         dropout: float = 0.05, quant: str = "", ffn: int = 0) -> dict:
+         dropout: float = 0.05, quant: str = "", ffn: int = 0, round_words: bool = False) -> dict:
     """`quant`: quantisation-aware in that format; `ffn`: first shrunk to so many neurons a layer."""
     lesson = prepare(start, teacher_dirs, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     quant=quant, ffn=ffn)
+                     quant=quant, ffn=ffn, round_words=round_words)
     student = lesson.student
     result = loop.Loop(
         name, out, nn.ModuleDict(lesson.parts), settings, data.train.device,

@@ -151,11 +151,11 @@ def _dense(config, n: int) -> float:
 def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: Path, out: Path,
             settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings,
             freeze_words: bool = False, dropout: float = 0.05, quant: str = "",
-            ffn: int = 0) -> dict:
+            ffn: int = 0, round_words: bool = False) -> dict:
     if s.mode not in (*THRESHOLDS, "ratio") or not 0.0 < s.target <= 1.0:
         raise loop.TrainError(f"pruning mode {s.mode!r} with target {s.target} is not possible")
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     gates=s.heads, quant=quant, ffn=ffn)
+                     gates=s.heads, quant=quant, ffn=ffn, round_words=round_words)
     device = data.train.device
     pruner = Pruner(name, lesson, data, s).to(device)
     module = nn.ModuleDict({**lesson.parts, "pruner": pruner})

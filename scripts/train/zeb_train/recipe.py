@@ -5,7 +5,8 @@
       - id: teacher-1            # also the folder, below the work folder, that it writes
         do: finetune
         with: {task: glue/sst2, start: "{minilm}", seed: 1, set: {lr: 5.0e-5}}
-      - id: student
+      - id: "{task}-student-{seed}"    # each: one step for every combination
+        each: {task: [sst2, rte], seed: [1, 2]}
         needs: [teacher-1]
         do: distill
         with: {...}
@@ -16,6 +17,7 @@ exports, which come last and write it on their cards.
 """
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -30,6 +32,7 @@ from .loop import TrainError, log
 def read(path: Path, places: dict[str, str]) -> dict:
     """The recipe with {data}, {minilm}, {vocab} and {work} replaced."""
     recipe = yaml.safe_load(Path(path).read_text())
+    recipe["steps"] = [one for step in recipe.get("steps", []) for one in _each(step)]
     ids = [s.get("id") for s in recipe.get("steps", [])]
     if not ids or None in ids or len(set(ids)) != len(ids):
         raise TrainError(f"{path}: steps need unique ids")
@@ -39,6 +42,12 @@ def read(path: Path, places: dict[str, str]) -> dict:
             raise TrainError(f"{path}: step {step['id']} needs unknown {', '.join(unknown)}")
         step["with"] = _fill(step.get("with", {}), places)
     return recipe
+
+
+def _each(step: dict) -> list[dict]:
+    choices = step.pop("each", {})
+    return [_fill(step, dict(zip(choices, map(str, values))))
+            for values in itertools.product(*choices.values())]
 
 
 def _fill(value, places: dict[str, str]):
