@@ -42,7 +42,7 @@ typedef struct slot {
     const char *stored; /* behind "bert." or "encoder.layer.<l>." */
     const char *graph;  /* behind "layer.<l>." */
     extent_key rows, columns;
-    bool quantised;
+    bool linear; /* the matrix of a linear layer */
 } slot;
 
 static const slot outer_slot[OUTER_COUNT] = {
@@ -208,13 +208,12 @@ static zeb_status find_slot(zeb_model *model, bert *state, const slot *at, int32
     zeb_weight_need need = {.name = name,
                             .rank = vector ? 1 : 2,
                             .extent = {state->extent[at->rows], vector ? 1 : state->extent[at->columns]},
-                            .key = {extent_name[at->rows], vector ? "" : extent_name[at->columns]},
-                            .quantised = at->quantised};
+                            .key = {extent_name[at->rows], vector ? "" : extent_name[at->columns]}};
     zeb_status status = zeb_weight_find(model, &need, weight, error);
     if (status != ZEB_OK) return status;
     model->info.parameters += zeb_weight_count(weight);
-    state->eight |= weight->dtype == ZEB_I8;
-    state->four |= weight->dtype == ZEB_U4;
+    state->eight |= at->linear && weight->dtype == ZEB_I8;
+    state->four |= at->linear && weight->dtype == ZEB_U4;
     return ZEB_OK;
 }
 

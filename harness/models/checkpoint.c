@@ -1,5 +1,6 @@
 #include "models/checkpoint.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 struct zeb_checkpoint {
     zeb_arena *arena;
     char *path;
+    size_t folder; /* length of the folder's path and the slash behind it */
     zeb_safetensors **file;
     size_t files;
 };
@@ -23,12 +25,26 @@ static zeb_status open_single(zeb_checkpoint *made, zeb_error *error) {
     return status;
 }
 
-/* A shard stands beside its index: a name with a slash could lead anywhere. */
-static zeb_status shard_of(zeb_checkpoint *made, const char *folder, const char *name, const zeb_safetensors **file,
-                           zeb_error *error) {
-    if (name == NULL || name[0] == '\0' || strchr(name, '/') != NULL)
-        return zeb_fail(error, ZEB_ERR_FORMAT, "%s: \"%.80s\" is not the name of a shard beside it", made->path,
-                        name != NULL ? name : "");
+/* A path from the folder down, or from the folder above it, so that checkpoints beside each other can share a shard.
+ * Nothing leads further up, and no part is empty or "." (one file must not have two spellings). */
+static bool is_shard_name(const char *name) {
+    if (strncmp(name, "../", 3) == 0) name += 3;
+    while (true) {
+        size_t length = strcspn(name, "/");
+        if (length == 0 || (length == 1 && name[0] == '.') || (length == 2 && name[0] == '.' && name[1] == '.'))
+            return false;
+        if (name[length] == '\0') return true;
+        name += length + 1;
+    }
+}
+
+/* The file that the index names for a tensor, opened the first time. */
+static zeb_status shard_of(zeb_checkpoint *made, const char *folder, const char *tensor, const char *name,
+                           const zeb_safetensors **file, zeb_error *error) {
+    if (name == NULL || !is_shard_name(name))
+        return zeb_fail(error, ZEB_ERR_FORMAT,
+                        "%s: tensor \"%.120s\": \"%.80s\" is not the name of a file in this folder or beside it",
+                        made->path, tensor, name != NULL ? name : "");
     char *path;
     zeb_status status = zeb_path_join(made->arena, folder, name, &path, error);
     if (status != ZEB_OK) return status;
@@ -38,6 +54,9 @@ static zeb_status shard_of(zeb_checkpoint *made, const char *folder, const char 
             return ZEB_OK;
         }
     }
+    if (!zeb_path_is_file(path))
+        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: tensor \"%.120s\" should be in %s, and there is no such file",
+                        made->path, tensor, path);
     status = zeb_safetensors_open(path, &made->file[made->files], error);
     if (status == ZEB_OK) *file = made->file[made->files++];
     return status;
@@ -74,11 +93,12 @@ static zeb_status open_shards(zeb_checkpoint *made, const char *folder, const ze
     made->file = memory;
     for (void *at = json_object_iter(map); at != NULL; at = json_object_iter_next(map, at)) {
         const zeb_safetensors *file = NULL;
-        status = shard_of(made, folder, json_string_value(json_object_iter_value(at)), &file, error);
+        const char *tensor = json_object_iter_key(at);
+        status = shard_of(made, folder, tensor, json_string_value(json_object_iter_value(at)), &file, error);
         if (status != ZEB_OK) return status;
-        if (zeb_safetensors_find(file, json_object_iter_key(at)) == NULL)
+        if (zeb_safetensors_find(file, tensor) == NULL)
             return zeb_fail(error, ZEB_ERR_FORMAT, "%s: tensor \"%.120s\" is not in %s, where the index puts it",
-                            made->path, json_object_iter_key(at), zeb_safetensors_path(file));
+                            made->path, tensor, zeb_safetensors_path(file));
     }
     if (made->files > 1) qsort(made->file, made->files, sizeof *made->file, order_path);
     return check_shards(made, error);
@@ -87,6 +107,7 @@ static zeb_status open_shards(zeb_checkpoint *made, const char *folder, const ze
 static zeb_status open_files(zeb_checkpoint *made, const char *folder, zeb_error *error) {
     zeb_status status = zeb_path_join(made->arena, folder, "model.safetensors", &made->path, error);
     if (status != ZEB_OK) return status;
+    made->folder = strlen(made->path) - strlen("model.safetensors");
     if (zeb_path_is_file(made->path)) return open_single(made, error);
     char *index_path;
     status = zeb_path_join(made->arena, folder, "model.safetensors.index.json", &index_path, error);
@@ -141,4 +162,22 @@ const zeb_safetensors *zeb_checkpoint_file(const zeb_checkpoint *checkpoint, siz
 
 const char *zeb_checkpoint_path(const zeb_checkpoint *checkpoint) {
     return checkpoint->path;
+}
+
+const char *zeb_checkpoint_name(const zeb_checkpoint *checkpoint, size_t index) {
+    return zeb_safetensors_path(checkpoint->file[index]) + checkpoint->folder;
+}
+
+zeb_status zeb_checkpoint_hash(const zeb_checkpoint *checkpoint, char hex[65], zeb_error *error) {
+    enum { DIGITS = ZEB_SHA256_HEX - 1 };
+    const size_t files = checkpoint->files;
+    if (files == 1) return zeb_sha256_file(zeb_safetensors_path(checkpoint->file[0]), hex, error);
+    char *all = malloc(files * DIGITS + 1);
+    if (all == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "out of memory");
+    zeb_status status = ZEB_OK;
+    for (size_t i = 0; i < files && status == ZEB_OK; i++) /* each NUL gives way to the next hash */
+        status = zeb_sha256_file(zeb_safetensors_path(checkpoint->file[i]), all + i * DIGITS, error);
+    if (status == ZEB_OK) zeb_sha256(all, files * DIGITS, hex);
+    free(all);
+    return status;
 }

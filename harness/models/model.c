@@ -113,19 +113,7 @@ const char *zeb_model_folder(const zeb_model *model) {
 }
 
 zeb_status zeb_model_hash(const zeb_model *model, char hex[65], zeb_error *error) {
-    size_t files = zeb_checkpoint_files(model->checkpoint);
-    if (files == 1) return zeb_sha256_file(zeb_safetensors_path(zeb_checkpoint_file(model->checkpoint, 0)), hex, error);
-    zeb_arena *arena = NULL;
-    void *memory = NULL;
-    zeb_status status = zeb_arena_create(&arena, error);
-    if (status == ZEB_OK) status = zeb_arena_alloc(arena, files, ZEB_SHA256_HEX, &memory, error);
-    char *all = memory;
-    for (size_t i = 0; i < files && status == ZEB_OK; i++)
-        status = zeb_sha256_file(zeb_safetensors_path(zeb_checkpoint_file(model->checkpoint, i)),
-                                 all + i * (ZEB_SHA256_HEX - 1), error); /* each NUL gives way to the next hash */
-    if (status == ZEB_OK) zeb_sha256(all, files * (ZEB_SHA256_HEX - 1), hex);
-    zeb_arena_destroy(arena);
-    return status;
+    return zeb_checkpoint_hash(model->checkpoint, hex, error);
 }
 
 zeb_status zeb_model_graph(const zeb_model *model, const zeb_graph_options *options, zeb_builder *builder,

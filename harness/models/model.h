@@ -36,8 +36,7 @@ const zeb_model_info *zeb_model_about(const zeb_model *model);
 /* The checkpoint's folder, where the tokenizer's files are too. */
 const char *zeb_model_folder(const zeb_model *model);
 
-/* SHA-256 of model.safetensors (of the shards' hexadecimal hashes in the order of their file names, when there are
- * several). Reads every byte: computed when asked for. */
+/* The checkpoint's hash: models/checkpoint.h, zeb_checkpoint_hash. Reads every byte: computed when asked for. */
 ZEB_MUST_CHECK zeb_status zeb_model_hash(const zeb_model *model, char hex[65], zeb_error *error);
 
 typedef struct zeb_graph_options {

@@ -40,7 +40,6 @@ typedef struct zeb_weight_need {
     uint32_t rank;
     int64_t extent[2];
     const char *key[2]; /* the config keys that gave the extents, for messages */
-    bool quantised;     /* I8 and packed INT4 are welcome */
 } zeb_weight_need;
 
 /* Finds and checks a weight; a misaligned one is copied into the arena. */

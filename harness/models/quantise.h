@@ -1,11 +1,11 @@
 /* models/quantise.h - a checkpoint with float weights made into one with I8 or U4 weights, by rounding to nearest.
  *
- * The matrices [N,K] of the encoder's layers become I8 with a scale an output channel, or U4 with a scale a group of 32
- * or 64 columns (docs/formats/quantisation.md); everything else is copied, bit by bit unless `half` is set. With the
- * range ABSMAX the numbers are those of zeb_quantise_i8 and zeb_quantise_i4, so that a model computes the same whether
- * it was quantised here or by a device at compile. The other ranges clip: PERCENTILE the greatest magnitudes of each
- * row (or group), MSE where the mean square error of the row (or group) is least, among 64 clips from a half to the
- * whole.
+ * The matrices [N,K] of the encoder's layers and the embedding tables become, as asked, I8 with a scale a row (an
+ * output channel, a word) or U4 with a scale a group of columns (docs/formats/quantisation.md); everything else is
+ * copied, bit by bit unless `half` is set. With the range ABSMAX the numbers are those of zeb_quantise_i8 and
+ * zeb_quantise_i4, so that a model computes the same whether it was quantised here or by a device at compile. The other
+ * ranges clip: PERCENTILE the greatest magnitudes of each row (or group), MSE where the mean square error of the row
+ * (or group) is least, among 64 clips from a half to the whole.
  *
  * Tensors go from the mapped input to the output a few rows at a time; memory in use stays far below the largest one.
  * The output folder appears whole (model, config, vocabulary, and the policy with the new model's hash) or not at all.
@@ -20,28 +20,34 @@
 
 typedef enum zeb_range { ZEB_RANGE_ABSMAX = 0, ZEB_RANGE_PERCENTILE, ZEB_RANGE_MSE } zeb_range;
 
+typedef enum zeb_quantise_format { ZEB_QUANTISE_KEEP = 0, ZEB_QUANTISE_I8, ZEB_QUANTISE_U4 } zeb_quantise_format;
+
 typedef struct zeb_quantise_options {
-    int bits;      /* 8 or 4 */
-    int32_t group; /* columns a scale for 4 bits: 32 or 64 */
+    zeb_quantise_format weights;    /* of the encoder's matrices */
+    zeb_quantise_format embeddings; /* of the word, position and type tables; U4 in groups of 32 */
+    int32_t group;                  /* columns a scale of the weights in U4: 32 or 64 */
     zeb_range range;
     double percentile; /* share of the magnitudes that is not clipped, above 0.5, at most 1 */
     bool pooler;       /* quantise the pooler's matrix too */
     bool classifier;   /* and the classifier's */
     bool half;         /* F32 tensors that stay float become F16 */
+    bool share;        /* what doesn't change in a shard beside the folder ("../") stays there and is pointed at */
 } zeb_quantise_options;
 
 typedef struct zeb_quantise_report {
-    uint64_t tensors, quantised; /* of the input */
-    uint64_t bytes_in, bytes_out;
+    uint64_t tensors, quantised;  /* of the input */
+    uint64_t bytes_in, bytes_out; /* shared shards included */
     double error;    /* of the quantised weights: square root of (sum of squared errors / sum of squares) */
-    char sha256[65]; /* of the new model.safetensors */
+    char sha256[65]; /* of the new model, as zeb_checkpoint_hash has it */
     bool policy;     /* a policy came along */
 } zeb_quantise_report;
 
 /* Reads the checkpoint in folder `from` (single file or shards) and writes folder `to`, which must not exist or be
- * empty. ZEB_ERR_ARGUMENT: options, groups that do not divide a matrix's columns, an output in the way;
- * ZEB_ERR_UNSUPPORTED: weights that are quantised already, or a checkpoint without such matrices; ZEB_ERR_RANGE: a
- * weight that is not finite, or too large for F16; ZEB_ERR_IO, ZEB_ERR_FORMAT. The sentence names the tensor. */
+ * empty, as a single file, or with `share` as an index over encoder.safetensors and the shared shards.
+ * ZEB_ERR_ARGUMENT: options, groups that do not divide a matrix's columns, an output in the way, or not beside `from`
+ * as `share` needs it; ZEB_ERR_UNSUPPORTED: weights that are quantised already, or a checkpoint in which there is
+ * nothing to quantise; ZEB_ERR_RANGE: a weight that is not finite, or too large for F16; ZEB_ERR_IO, ZEB_ERR_FORMAT.
+ * The sentence names the tensor. */
 ZEB_MUST_CHECK zeb_status zeb_quantise(const char *from, const char *to, const zeb_quantise_options *options,
                                        zeb_quantise_report *report, zeb_error *error);
 

@@ -93,9 +93,8 @@ float zeb_quantise_row8(const float *x, size_t n, const zeb_quantise_options *op
     return round8(x, n, clip_of(x, n, options, round8, scratch, q), q);
 }
 
-void zeb_quantise_row4(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, uint8_t *packed,
-                       uint16_t *scale) {
-    size_t group = (size_t)options->group;
+void zeb_quantise_row4(const float *x, size_t n, size_t group, const zeb_quantise_options *options, float *scratch,
+                       uint8_t *packed, uint16_t *scale) {
     int8_t q[GROUP_MAX];
     for (size_t g = 0; g < n / group; g++) {
         const float *part = x + g * group;

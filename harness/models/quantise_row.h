@@ -10,9 +10,9 @@
 /* Row x[n] (finite) to q[n] in -127..127 and its scale (binary32). scratch[n] is the caller's. */
 float zeb_quantise_row8(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, int8_t *q);
 
-/* Row x[n], n a multiple of options->group, to n/2 bytes of nibbles (low: even column) and n/group binary16 scales.
- * scratch[n] is the caller's. */
-void zeb_quantise_row4(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, uint8_t *packed,
-                       uint16_t *scale);
+/* Row x[n], n a multiple of group (32 or 64), to n/2 bytes of nibbles (low: even column) and n/group binary16 scales.
+ * scratch[n] is the caller's. Of the options both read the range. */
+void zeb_quantise_row4(const float *x, size_t n, size_t group, const zeb_quantise_options *options, float *scratch,
+                       uint8_t *packed, uint16_t *scale);
 
 #endif

@@ -121,9 +121,6 @@ zeb_status zeb_weight_find(zeb_model *model, const zeb_weight_need *need, zeb_we
     if (weight->rank != need->rank || weight->extent[0] != need->extent[0] ||
         (need->rank == 2 && weight->extent[1] != need->extent[1]))
         return disagree(model, need, weight, tensor, error);
-    if (!need->quantised && (weight->dtype == ZEB_I8 || weight->dtype == ZEB_U4))
-        return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "%s: tensor \"%.120s\" is quantised; only linear weights may be",
-                        zeb_checkpoint_path(model->checkpoint), tensor->name);
     return ZEB_OK;
 }
 

@@ -349,6 +349,62 @@ class Quantize(ProgramTest):
                                  folder / "policy.json", check=3)
         self.assertIn("made for the model", rows[0]["reason"])
 
+    def test_embeddings(self):
+        before = read_tensors(self.SOURCE / "model.safetensors")
+        tables = {name: shape for name, (_, shape, _) in before.items() if name.endswith("_embeddings.weight")}
+        self.assertEqual(len(tables), 3)
+        plain = self.scores(self.SOURCE, "fp32")
+        for format, apart in (("int8", 0.1), ("int4", 1.5)):
+            said = json.loads(self.quantize("--weights", "keep", "--embeddings", format).stdout)
+            self.assertEqual(said["quantised"], 3)
+            after = read_tensors(self.out / "model.safetensors")
+            for name, (n, k) in tables.items():
+                self.assertEqual((after[name][:2], after[name + "_scale"][:2]),
+                                 (("I8", [n, k]), ("F32", [n])) if format == "int8" else
+                                 (("U8", [n, k // 2]), ("F16", [n, k // 32])))
+            self.assertEqual({name: after[name] for name in before if name not in tables},
+                             {name: before[name] for name in before if name not in tables})
+            scores = self.scores(self.out, "fp32")
+            self.assertNotEqual(scores, plain)
+            for mine, theirs in zip(scores, plain):
+                self.assertLess(max(abs(a - b) for a, b in zip(mine, theirs)), apart)
+            subprocess.run(["rm", "-r", self.out], check=True)
+
+    def test_words_that_checkpoints_share(self):
+        folder, words = self.folder / "source", self.folder / "words"
+        self.quantize("--weights", "keep", "--embeddings", "int8")
+        self.out.rename(folder)
+        words.mkdir()
+        tensors = read_tensors(folder / "model.safetensors")
+        shared = {name: tensors.pop(name) for name in list(tensors) if "word_embeddings" in name}
+        write_tensors(words / "words.safetensors", shared)
+        write_tensors(folder / "encoder.safetensors", tensors)
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {
+            **{name: "encoder.safetensors" for name in tensors}, **{name: "../words/words.safetensors" for name in shared}}}))
+
+        def sha256(text):
+            return hashlib.sha256(text).hexdigest()
+        for weights, precision in (("int8", "w8a8"), ("int4", "w4a8")):
+            said = json.loads(self.quantize("--model", folder, "--weights", weights, "--share").stdout)
+            self.assertEqual({path.suffix for path in self.out.iterdir()} - {".json", ".txt"}, {".safetensors"})
+            mine = (self.out / "encoder.safetensors").read_bytes()
+            both = sha256((words / "words.safetensors").read_bytes()) + sha256(mine)
+            self.assertEqual(said["sha256"], sha256(both.encode()))
+            self.assertEqual(said["bytes_out"], len(mine) + (words / "words.safetensors").stat().st_size)
+            scores = self.scores(self.out, precision)
+            self.assertEqual(len(scores), 24)
+            subprocess.run(["rm", "-r", self.out], check=True)
+            self.quantize("--model", folder, "--weights", weights)
+            self.assertEqual([path.name for path in self.out.glob("*.safetensors*")], ["model.safetensors"])
+            self.assertEqual(self.scores(self.out, precision), scores)
+            subprocess.run(["rm", "-r", self.out], check=True)
+        (self.folder / "deeper").mkdir()
+        done = self.zeb("quantize", "--model", folder, "--share", "--out", self.folder / "deeper" / "out", check=2)
+        self.assertIn("is not beside", done.stderr)
+        self.assertEqual(list((self.folder / "deeper").iterdir()), [])
+        self.refuse("word_embeddings.weight\" is quantised already", "--model", folder, "--embeddings", "int4", check=3)
+
     def test_half(self):
         def widen(tensors):
             for name, (dtype, shape, data) in list(tensors.items()):
@@ -379,6 +435,7 @@ class Quantize(ProgramTest):
 
     def test_bad_input(self):
         self.assertIn("--out", self.zeb("quantize", check=2).stderr)
+        self.refuse("neither weights nor embeddings", "--weights", "keep", check=2)
         self.refuse("32 or 64", "--weights", "int4", "--group", "48", check=2)
         self.refuse("percentile", "--range", "percentile", "--percentile", "10%", check=2)
         self.refuse("nowhere", "--model", self.folder / "nowhere", check=3)

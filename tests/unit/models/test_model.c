@@ -215,13 +215,86 @@ static void shards_must_be_what_the_index_says(void **state) {
     zeb_model_close(opened(folder));
     copy("sharded", index, shard[1], shard[0]);
     assert_refused(folder, ZEB_ERR_FORMAT, "index.json", "is not in");
-    copy("sharded", index, shard[1], "../x.safetensors");
-    assert_refused(folder, ZEB_ERR_FORMAT, "../x.safetensors", "beside it");
+    static const char *const away[] = {"/x.safetensors",
+                                       "../../x.safetensors",
+                                       "a/../x.safetensors",
+                                       "../../../../etc/hosts",
+                                       "./x.safetensors",
+                                       "..",
+                                       "a//x.safetensors",
+                                       "a/",
+                                       ""};
+    for (size_t i = 0; i < sizeof away / sizeof away[0]; i++) {
+        copy("sharded", index, shard[1], away[i]);
+        assert_refused(folder, ZEB_ERR_FORMAT, "index.json", "in this folder or beside it");
+        assert_refused(folder, ZEB_ERR_FORMAT, away[i], "tensor \"");
+    }
+    copy("sharded", index, shard[1], "../none/x.safetensors");
+    assert_refused(folder, ZEB_ERR_NOT_FOUND, "none/x.safetensors", "no such file");
     copy("sharded", index, "weight_map", "weights");
     assert_refused(folder, ZEB_ERR_FORMAT, "index.json", "weight_map");
     copy("sharded", index, NULL, NULL);
     fixture_write(folder, shard[1], NULL, 0);
-    assert_refused(folder, ZEB_ERR_IO, shard[1], "No such file");
+    assert_refused(folder, ZEB_ERR_NOT_FOUND, shard[1], "no such file");
+    copy("sharded", shard[0], NULL, NULL);
+    char path[128];
+    size_t size;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, shard[0]);
+    char *bytes = fixture_read(path, &size);
+    fixture_write(folder, shard[1], bytes, size);
+    free(bytes);
+    copy("sharded", index, NULL, NULL);
+    assert_refused(folder, ZEB_ERR_FORMAT, "index.json", "is not in");
+}
+
+/* A shard in a folder beside that of the checkpoint; its name counts for the order in which hashes are hashed. */
+static void a_shard_may_stand_beside_the_folder(void **state) {
+    (void)state;
+    static const char *const shard[] = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"};
+    char at[128], beside[64], name[128], hex[65], wanted[65], both[129];
+    zeb_error error = {{0}};
+    const char *last = strrchr(folder, '/') + 1;
+    fixture_folder(beside, sizeof beside);
+    (void)snprintf(name, sizeof name, "../%s/words.safetensors", strrchr(beside, '/') + 1);
+    copy("sharded", "config.json", NULL, NULL);
+    copy("sharded", shard[0], NULL, NULL);
+    copy("sharded", "model.safetensors.index.json", shard[1], name);
+    size_t size;
+    char *bytes = fixture_read(GOLDEN "/sharded/model-00002-of-00002.safetensors", &size);
+    assert_non_null(bytes);
+    fixture_write(beside, "words.safetensors", bytes, size);
+    zeb_model *model = opened(folder);
+    assert_int_equal(zeb_model_hash(model, hex, &error), ZEB_OK);
+    (void)snprintf(at, sizeof at, "%s/words.safetensors", beside);
+    assert_int_equal(zeb_sha256_file(at, wanted, &error), ZEB_OK);
+    (void)snprintf(both, sizeof both, "%s", wanted);
+    assert_int_equal(zeb_sha256_file(GOLDEN "/sharded/model-00001-of-00002.safetensors", wanted, &error), ZEB_OK);
+    (void)snprintf(both + 64, sizeof both - 64, "%s", wanted);
+    zeb_sha256(both, 128, wanted);
+    assert_string_equal(hex, wanted);
+    zeb_model_close(model);
+    /* two spellings of one file would be two files with the same tensors */
+    (void)snprintf(name, sizeof name, "../%s/%s", last, shard[0]);
+    copy("sharded", "model.safetensors.index.json", shard[1], name);
+    assert_refused(folder, ZEB_ERR_FORMAT, "index.json", "is not in");
+    fixture_remove(beside);
+    free(bytes);
+}
+
+/* Both files hold every tensor: whichever the index means, the other one holds it too. */
+static void a_tensor_in_two_shards_is_refused(void **state) {
+    (void)state;
+    size_t size;
+    char *bytes = fixture_read(GOLDEN "/odd/model.safetensors", &size);
+    assert_non_null(bytes);
+    copy("odd", "config.json", NULL, NULL);
+    fixture_write(folder, "a.safetensors", bytes, size);
+    fixture_write(folder, "b.safetensors", bytes, size);
+    static const char index[] =
+        "{\"weight_map\": {\"classifier.weight\": \"a.safetensors\", \"classifier.bias\": \"b.safetensors\"}}";
+    fixture_write(folder, "model.safetensors.index.json", index, sizeof index - 1);
+    assert_refused(folder, ZEB_ERR_FORMAT, "a.safetensors and ", "b.safetensors both hold tensor \"");
+    free(bytes);
 }
 
 static void weights_are_found_by_name(void **state) {
@@ -315,6 +388,8 @@ int main(void) {
         IN_FOLDER(missing_parts_are_named),
         IN_FOLDER(cards_name_their_checkpoint),
         IN_FOLDER(shards_must_be_what_the_index_says),
+        IN_FOLDER(a_shard_may_stand_beside_the_folder),
+        IN_FOLDER(a_tensor_in_two_shards_is_refused),
         cmocka_unit_test(weights_are_found_by_name),
         IN_FOLDER(misaligned_weights_still_work),
         cmocka_unit_test(graphs_refuse_what_cannot_be),

@@ -31,9 +31,9 @@ static int remove_folder(void **state) {
     return 0;
 }
 
-static void quantised_to(int bits) {
+static void quantised_to(zeb_quantise_format weights, zeb_quantise_format embeddings) {
     zeb_error error = {{0}};
-    zeb_quantise_options options = {.bits = bits, .group = 32, .range = ZEB_RANGE_ABSMAX, .percentile = 1.0};
+    zeb_quantise_options options = {.weights = weights, .embeddings = embeddings, .group = 32, .percentile = 1.0};
     zeb_quantise_report report;
     static const char *const file[] = {"config.json", "model.safetensors"};
     for (size_t i = 0; i < 2; i++)
@@ -84,9 +84,9 @@ static void check_precisions(const char *path, const char *dtype, uint32_t mask,
 static void checkpoints_run_in_what_they_are_made_for(void **state) {
     (void)state;
     check_precisions(GOLDEN, "F16", 31, "");
-    quantised_to(8);
+    quantised_to(ZEB_QUANTISE_I8, ZEB_QUANTISE_KEEP);
     check_precisions(folder, "I8", 1u << ZEB_PRECISION_W8A8, "w8a8");
-    quantised_to(4);
+    quantised_to(ZEB_QUANTISE_U4, ZEB_QUANTISE_KEEP);
     check_precisions(folder, "U4", 1u << ZEB_PRECISION_W4A8 | 1u << ZEB_PRECISION_W4A16, "w4a8 or w4a16");
 }
 
@@ -95,7 +95,7 @@ static void weights_come_with_their_scales(void **state) {
     zeb_error error = {{0}};
     zeb_model *model;
     zeb_weight weight;
-    quantised_to(4);
+    quantised_to(ZEB_QUANTISE_U4, ZEB_QUANTISE_KEEP);
     assert_int_equal(zeb_model_open(folder, &model, &error), ZEB_OK);
     assert_int_equal(zeb_model_tensor(model, QUERY, &weight, &error), ZEB_OK);
     assert_int_equal(weight.dtype, ZEB_U4);
@@ -105,6 +105,38 @@ static void weights_come_with_their_scales(void **state) {
     assert_string_equal(weight.scale_name, QUERY "_scale");
     assert_non_null(weight.scale);
     zeb_model_close(model);
+}
+
+/* Tables come with scales too, and do not say in which precision the matrices run. */
+static void tables_are_quantised_by_themselves(void **state) {
+    (void)state;
+    static const struct {
+        zeb_quantise_format format;
+        zeb_dtype dtype;
+        const char *scale;
+    } as[] = {{ZEB_QUANTISE_I8, ZEB_I8, "embed.word_scale"}, {ZEB_QUANTISE_U4, ZEB_U4, "embed.word_scale"}};
+    for (size_t i = 0; i < 2; i++) {
+        zeb_error error = {{0}};
+        zeb_model *model;
+        zeb_builder *builder;
+        const zeb_graph *graph;
+        zeb_graph_options options = {.token_max = 4, .batch_max = 1};
+        quantised_to(ZEB_QUANTISE_KEEP, as[i].format);
+        check_precisions(folder, "F16", 31, "");
+        assert_int_equal(zeb_model_open(folder, &model, &error), ZEB_OK);
+        assert_int_equal(zeb_builder_create(&builder, &error), ZEB_OK);
+        if (zeb_model_graph(model, &options, builder, &error) != ZEB_OK) fail_msg("%s", error.text);
+        assert_int_equal(zeb_builder_finish(builder, &graph, &error), ZEB_OK);
+        for (uint32_t p = ZEB_EMBED_WORD; p <= ZEB_EMBED_TYPE; p++) {
+            const zeb_tensor *table = &graph->tensor[graph->node[0].input[p]];
+            assert_int_equal(table->dtype, as[i].dtype);
+            assert_int_equal(table->extent[1].max, 32);
+            assert_int_equal(table->group, as[i].dtype == ZEB_U4 ? 32 : 0);
+        }
+        assert_int_not_equal(zeb_graph_find(graph, as[i].scale), ZEB_NONE);
+        zeb_builder_destroy(builder);
+        zeb_model_close(model);
+    }
 }
 
 /* Replaces text in the weights' header by as much other text, and opens. */
@@ -131,18 +163,18 @@ static void refuse_after(const char *from, const char *to, const char *first, co
 
 static void scales_must_fit(void **state) {
     (void)state;
-    quantised_to(8);
+    quantised_to(ZEB_QUANTISE_I8, ZEB_QUANTISE_KEEP);
     refuse_after("\"" QUERY "_scale\"", "\"" QUERY "_scalf\"", QUERY, "there is no \"" QUERY "_scale\"");
-    quantised_to(8);
+    quantised_to(ZEB_QUANTISE_I8, ZEB_QUANTISE_KEEP);
     refuse_after("\"" QUERY "_scale\":{\"dtype\":\"F32\"", "\"" QUERY "_scale\":{\"dtype\":\"I32\"",
                  QUERY "_scale\" I32", "F32 [N]");
-    quantised_to(4);
+    quantised_to(ZEB_QUANTISE_U4, ZEB_QUANTISE_KEEP);
     refuse_after("\"" QUERY "_scale\":{\"dtype\":\"F16\"", "\"" QUERY "_scale\":{\"dtype\":\"I16\"",
                  QUERY "_scale\" I16", "F16 [N,K/32]");
-    quantised_to(4);
+    quantised_to(ZEB_QUANTISE_U4, ZEB_QUANTISE_KEEP);
     refuse_after("\"" QUERY "_scale\":{\"dtype\":\"F16\",\"shape\":[32,1]",
                  "\"" QUERY "_scale\":{\"dtype\":\"F16\",\"shape\":[16,2]", "[16,2]", "[32,16]");
-    quantised_to(4);
+    quantised_to(ZEB_QUANTISE_U4, ZEB_QUANTISE_KEEP);
     refuse_after("\"" QUERY "\":{\"dtype\":\"U8\",\"shape\":[32,16]",
                  "\"" QUERY "\":{\"dtype\":\"U8\",\"shape\":[16,32]", "[16,32]", "F16");
 }
@@ -153,6 +185,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(checkpoints_run_in_what_they_are_made_for),
         IN_FOLDER(weights_come_with_their_scales),
+        IN_FOLDER(tables_are_quantised_by_themselves),
         IN_FOLDER(scales_must_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

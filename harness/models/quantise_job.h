@@ -1,0 +1,50 @@
+/* models/quantise_job.h - private to the room: a quantisation under way, shared by the files quantise*.c. */
+#ifndef ZEB_MODELS_QUANTISE_JOB_H
+#define ZEB_MODELS_QUANTISE_JOB_H
+
+#include "base/arena.h"
+#include "models/checkpoint.h"
+#include "models/quantise.h"
+
+enum { ZEB_QUANTISE_NAME_MAX = 512 };
+
+/* A tensor on its way: where its bytes go, and for a quantised one those of its scales. */
+typedef struct zeb_move {
+    const zeb_stored_tensor *from;
+    const char *shard;          /* the shared file in which it stays, as the index names it; else NULL */
+    zeb_quantise_format format; /* KEEP: it stays as it is, or: */
+    bool half;                  /* F32 becomes F16 */
+    int32_t group;              /* U4 */
+    uint64_t at, size;
+    uint64_t scale_at, scale_size;
+} zeb_move;
+
+typedef struct zeb_quantise_job {
+    const zeb_quantise_options *options;
+    zeb_quantise_report *report;
+    zeb_checkpoint *checkpoint;
+    zeb_arena *arena;
+    zeb_move *moves;
+    size_t count;
+    uint64_t data_at; /* where the tensors' bytes begin in the output */
+    uint64_t data_size;
+    int file;
+    char *path; /* of the file being written */
+    double squares, misses;
+    zeb_error *error;
+} zeb_quantise_job;
+
+/* quantise_write.c: the safetensors file at `path` with every move that stays in no shard. */
+ZEB_MUST_CHECK zeb_status zeb_quantise_write(zeb_quantise_job *job, const char *path);
+
+/* quantise_folder.c: folder `to`, whole or not at all: the model, what belongs to it, the policy. */
+ZEB_MUST_CHECK zeb_status zeb_quantise_folder(zeb_quantise_job *job, const char *from, const char *to);
+
+/* Opens a new file at path as job->file, which is -1 after a failure. */
+ZEB_MUST_CHECK zeb_status zeb_quantise_create(zeb_quantise_job *job, char *path);
+/* All of data at an offset of job->file. */
+ZEB_MUST_CHECK zeb_status zeb_quantise_put(const zeb_quantise_job *job, const void *data, size_t size, uint64_t at);
+/* Syncs and closes job->file; a failure before it goes ahead of its own. */
+ZEB_MUST_CHECK zeb_status zeb_quantise_close(zeb_quantise_job *job, zeb_status before);
+
+#endif
