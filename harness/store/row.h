@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The jsonl contract and the database share this number; it is also PRAGMA user_version. */
-enum { ZEB_SCHEMA = 2 };
+enum { ZEB_SCHEMA = 3 };
 
 enum { ZEB_ROW_NAME_MAX = 64, ZEB_ROW_TEXT_MAX = 256, ZEB_ROW_REASON_MAX = 512, ZEB_ROW_HASH_MAX = 65 };
 
