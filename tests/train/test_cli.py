@@ -73,7 +73,7 @@ steps:
      target: 0.7, search: true, heads: true}}}
   - {id: pool, needs: [teacher], do: label, with: {task: glue/sst2, teacher: ["{work}/teacher"], copies: 1,
      join: 0.5, transfer: 20}}
-  - {id: "pooled-{seed}", each: {seed: [1, 2], t: [sst2]}, needs: [pool, dense], do: prune, with: {
+  - {id: "pooled-{seed}", each: {seed: [2], t: [sst2]}, needs: [pool, dense], do: prune, with: {
      task: "glue/{t}", seed: "{seed}", start: "{work}/dense", pool: "{work}/pool", round_words: true,
      weight: {hidden: 0.3}, prune: {mode: relative, target: 0.7}, set: {epochs: 1, lr: 1.0e-3, evals: 2}}}
   - {id: shipped, needs: [dense, sparse, pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
