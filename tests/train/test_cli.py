@@ -77,6 +77,8 @@ steps:
      task: "glue/{t}", seed: "{seed}", start: "{work}/dense", pool: "{work}/pool", round_words: true,
      weight: {hidden: 0.3}, prune: {mode: relative, target: 0.7}, set: {epochs: 1, lr: 1.0e-3, evals: 2}}}
   - {id: shipped, needs: [dense, sparse, pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
+  - {id: small, needs: [pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/pooled-2"], weights: int8,
+     embeddings: int8, words: "{work}/words/words.safetensors"}}
 """
 
 
@@ -91,6 +93,11 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     assert card["architecture"]["ffn"] == 16 and 0 < card["dev"]["cost"]["ratio"] <= 1
     how = policy.read(out / "policy.json", out / "model.safetensors")
     assert [x.mode for x in how.layers] == ["ratio", None] and how.layers[0].gated
+    small = world / "work" / "small"
+    card = json.loads((small / "card.json").read_text())
+    assert card["sha256"] == store.model_sha256(small) == json.loads(
+        (small / "policy.json").read_text())["model_sha256"]
+    assert {"../words/words.safetensors", "encoder.safetensors", store.INDEX} <= set(card["files"])
     scores = json.loads((world / "work/dense/evaluation.json").read_text())
     assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
     made = json.loads((world / "work/pool/result.json").read_text())

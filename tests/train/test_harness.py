@@ -55,6 +55,9 @@ def rows(n: int) -> np.ndarray:
     x = rng.standard_normal((400, n)) * 10.0 ** rng.uniform(-9, 6, (400, 1))
     x[0], x[1], x[2, 0] = 0.0, 1e-32, 3e5
     x[3:40] = np.round(x[3:40] * 8) / 8                    # many exact halves
+    top = rng.uniform(0.1, 1, 160).astype(np.float16)      # and near halves: ratios of numbers of few bits
+    x[40:200] = (top[:, None] * (rng.integers(-127, 128, (160, n)) - 0.5) / 127).astype(np.float16)
+    x[40:200, 0] = top
     return x.astype(np.float32)
 
 
@@ -125,3 +128,45 @@ def test_masked_logits_equal_the_harness(tmp_path):
         row = json.loads(line)
         got[row["index"]] = row["scores"]
     np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_files_equal_the_harness(tmp_path, weights):
+    """The whole checkpoint, matrices and embedding tables, as `zeb quantize` writes it."""
+    zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
+    if zeb is None:
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    subprocess.run([zeb, "quantize", "--model", shipped, "--weights", weights, "--embeddings", weights, "--out",
+                    tmp_path / "c"], check=True, capture_output=True)
+    state, how = store.load_tensors(shipped), quantise.Format.of(weights)
+    names = {n: how for n, _ in quantise.matrices(store.load_model(shipped))}
+    mine = quantise.shipped(state, {**names, **{n: how for n in quantise.tables(state)}}, torch.float16)
+    theirs = store.load_tensors(tmp_path / "c")
+    assert mine.keys() == theirs.keys() and len(mine) == 73 + 24 + 3
+    for key, value in mine.items():
+        assert value.dtype == theirs[key].dtype and torch.equal(value, theirs[key]), key
+
+
+def test_shared_words_open_in_the_harness(tmp_path):
+    """Two checkpoints over one word table: zeb finds it, and hashes the shards as the policy's maker did."""
+    zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
+    data = ROOT / "suites/data"
+    if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    state, words = store.load_tensors(shipped), tmp_path / "words/words.safetensors"
+    tables = {n: quantise.Format(8) for n in quantise.tables(state)}
+    matrices = {n: quantise.Format(8) for n, _ in quantise.matrices(store.load_model(shipped))}
+    for name, formats, precision in (("a", tables, "fp32"), ("b", {**tables, **matrices}, "w8a8")):
+        out = tmp_path / name
+        store.save_tensors(out, quantise.shipped(state, formats, torch.float16), words)
+        for file in ("config.json", "vocab.txt", "tokenizer_config.json"):
+            shutil.copyfile(shipped / file, out / file)
+        Policy("none", [LayerPolicy()] * 4).write(out)
+        done = subprocess.run([zeb, "run", "--model", out, "--policy", out / "policy.json", "--task", "glue/sst2",
+                               "--data", data, "--device", "cpu", "--precision", precision, "--limit", "4",
+                               "--max-time", "50ms", "--format", "jsonl", "--db", tmp_path / "z.db"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["verdict"] == "ok"
+        assert {p.name for p in out.glob("*.safetensors*")} == {"encoder.safetensors", store.INDEX}
+        assert store.load_model(out).bert.embeddings.word_embeddings.weight.abs().sum() > 0

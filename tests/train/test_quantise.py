@@ -101,3 +101,29 @@ def test_gptq_values_are_stored_exactly(tmp_path, model):
     back = store.load_model(tmp_path)
     for (_, a), (_, b) in zip(quantise.matrices(model), quantise.matrices(back)):
         torch.testing.assert_close(a.weight, b.weight, atol=0, rtol=0)
+
+
+def test_shared_words_are_one_table(tmp_path, model):
+    formats = {n: quantise.Format(8) for n in quantise.tables(model.state_dict())}
+    assert len(formats) == 3
+    state = quantise.tensors(model, formats)
+    words = tmp_path / "words" / "words.safetensors"
+    for name in ("a", "b"):
+        store.save_tensors(tmp_path / name, state, words)
+        store.write_json(tmp_path / name / "config.json", model.config.hugging_face(None))
+    assert store.shards(tmp_path / "a") == [tmp_path / "a" / "../words/words.safetensors",
+                                            tmp_path / "a" / "encoder.safetensors"]
+    back = store.load_model(tmp_path / "b")
+    key = "bert.embeddings.word_embeddings.weight"
+    q, scale = quantise.int8_rows(model.state_dict()[key])
+    torch.testing.assert_close(back.state_dict()[key], q.float() * scale[:, None], atol=0, rtol=0)
+    assert store.model_sha256(tmp_path / "a") == store.model_sha256(tmp_path / "b") != store.sha256(words)
+    other = {**state, key: state[key] ^ 1}
+    with pytest.raises(ValueError, match="is not that of the model"):
+        store.save_tensors(tmp_path / "c", other, words)
+    with pytest.raises(ValueError, match="beside"):
+        store.save_tensors(tmp_path / "deeper" / "c", state, words)
+    index = tmp_path / "a" / store.INDEX
+    index.write_text(index.read_text().replace("../words", "../../words"))
+    with pytest.raises(ValueError, match="is not the name of a file"):
+        store.load_model(tmp_path / "a")

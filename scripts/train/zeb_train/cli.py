@@ -133,13 +133,18 @@ def parser() -> argparse.ArgumentParser:
                    help="cost of a training-free policy fitted on calib")
     p.add_argument("--min-length", type=int, default=0)
 
-    p = sub.add_parser("export", help="write the shipped form: fp16, vocabulary, card")
+    p = sub.add_parser("export", help="write the shipped form: fp16 or codes, vocabulary, card")
     _common(p, train=False)
     p.add_argument("--task", required=True)
     p.add_argument("--model", type=Path, action="append", required=True,
                    help="checkpoint; of several, the best on calib")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--dtype", choices=("f16", "bf16", "f32"), default="f16")
+    p.add_argument("--weights", choices=("keep", "int8", "int4", "int4-64"), default="keep",
+                   help="the encoder's matrices; keep: --dtype, or codes if they are stored so")
+    p.add_argument("--embeddings", choices=("keep", "int8", "int4"), default="keep")
+    p.add_argument("--words", type=Path, help="safetensors file beside --out's folder that holds the word table of "
+                   "several checkpoints; made if missing")
     p.add_argument("--facts", type=Path, help="YAML with what the card says besides")
     p.add_argument("--emissions", type=Path, help="emissions.csv of the whole chain")
 
@@ -312,7 +317,7 @@ def _calibrate(args) -> dict:
 def _export(args) -> dict:
     from .export import export
     return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
-                  args.emissions)
+                  args.emissions, weights=args.weights, embeddings=args.embeddings, words=args.words)
 
 
 def _recipe(args) -> dict:

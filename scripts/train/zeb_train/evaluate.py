@@ -20,7 +20,7 @@ def variants(folder: Path, data: TaskData, split: Store, formats: list[str], tar
     folder = Path(folder)
     own = None
     if (folder / "policy.json").is_file():
-        own = policy.read(folder / "policy.json", folder / "model.safetensors")
+        own = policy.read(folder / "policy.json", folder)
     out = {}
     for name in ["fp32", *formats]:
         model = store.load_model(folder).to(split.device).eval()

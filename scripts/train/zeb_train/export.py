@@ -1,4 +1,5 @@
-"""The shipped form of a checkpoint: half precision, vocabulary, policy and a card that says where it is from.
+"""The shipped form of a checkpoint: half precision or codes, vocabulary, policy and a card that says where it is
+from.  Checkpoints of one encoder can share a file with its frozen word table.
 
 Dev is scored here and nowhere before: one scoring an export, written on the card with dev's hash.
 """
@@ -7,13 +8,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
 import torch
 import yaml
 
-from . import calibrate, dataset, energy, policy, store, tasks
+from . import calibrate, dataset, energy, policy, quantise, store, tasks
 from .sparsity import Hard
 
 _DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
@@ -34,14 +36,26 @@ def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
 
 
 def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Path, dtype: str,
-           facts: Path | None, emissions: Path | None, max_length: int = 128) -> dict:
+           facts: Path | None, emissions: Path | None, max_length: int = 128, weights: str = "keep",
+           embeddings: str = "keep", words: Path | None = None) -> dict:
+    """weights, embeddings: keep, int8, int4 (weights also int4-64); words: the file that holds, or is to hold, the
+    word table of this and other checkpoints, in a folder beside `out`."""
     source = best_of(models)
     task, out = tasks.get(task_name), Path(out)
-    model = store.load_model(source)
-    store.save_model(out, model, task.labels, _DTYPES[dtype])
+    model, state = store.load_model(source), store.load_tensors(source)
+    formats = {}
+    if weights != "keep":
+        formats.update({n: quantise.Format.of(weights) for n, _ in quantise.matrices(model)})
+    if embeddings != "keep":
+        formats.update({n: quantise.Format.of(embeddings) for n in quantise.tables(state)})
+    fixed = [n for n in formats if not state[f"{n}.weight"].is_floating_point()]
+    if fixed:
+        raise ValueError(f"{source}: {fixed[0]} is quantised already: export it as it is (keep)")
+    store.save_tensors(out, quantise.shipped(state, formats, _DTYPES[dtype]), words)
+    store.write_json(out / "config.json", model.config.hugging_face(task.labels))
     shutil.copyfile(vocab, out / "vocab.txt")
     if (source / "policy.json").is_file():
-        how = policy.read(source / "policy.json", source / "model.safetensors")
+        how = policy.read(source / "policy.json", source)
         how.name = out.name
         how.write(out)
     store.write_json(out / "tokenizer_config.json", {
@@ -62,7 +76,7 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
     dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)
     config, sparsity, how = model.config, None, None
     if (out / "policy.json").is_file():
-        how = policy.read(out / "policy.json", out / "model.safetensors")
+        how = policy.read(out / "policy.json", out)
         sparsity = Hard(config, how)
     values = dataset.measure(task, model, dev, sparsity=sparsity, precise=True)
     card = {
@@ -75,8 +89,10 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
         "dev": {"metrics": {k: round(v, 6) for k, v in values.items()}, "rows": len(dev),
                 "sha256": store.sha256(Path(data) / task.folder / task.files["dev"]),
                 "max_length": max_length, "computed": "PyTorch, fp32, from the shipped weights"},
-        "files": {p.name: {"sha256": store.sha256(p), "bytes": p.stat().st_size}
-                  for p in sorted(out.iterdir()) if p.suffix != ".md" and p.name != "card.json"},
+        "sha256": store.model_sha256(out),
+        "files": {os.path.relpath(p, out): {"sha256": store.sha256(p), "bytes": p.stat().st_size}
+                  for p in sorted({*out.iterdir(), *store.shards(out)})
+                  if p.suffix != ".md" and p.name != "card.json"},
     }
     if how is not None:
         card["dev"]["policy"] = how.name

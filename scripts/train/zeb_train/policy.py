@@ -40,10 +40,10 @@ class Policy:
     keep_last: bool = False
 
     def write(self, folder: Path) -> None:
-        weights = Path(folder) / "model.safetensors"
+        weights = store.shards(folder)
         store.write_json(Path(folder) / "policy.json", {
             "schema": SCHEMA, "name": self.name,
-            "model_sha256": store.sha256(weights) if weights.is_file() else None,
+            "model_sha256": store.model_sha256(folder) if weights[0].is_file() else None,
             "floor": self.floor, "keep_last": self.keep_last,
             "layers": [layer.json(i) for i, layer in enumerate(self.layers)]})
 
@@ -53,7 +53,7 @@ def dense(name: str, layers: int) -> Policy:
 
 
 def read(path: Path, weights: Path | None = None) -> Policy:
-    """Reads and checks; with `weights`, also that the policy was made for that file."""
+    """Reads and checks; with `weights` (a checkpoint's folder, or its only file), also that it was made for that."""
     path = Path(path)
     try:
         raw = json.loads(path.read_text())
@@ -62,7 +62,7 @@ def read(path: Path, weights: Path | None = None) -> Policy:
     if raw.get("schema") != SCHEMA:
         raise PolicyError(f"{path}: schema is {raw.get('schema')!r}, not {SCHEMA!r}")
     wanted = raw.get("model_sha256")
-    if weights is not None and wanted is not None and wanted != store.sha256(weights):
+    if weights is not None and wanted is not None and wanted != store.model_sha256(weights):
         raise PolicyError(f"{path}: made for another model (sha256 {wanted[:12]}...)")
     out = Policy(raw.get("name", ""), [], int(raw.get("floor", 2)), bool(raw.get("keep_last", False)))
     if out.floor < 1:

@@ -18,7 +18,7 @@ def _sparsity(folder: Path, model: Bert):
     path = Path(folder) / "policy.json"
     if not path.is_file():
         return None, None
-    own = policy.read(path, Path(folder) / "model.safetensors")
+    own = policy.read(path, folder / "model.safetensors")
     return own, Hard(model.config, own)
 
 
@@ -77,7 +77,7 @@ def quantize(folder: Path, out: Path, name: str, method: str, data: TaskData | N
         store.write_bytes(out / "result.json", (folder / "result.json").read_bytes())
     return {"formats": {n: f"int{f.bits}" + (f"-{f.group}" if f.group else "")
                         for n, f in formats.items()},
-            "bytes": (out / "model.safetensors").stat().st_size}
+            "bytes": sum(f.stat().st_size for f in store.shards(out))}
 
 
 def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target: float,

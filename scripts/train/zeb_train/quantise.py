@@ -2,7 +2,8 @@
 
 INT8: one row (an output channel, or a token's activations) has scale max/127; q = rint(x * (127/max)) in
 binary32.  INT4: a group of 32 or 64 along K has scale binary16(max/7); q = rint(w / scale) in [-7,7].
-Only the encoder's six matrices a layer are quantised; embeddings, pooler and classifier stay.
+The encoder's six matrices a layer are quantised, and for shipping the embedding tables, a row being a word
+(INT4: groups of 32); pooler and classifier stay.
 """
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,19 +20,27 @@ from .bert import Bert
 TINY = 2.0 ** -100
 
 
+def _divide(a: Tensor | float, b: Tensor | float) -> Tensor:
+    """One correctly rounded division an element.  With a number on either side, torch multiplies by a rounded
+    reciprocal (number / tensor everywhere, tensor / number on CUDA): both sides must be tensors."""
+    like = a if isinstance(a, Tensor) else b
+    a, b = (x if isinstance(x, Tensor) else torch.full_like(like, x) for x in (a, b))
+    return a / b
+
+
 def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """q (int8) and scale (fp32, one a row of the last extent) of x."""
     x = x.float()
     most = x.abs().amax(-1)
     real = most >= TINY
-    inv = torch.where(real, 127.0 / torch.where(real, most, 1.0), 0.0)
+    inv = torch.where(real, _divide(127.0, torch.where(real, most, 1.0)), 0.0)
     q = torch.round(x * inv[..., None]).to(torch.int8)
-    return q, torch.where(real, most / 127.0, 0.0)
+    return q, torch.where(real, _divide(most, 127.0), 0.0)
 
 
 def int4_scale(groups: Tensor) -> Tensor:
     """binary16 scale of each group (last extent)."""
-    return (groups.float().abs().amax(-1) / 7.0).to(torch.float16).clamp(max=65504.0)
+    return _divide(groups.float().abs().amax(-1), 7.0).to(torch.float16).clamp(max=65504.0)
 
 
 def int4_groups(w: Tensor, group: int) -> tuple[Tensor, Tensor]:
@@ -133,25 +141,38 @@ Rounded = dict[str, tuple[Tensor, Tensor]]        # matrix -> (q, scale), where 
 def tensors(model: Bert, formats: dict[str, Format], rounded: Rounded | None = None,
             rest=torch.float16) -> dict[str, Tensor]:
     """The state as it is stored: I8 / U8 matrices with their scales, all else in `rest`."""
-    out, rounded = {}, rounded or {}
-    for key, value in model.state_dict().items():
+    state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
+    for name, (q, scale) in (rounded or {}).items():
+        if name in formats:
+            state[f"{name}.weight"], state[f"{name}.weight_scale"] = pack4(q).contiguous(), scale
+    return shipped(state, formats, rest)
+
+
+def tables(names) -> dict[str, str]:
+    """{module: key} of the embedding tables among a state's keys."""
+    return {k.removesuffix(".weight"): k for k in names if k.endswith("_embeddings.weight")}
+
+
+def shipped(state: dict[str, Tensor], formats: dict[str, Format], rest: torch.dtype) -> dict[str, Tensor]:
+    """A stored state in the form that ships: float tensors named in `formats` become codes with scales, the other
+    ones `rest`; what is stored as codes already stays."""
+    out = {}
+    for key, value in state.items():
         how = formats.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
-        value = value.detach().cpu()
-        if how is None:
-            out[key] = value.to(rest).contiguous()
+        codes = not value.is_floating_point() or key.endswith("_scale")
+        if codes or how is None:
+            out[key] = value if codes else value.to(rest).contiguous()
         elif how.bits == 8:
             out[key], out[key + "_scale"] = int8_rows(value)
         else:
-            name = key.removesuffix(".weight")
-            q, out[key + "_scale"] = rounded.get(name) or int4_groups(value, how.group)
+            q, out[key + "_scale"] = int4_groups(value, how.group)
             out[key] = pack4(q).contiguous()
     return out
 
 
 def write(folder: Path, model: Bert, formats: dict[str, Format], labels,
           rounded: Rounded | None = None) -> None:
-    data = save(tensors(model, formats, rounded), metadata={"format": "pt"})
-    store.write_bytes(Path(folder) / "model.safetensors", data)
+    store.save_tensors(folder, tensors(model, formats, rounded))
     store.write_json(Path(folder) / "config.json", model.config.hugging_face(labels))
 
 

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save
 from .bert import Bert, Config, load_state
 from .tokens import Packed
 
+INDEX = "model.safetensors.index.json"
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside, sync, rename: a reader sees the old file or the new one, never half of one."""
@@ -39,11 +41,69 @@ def sha256(path: Path) -> str:
     return h.hexdigest()
 
 
+def shards(folder: Path) -> list[Path]:
+    """The checkpoint's safetensors files: model.safetensors, or those its index names, in their names' order.
+    A name leads at most one folder up (docs/formats/quantisation.md)."""
+    folder = Path(folder)
+    single, index = folder / "model.safetensors", folder / INDEX
+    if single.is_file() or not index.is_file():
+        return [single]
+    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    for name in names:
+        parts = name.removeprefix("../").split("/")
+        if any(p in ("", ".", "..") for p in parts):
+            raise ValueError(f"{index}: {name!r} is not the name of a file in this folder or beside it")
+    return [folder / name for name in names]
+
+
+def model_sha256(model: Path) -> str:
+    """As the harness has it: of the only file, or of the shards' hashes as text, one after the other."""
+    files = shards(model) if Path(model).is_dir() else [model]
+    hashes = [sha256(f) for f in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor as it is stored."""
+    out = {}
+    for file in shards(folder):
+        part = load_file(file)
+        both = out.keys() & part.keys()
+        if both:
+            raise ValueError(f"{file}: {min(both)} is in another shard too")
+        out.update(part)
+    return out
+
+
+def save_tensors(folder: Path, state: dict[str, torch.Tensor], words: Path | None = None) -> None:
+    """model.safetensors; with `words`, a file in a folder beside this one, the word table is there and the rest in
+    encoder.safetensors, under an index.  The shared file is written once: another table is an error."""
+    folder, meta = Path(folder), {"format": "pt"}
+    if words is None:
+        write_bytes(folder / "model.safetensors", save(state, metadata=meta))
+        return
+    words = Path(words)
+    if words.resolve().parent.parent != folder.resolve().parent:
+        raise ValueError(f"{words}: shared words must be in a folder beside {folder}")
+    shared = {k: v for k, v in state.items() if "word_embeddings." in k}
+    if not words.is_file():
+        write_bytes(words, save(shared, metadata=meta))
+    there = load_file(words)
+    if there.keys() != shared.keys() or not all(torch.equal(there[k], shared[k]) for k in there):
+        raise ValueError(f"{words}: its word table is not that of the model for {folder}")
+    own = {k: v for k, v in state.items() if k not in shared}
+    write_bytes(folder / "encoder.safetensors", save(own, metadata=meta))
+    name = f"../{words.resolve().parent.name}/{words.name}"
+    write_json(folder / INDEX, {
+        "metadata": {"total_size": sum(v.nbytes for v in state.values())},
+        "weight_map": {k: name if k in shared else "encoder.safetensors" for k in sorted(state)}})
+
+
 def save_model(folder: Path, model: Bert, labels=None, dtype=torch.float32) -> None:
     """config.json last: a directory that has one is complete."""
     state = {k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
              for k, v in model.state_dict().items()}
-    write_bytes(Path(folder) / "model.safetensors", save(state, metadata={"format": "pt"}))
+    save_tensors(folder, state)
     write_json(Path(folder) / "config.json", model.config.hugging_face(labels))
 
 
@@ -54,7 +114,7 @@ def load_model(folder: Path, num_labels: int | None = None, **changes) -> Bert:
     if num_labels is not None:
         changes["num_labels"] = num_labels
     model = Bert(Config.read(folder / "config.json", **changes))
-    state = load_file(folder / "model.safetensors")
+    state = load_tensors(folder)
     formats = {}
     if any(k.endswith("_scale") for k in state):
         from . import quantise
