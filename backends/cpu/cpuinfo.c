@@ -11,6 +11,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* XCR0: which register files the operating system saves. */
 static uint64_t extended_control(void) {
@@ -20,11 +22,18 @@ static uint64_t extended_control(void) {
 }
 
 typedef struct x86_features {
-    int avx2, avx2vnni, avx512, avx512vnni;
+    int avx2, avx2vnni, avx512, avx512vnni, amx;
 } x86_features;
 
+/* Linux hands the tiles out on request: their eight kilobytes make a thread's state too large for some signal stacks.
+ * Granted once, it holds for all threads of the process, those to come too. */
+static int tiles_granted(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+}
+
 static x86_features x86_probe(void) {
-    x86_features found = {0, 0, 0, 0};
+    x86_features found = {0, 0, 0, 0, 0};
     uint32_t a, b, c, d, c1;
     if (!__get_cpuid(1, &a, &b, &c1, &d)) return found;
     const int osxsave = c1 >> 27 & 1, fma = c1 >> 12 & 1, avx = c1 >> 28 & 1, f16c = c1 >> 29 & 1;
@@ -34,7 +43,14 @@ static x86_features x86_probe(void) {
     const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F, DQ, BW, VL */
     found.avx512 = found.avx2 && (b & wanted) == wanted && (extended_control() & 0xe0) == 0xe0;
     found.avx512vnni = found.avx512 && (c >> 11 & 1);
-    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx2vnni = found.avx2 && (a >> 4 & 1);
+    const uint32_t tiles = 1u << 22 | 1u << 24 | 1u << 25; /* BF16, TILE, INT8 */
+    found.amx = found.avx512vnni && (d & tiles) == tiles && (extended_control() & 0x60000) == 0x60000;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        found.avx2vnni = found.avx2 && (a >> 4 & 1);
+        found.amx = found.amx && (a >> 5 & 1) && tiles_granted(); /* with BF16 among the AVX-512 instructions */
+    } else {
+        found.amx = 0;
+    }
     return found;
 }
 #endif
@@ -48,6 +64,7 @@ uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
     if (n < capacity) isa[n++] = (cpu_isa){"avx2vnni", &cpu_kernels_avx2vnni, found.avx2vnni};
     if (n < capacity) isa[n++] = (cpu_isa){"avx512", &cpu_kernels_avx512, found.avx512};
     if (n < capacity) isa[n++] = (cpu_isa){"avx512vnni", &cpu_kernels_avx512vnni, found.avx512vnni};
+    if (n < capacity) isa[n++] = (cpu_isa){"amx", &cpu_kernels_amx, found.amx};
 #elif defined(__aarch64__)
     if (n < capacity) isa[n++] = (cpu_isa){"neon", &cpu_kernels_neon, 1};
     const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;

@@ -11,7 +11,7 @@
 
 #include "zeb/graph.h"
 
-enum { CPU_TILE_ROWS_MAX = 12, CPU_TILE_COLUMNS_MAX = 32 };
+enum { CPU_TILE_ROWS_MAX = 12, CPU_TILE_COLUMNS_MAX = 32, CPU_SLAB_STEP = 16 /* groups of four bytes of k */ };
 
 /* One register tile: c[rows, n] = a[rows, k] . b[k, n] (+ c if accumulate) (+ bias[n]) (+ residual[rows, n]), with
  * n <= tile_columns. b must be readable for tile_columns floats a row, whatever n is; bias too. */
@@ -57,6 +57,29 @@ typedef struct cpu_tile_i8 {
 
 typedef void (*cpu_tile_i8_fn)(const cpu_tile_i8 *tile);
 
+/* Many rows by all of some panels at once, for processors that multiply by the slab:
+ * c[rows, n] = act(factor * (x . w) + bias) (+ residual). x and w come in steps of 64 bytes of k, zeros where k ends
+ * early: rows as `quantise` writes them, or bfloat16; panels as cpu_tile_i8 reads them, or pairs of bfloat16. */
+typedef struct cpu_slab {
+    const void *x;
+    size_t ldx;           /* bytes */
+    const float *x_scale; /* of the rows; NULL: 1 (bfloat16 only) */
+    const void *w;        /* [panels][16 * steps][tile_columns][4 bytes] */
+    const int32_t *start; /* [panels][tile_columns]; I8 only, as w_scale */
+    const float *w_scale;
+    float *c;
+    size_t ldc;
+    const float *bias;     /* [panels][tile_columns], or NULL */
+    const float *residual; /* or NULL */
+    size_t ldr;
+    int rows; /* 2 at least */
+    int n;
+    int steps; /* of 64 bytes */
+    uint32_t activation;
+} cpu_slab;
+
+typedef void (*cpu_slab_fn)(const cpu_slab *slab);
+
 typedef struct cpu_norm_row {
     const float *gamma;
     const float *beta; /* or NULL */
@@ -73,6 +96,8 @@ typedef struct cpu_kernels {
     cpu_tile_i8_fn tile_groups[CPU_TILE_ROWS_MAX + 1]; /* any number */
     int groups_rows;                                   /* the tallest of those */
     int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
+    cpu_slab_fn slab_i8;                               /* or NULL, as slab_least is 0 */
+    int slab_least;                                    /* rows from which slabs are faster than tiles */
     /* Rows to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; ldq in bytes. */
     void (*quantise)(const float *x, size_t ldx, int rows, int n, void *q, size_t ldq, float *scale);
     /* out = x rounded to bfloat16 */
@@ -115,6 +140,7 @@ extern const cpu_kernels cpu_kernels_avx2;
 extern const cpu_kernels cpu_kernels_avx2vnni;
 extern const cpu_kernels cpu_kernels_avx512;
 extern const cpu_kernels cpu_kernels_avx512vnni;
+extern const cpu_kernels cpu_kernels_amx;
 #elif defined(__aarch64__)
 extern const cpu_kernels cpu_kernels_neon;
 extern const cpu_kernels cpu_kernels_dotprod;

@@ -42,6 +42,9 @@ enum { PHASE_ROWS = 16 };
 #include "kernels_rows.h"
 #include "kernels_tile.h"
 #include "kernels_tile_i8.h"
+#ifdef KERNELS_AMX
+#include "kernels_amx.h"
+#endif
 
 const cpu_kernels KERNELS_TABLE = {
     .isa = KERNELS_ISA,
@@ -90,6 +93,10 @@ const cpu_kernels KERNELS_TABLE = {
 #if KERNELS_UNSIGNED
     .pack_values = pack_values,
     .split = split,
+#endif
+#ifdef KERNELS_AMX
+    .slab_i8 = slab_i8,
+    .slab_least = 6,
 #endif
     .widen = widen,
     .widen_codes = widen_codes,

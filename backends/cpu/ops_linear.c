@@ -108,11 +108,57 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
     }
 }
 
+/* Panels p0 .. p1 of one part as a slab. */
+static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear_part *part, int p0, int p1, int64_t r0,
+                     int64_t r1) {
+    const cpu_kernels *kernels = plan->kernels;
+    const cpu_tensor *codes = &plan->tensor[l->codes];
+    const int64_t columns = kernels->tile_columns, c0 = (p0 - part->first) * columns, n = (p1 - p0) * columns;
+    cpu_slab slab = {.x = (const unsigned char *)codes->data + (size_t)r0 * codes->ld,
+                     .ldx = codes->ld,
+                     .x_scale = cpu_row(plan, l->codes + 1, r0),
+                     .w = l->codes_w + (int64_t)p0 * l->steps * columns * kernels->i8_step,
+                     .start = l->start + p0 * columns,
+                     .w_scale = l->scale + p0 * columns,
+                     .c = cpu_row(plan, part->out, r0) + c0,
+                     .ldc = plan->tensor[part->out].ld,
+                     .bias = l->bias == NULL ? NULL : l->bias + p0 * columns,
+                     .rows = (int)(r1 - r0),
+                     .n = (int)(part->n - c0 < n ? part->n - c0 : n),
+                     .steps = l->steps / CPU_SLAB_STEP,
+                     .activation = part->activation};
+    if (part->residual != ZEB_NONE) {
+        slab.residual = cpu_row(plan, part->residual, r0) + c0;
+        slab.ldr = plan->tensor[part->residual].ld;
+    }
+    kernels->slab_i8(&slab);
+}
+
+/* Whether so many rows are multiplied as a slab. */
+static bool takes_slabs(const zeb_plan *plan, const cpu_linear *l, int64_t rows) {
+    const cpu_kernels *kernels = plan->kernels;
+    return kernels->slab_i8 != NULL && l->integers && l->groups == 1 && rows >= kernels->slab_least;
+}
+
 static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
-    if (l->integers)
+    if (takes_slabs(plan, l, r1 - r0))
+        run_slab(plan, l, part_of(l, panel), panel, panel + 1, r0, r1);
+    else if (l->integers)
         run_panel_i8(plan, l, panel, r0, r1);
     else
         run_panel_f32(plan, l, panel, r0, r1);
+}
+
+static void run_panels(const zeb_plan *plan, const cpu_linear *l, int p0, int p1, int64_t r0, int64_t r1) {
+    const bool slabs = takes_slabs(plan, l, r1 - r0);
+    for (int p = p0, end; p < p1; p = end) {
+        const cpu_linear_part *part = part_of(l, p);
+        end = !slabs ? p + 1 : part->first + part->count < p1 ? part->first + part->count : p1;
+        if (slabs)
+            run_slab(plan, l, part, p, end, r0, r1);
+        else
+            run_panel(plan, l, p, r0, r1);
+    }
 }
 
 /* A panel of one sequence under its gates: not computed if all its groups are closed, else closed groups are wiped. */
@@ -135,8 +181,7 @@ static void run_linear(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
     const zeb_plan *plan = hand->plan;
     const cpu_linear *l = &stage->as.linear;
     if (l->gates == ZEB_NONE) {
-        for (int p = p0; p < p1; p++)
-            run_panel(plan, l, p, r0, r1);
+        run_panels(plan, l, p0, p1, r0, r1);
         return;
     }
     for (int64_t r = r0; r < r1;) {

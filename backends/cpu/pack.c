@@ -89,6 +89,8 @@ void cpu_codes_shape(const cpu_kernels *kernels, const cpu_tensor *weight, bool 
     const int64_t k = weight->width, group = four ? group_of(weight) : k;
     codes->groups = (int)(k / group);
     codes->steps = (int)((group + kernels->i8_step - 1) / kernels->i8_step);
+    if (codes->groups == 1 && kernels->slab_i8 != NULL)
+        codes->steps = (codes->steps + CPU_SLAB_STEP - 1) / CPU_SLAB_STEP * CPU_SLAB_STEP;
 }
 
 void cpu_pack_codes(const cpu_kernels *kernels, const cpu_tensor *weight, const cpu_tensor *scale, bool four,

@@ -18,7 +18,7 @@ typedef struct options {
 /* What the child that runs a plugin leaves for its parent, also when it dies. */
 typedef struct shared {
     char now[OP_NOW_MAX];
-    uint64_t passed, failed, unsupported, devices;
+    uint64_t passed, failed, unsupported, devices, skipped;
     int finished;
 } shared;
 
@@ -28,7 +28,7 @@ static const char USAGE[] =
     "Runs every op (or one: linear, ..., chain, contract) of every plugin in FOLDER against the plugin ref. Exit: 0 "
     "nothing failed, 1 something did, 2 "
     "usage,\n"
-    "3 no plugin to run.\n";
+    "3 no plugin to run, 77 the processor lacks the instruction set that --isa names.\n";
 
 static bool parse(int argc, char **argv, options *o) {
     for (int i = 1; i < argc; ++i) {
@@ -89,6 +89,14 @@ static void print_device(const op_suite *suite, shared *result) {
     (void)fflush(stdout);
 }
 
+/* Whether the device runs with less than --isa names. */
+static bool is_lowered(const options *o, const op_target *target) {
+    zeb_device_settings settings = {.struct_size = sizeof settings};
+    zeb_error error;
+    return o->isa != NULL && target->backend->settings(target->device, &settings, &error) == ZEB_OK &&
+           strcmp(settings.isa, o->isa) != 0;
+}
+
 /* Runs all devices of a plugin; in the child process. */
 static void run_plugin(const options *o, const char *path, shared *result) {
     const zeb_plugin *plugin = NULL, *ref = NULL;
@@ -105,6 +113,10 @@ static void run_plugin(const options *o, const char *path, shared *result) {
         if (status == ZEB_OK) status = op_target_open(plugin, i, (uint32_t)o->threads, o->isa, &suite.target, &error);
         if (status == ZEB_OK && suite.target.info.kind == ZEB_DEVICE_NONE) {
             printf("%s: computes nothing by intention, nothing compared\n", plugin->name);
+        } else if (status == ZEB_OK && is_lowered(o, &suite.target)) {
+            printf("SKIPPED %s/%s: this processor has no %s, nothing compared\n", plugin->name, suite.target.info.id,
+                   o->isa);
+            ++result->skipped;
         } else if (status == ZEB_OK) {
             run_cases(&suite);
             print_device(&suite, result);
@@ -157,6 +169,7 @@ static int run_folder(const options *o, shared *result) {
             total.passed += result->passed;
             total.failed += result->failed;
             total.unsupported += result->unsupported;
+            total.skipped += result->skipped;
             ++run;
         }
         free(entry[i]);
@@ -164,7 +177,7 @@ static int run_folder(const options *o, shared *result) {
     free(entry);
     printf("%llu passed, %llu failed, %llu unsupported\n", (unsigned long long)total.passed,
            (unsigned long long)total.failed, (unsigned long long)total.unsupported);
-    if (run > 0) return total.failed > 0 ? 1 : 0;
+    if (run > 0) return total.failed > 0 ? 1 : total.skipped > 0 ? 77 : 0;
     (void)fprintf(stderr, "zeb-conformance: no plugin%s%s in %s\n", o->only != NULL ? " " : "",
                   o->only != NULL ? o->only : "", o->folder);
     return 3;

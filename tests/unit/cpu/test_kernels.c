@@ -2,6 +2,7 @@
  * of every height and width against sums in binary64, integers exactly. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -283,6 +284,99 @@ static void test_i8_tiles(void **state) {
     for_each_isa(check_i8_tiles);
 }
 
+/* ---- slabs
+ * ------------------------------------------------------------------------------------------------------------- */
+
+enum { SLAB_ROWS = 100, SLAB_N = 96, SLAB_K = 192 };
+
+typedef struct slab_case {
+    int rows, n, steps, extras; /* bit 0: bias, bit 1: residual */
+    uint32_t activation;
+} slab_case;
+
+/* Integers exactly, and what follows them by the operations that the tiles take. */
+static void check_slab_i8(const cpu_kernels *k, const slab_case *o) {
+    static unsigned char x[SLAB_ROWS * SLAB_K];
+    static int8_t w[SLAB_N * SLAB_K], plain[SLAB_N * SLAB_K];
+    static float c[SLAB_ROWS * SLAB_N], want[SLAB_ROWS * SLAB_N], residual[SLAB_ROWS * SLAB_N];
+    float x_scale[SLAB_ROWS], w_scale[SLAB_N], bias[SLAB_N];
+    int32_t start[SLAB_N] = {0};
+    uint32_t seed = (uint32_t)(o->rows * 1000 + o->n);
+    const int depth = o->steps * 64, columns = k->tile_columns;
+    for (int i = 0; i < SLAB_ROWS * SLAB_K; i++)
+        x[i] = (unsigned char)(128 + (int)(127.4f * random_float(&seed)));
+    for (int i = 0; i < SLAB_ROWS * SLAB_N; i++)
+        residual[i] = random_float(&seed), c[i] = 7.0f;
+    for (int r = 0; r < o->rows; r++)
+        x_scale[r] = 0.01f + fabsf(random_float(&seed)) * 1e-3f;
+    for (int j = 0; j < SLAB_N; j++) {
+        w_scale[j] = 1e-3f * random_float(&seed);
+        bias[j] = random_float(&seed);
+        for (int i = 0; i < depth; i++) {
+            const int8_t value = (int8_t)(127.4f * random_float(&seed));
+            plain[j * SLAB_K + i] = value;
+            w[((j / columns * (depth / 4) + i / 4) * columns + j % columns) * 4 + i % 4] = value;
+            start[j] -= 128 * value;
+        }
+    }
+    const bool with_bias = o->extras & 1, with_residual = o->extras >> 1 & 1;
+    const cpu_slab slab = {.x = x,
+                           .ldx = SLAB_K,
+                           .x_scale = x_scale,
+                           .w = w,
+                           .start = start,
+                           .w_scale = w_scale,
+                           .c = c,
+                           .ldc = SLAB_N,
+                           .bias = with_bias ? bias : NULL,
+                           .residual = with_residual ? residual : NULL,
+                           .ldr = SLAB_N,
+                           .rows = o->rows,
+                           .n = o->n,
+                           .steps = o->steps,
+                           .activation = o->activation};
+    k->slab_i8(&slab);
+    for (int r = 0; r < SLAB_ROWS; r++)
+        for (int j = 0; j < SLAB_N; j++) {
+            int32_t sum = 0;
+            for (int i = 0; i < depth; i++)
+                sum += (x[r * SLAB_K + i] - 128) * plain[j * SLAB_K + i];
+            want[r * SLAB_N + j] =
+                fmaf((float)sum, x_scale[r < o->rows ? r : 0] * w_scale[j], with_bias ? bias[j] : 0.0f);
+        }
+    k->activate(o->activation, want, SLAB_N, SLAB_ROWS, SLAB_N);
+    for (int r = 0; r < SLAB_ROWS; r++)
+        for (int j = 0; j < SLAB_N; j++) {
+            const bool live = r < o->rows && j < o->n;
+            const float y = want[r * SLAB_N + j] + (with_residual ? residual[r * SLAB_N + j] : 0.0f);
+            if (c[r * SLAB_N + j] != (live ? y : 7.0f))
+                fail_msg("%s slab %dx%d, %d steps, extras %d: [%d,%d] is %.9g instead of %.9g", k->isa, o->rows, o->n,
+                         o->steps, o->extras, r, j, (double)c[r * SLAB_N + j], (double)(live ? y : 7.0f));
+        }
+}
+
+static void check_slabs(const cpu_kernels *k) {
+    if (k->slab_i8 == NULL) return;
+    for (int rows = 2; rows <= SLAB_ROWS; rows += rows < 40 ? 1 : 17) {
+        const slab_case o = {rows, 1 + rows * 37 % SLAB_N, 1 + rows % 3, rows % 4, rows % 2 ? ZEB_ACT_GELU_ERF : 0};
+        check_slab_i8(k, &o);
+    }
+    for (uint32_t activation = ZEB_ACT_NONE; activation <= ZEB_ACT_TANH; activation++)
+        check_slab_i8(k, &(slab_case){33, 64, 2, 3, activation});
+}
+
+static void test_slabs(void **state) {
+    (void)state;
+    cpu_isa isa;
+    int lowered = 0;
+    zeb_error error;
+    for_each_isa(check_slabs);
+    if (cpu_isa_choose("", &isa, &lowered, &error) != ZEB_OK || isa.kernels->slab_i8 == NULL) {
+        print_message("SKIPPED: this processor has no AMX, no slab was computed\n");
+        skip();
+    }
+}
+
 /* ---- choice
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -306,7 +400,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_activations), cmocka_unit_test(test_softmax),  cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_quantise),    cmocka_unit_test(test_i8_tiles), cmocka_unit_test(test_choice_of_isa),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16),        cmocka_unit_test(test_slabs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
