@@ -18,7 +18,7 @@ def _sparsity(folder: Path, model: Bert):
     path = Path(folder) / "policy.json"
     if not path.is_file():
         return None, None
-    own = policy.read(path, folder / "model.safetensors")
+    own = policy.read(path, folder)
     return own, Hard(model.config, own)
 
 
