@@ -69,7 +69,7 @@ steps:
     do: distill
     with: &with {task: glue/sst2, start: "{work}/general", teacher: ["{work}/teacher"], evaluate: dev,
        transfer: 20, format: [int8], target: [0.7], set: {epochs: 1, lr: 1.0e-3, evals: 2}}
-  - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, ffn: 16, prune: {mode: ratio,
+  - {id: sparse, needs: [general, teacher], do: prune, with: {<<: *with, ffn: 16, keep_heads: 1, prune: {mode: ratio,
      target: 0.7, search: true, heads: true}}}
   - {id: pool, needs: [teacher], do: label, with: {task: glue/sst2, teacher: ["{work}/teacher"], copies: 1,
      join: 0.5, transfer: 20}}

@@ -36,6 +36,15 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
 
 
+def _student(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--freeze-words", action="store_true")
+    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
+    p.add_argument("--dropout", type=float, default=0.05)
+    p.add_argument("--ffn", type=int, default=0, help="first remove FFN neurons down to so many a layer")
+    p.add_argument("--keep-heads", type=int, default=0, help="first remove heads down to so many a layer")
+    p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
+
+
 def _pairs(items: list[str]) -> dict:
     out = {}
     for item in items:
@@ -89,12 +98,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--config", type=Path, help="config.json of the student (plain text)")
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE",
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
-    p.add_argument("--freeze-words", action="store_true")
-    p.add_argument("--dropout", type=float, default=0.05)
-    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
-    p.add_argument("--ffn", type=int, default=0,
-                   help="first remove FFN neurons down to so many a layer (a task's student)")
-    p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
+    _student(p)
     p.add_argument("--limit", type=int, default=0, help="at most about so many texts")
 
     p = sub.add_parser("prune", help="distil a dynamically sparse student: tokens, heads")
@@ -106,12 +110,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE")
     p.add_argument("--prune", action="append", default=[], metavar="KEY=VALUE",
                    help="target, mode (threshold, relative, ratio), heads, min_length, soft_from, hard_from")
-    p.add_argument("--freeze-words", action="store_true")
-    p.add_argument("--dropout", type=float, default=0.05)
-    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
-    p.add_argument("--ffn", type=int, default=0,
-                   help="first remove FFN neurons down to so many a layer (a task's student)")
-    p.add_argument("--quant", default="", help="train quantisation-aware: int8, int4, int4-64")
+    _student(p)
 
     p = sub.add_parser("score", help="score checkpoints on a split, in fp32")
     _common(p, train=False)
@@ -250,6 +249,11 @@ def _scored(args, data, result: dict) -> dict:
     return result
 
 
+def _start(args):
+    from .distill import Start
+    return Start(args.freeze_words, args.round_words, args.dropout, args.quant, args.ffn, args.keep_heads)
+
+
 def _distill(args) -> dict:
     from . import distill
     from .bert import Config
@@ -258,8 +262,7 @@ def _distill(args) -> dict:
         data = _open(args)
         return _scored(args, data, distill.task(
             args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
-            distill.TaskLossWeights(**_pairs(args.weight)), args.freeze_words, args.dropout,
-            args.quant, args.ffn, args.round_words))
+            distill.TaskLossWeights(**_pairs(args.weight)), _start(args)))
     if not args.teacher:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
@@ -274,8 +277,7 @@ def _prune(args) -> dict:
     return _scored(args, data, prune.dynamic(
         args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
         TaskLossWeights(**_pairs(args.weight)),
-        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}),
-        args.freeze_words, args.dropout, args.quant, args.ffn, args.round_words))
+        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}), _start(args)))
 
 
 def _score(args) -> dict:

@@ -176,32 +176,52 @@ def _frozen(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
+@dataclass
+class Start:
+    """What is done to a student before its lesson."""
+    freeze_words: bool = False
+    round_words: bool = False      # word embeddings as INT8 stores them
+    dropout: float = 0.05
+    quant: str = ""                # quantisation-aware in that format
+    ffn: int = 0                   # > 0: shrunk to so many neurons a layer
+    keep_heads: int = 0            # > 0: shrunk to so many heads a layer
+
+
+def _shrunk(student: Bert, data: TaskData, how: Start) -> Bert:
+    student.to(data.train.device)
+    if how.ffn:
+        student = static.shrink_ffn(student, static.neuron_fisher(student, data.train), how.ffn)
+    if how.keep_heads:
+        student.to(data.train.device)
+        student = static.shrink_heads(student, static.head_fisher(student, data.train), how.keep_heads)
+    return student
+
+
 def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
-            weights: TaskLossWeights, freeze_words: bool, dropout: float,
-            gates: bool = False, quant: str = "", ffn: int = 0, round_words: bool = False) -> Lesson:
+            weights: TaskLossWeights, how: Start, gates: bool = False) -> Lesson:
     device = data.train.device
     torch.manual_seed(seed)
     teachers = load_teachers(teacher_dirs, device)
-    student = store.start(start, data.task, hidden_dropout_prob=dropout,
-                          attention_probs_dropout_prob=dropout)
-    if ffn:
-        scored = student.to(device)
-        student = static.shrink_ffn(scored, static.neuron_fisher(scored, data.train), ffn)
+    student = store.start(start, data.task, hidden_dropout_prob=how.dropout,
+                          attention_probs_dropout_prob=how.dropout)
+    if how.ffn or how.keep_heads:
+        student = _shrunk(student, data, how)
     if gates:
         student.add_gates()
-    if quant:                                  # quantisation-aware: rounded forward, straight back
-        quantise.wrap(student, quantise.Format.of(quant))
+    if how.quant:                              # rounded forward, straight back
+        quantise.wrap(student, quantise.Format.of(how.quant))
     words = student.bert.embeddings.word_embeddings.weight
-    if round_words:
+    if how.round_words:
         words.data.copy_(quantise.int8_values(words.data))
-    words.requires_grad_(not freeze_words)
+    words.requires_grad_(not how.freeze_words)
     pooled, guide = data.train.goal is not None, None
     projections = Path(start) / "hidden.pt"
     hidden = None
     if pooled and weights.hidden > 0:
+        # What it started as guides the states between embeddings (which stay) and the last (which the goal moves).
         guide = store.load_model(start).to(device, _frozen(device)).eval().requires_grad_(False)
         width = student.config.hidden_size
-        hidden = HiddenLoss(width, width, [(i, i) for i in range(len(student.layers) + 1)], same=True)
+        hidden = HiddenLoss(width, width, [(i, i) for i in range(1, len(student.layers))], same=True)
     elif pooled:
         pass
     elif projections.is_file():
@@ -231,11 +251,8 @@ def finish(lesson: Lesson, data: TaskData, out: Path) -> None:
 
 
 def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, out: Path,
-         settings: loop.Settings, weights: TaskLossWeights, freeze_words: bool = False,
-         dropout: float = 0.05, quant: str = "", ffn: int = 0, round_words: bool = False) -> dict:
-    """`quant`: quantisation-aware in that format; `ffn`: first shrunk to so many neurons a layer."""
-    lesson = prepare(start, teacher_dirs, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     quant=quant, ffn=ffn, round_words=round_words)
+         settings: loop.Settings, weights: TaskLossWeights, how: Start) -> dict:
+    lesson = prepare(start, teacher_dirs, data, vocab, settings.seed, weights, how)
     student = lesson.student
     result = loop.Loop(
         name, out, nn.ModuleDict(lesson.parts), settings, data.train.device,

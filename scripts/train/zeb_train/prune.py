@@ -16,7 +16,7 @@ from torch import nn
 from . import calibrate, loop, metrics
 from .batches import plan
 from .dataset import TaskData, measure
-from .distill import Lesson, TaskLossWeights, finish, prepare
+from .distill import Lesson, Start, TaskLossWeights, finish, prepare
 from .policy import THRESHOLDS, LayerPolicy, Policy
 from .sparsity import Hard, Soft, Tracked
 
@@ -149,13 +149,10 @@ def _dense(config, n: int) -> float:
 
 
 def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: Path, out: Path,
-            settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings,
-            freeze_words: bool = False, dropout: float = 0.05, quant: str = "",
-            ffn: int = 0, round_words: bool = False) -> dict:
+            settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings, how: Start) -> dict:
     if s.mode not in (*THRESHOLDS, "ratio") or not 0.0 < s.target <= 1.0:
         raise loop.TrainError(f"pruning mode {s.mode!r} with target {s.target} is not possible")
-    lesson = prepare(start, teachers, data, vocab, settings.seed, weights, freeze_words, dropout,
-                     gates=s.heads, quant=quant, ffn=ffn, round_words=round_words)
+    lesson = prepare(start, teachers, data, vocab, settings.seed, weights, how, gates=s.heads)
     device = data.train.device
     pruner = Pruner(name, lesson, data, s).to(device)
     module = nn.ModuleDict({**lesson.parts, "pruner": pruner})
