@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/provenance.h"
 #include "run/bench.h"
 #include "run/explain.h"
 #include "suites/task.h"
@@ -14,7 +16,7 @@
 typedef struct explain_settings {
     const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *db, *format, *plugin_dir;
     uint64_t threads, batch, seq_max, limit, timeout_ns;
-    bool no_pin, verbose;
+    bool no_pin, no_predict, remake, verbose;
 } explain_settings;
 
 #define AT(field) offsetof(explain_settings, field)
@@ -41,7 +43,10 @@ static const zeb_option options[] = {
     {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use.", NULL},
     {"timeout", ZEB_OPTION_DURATION, "TIME", "10min", AT(timeout_ns), "A device that takes longer is stopped.", NULL},
     {"db", ZEB_OPTION_TEXT, "FILE", "results/local/zeb.db", AT(db),
-     "Database with the peaks that zeb roofline has measured, for what each stage needs at least.", NULL},
+     "Database with the device's peaks (zeb roofline), and with its cost table, which is made here.", NULL},
+    {"no-predict", ZEB_OPTION_FLAG, NULL, NULL, AT(no_predict), "Measure and use no cost table.", NULL},
+    {"remake", ZEB_OPTION_FLAG, NULL, NULL, AT(remake),
+     "Measure the cost table anew, as after a disturbed measurement.", NULL},
     {"format", ZEB_OPTION_CHOICE, "NAME", "table", AT(format), "What is printed on stdout.", formats},
     {"plugin-dir", ZEB_OPTION_TEXT, "DIR[:DIR]", NULL, AT(plugin_dir), "Look for plugins here first.", NULL},
     {"verbose", ZEB_OPTION_FLAG, NULL, NULL, AT(verbose), "Say more on stderr.", NULL},
@@ -67,15 +72,26 @@ static const char *time_text(double ns, char *text, size_t capacity) {
     return text;
 }
 
+/* "+4 %": by how much the prediction was off. */
+static const char *error_text(double predicted, double took, char *text, size_t capacity) {
+    if (predicted < 0 || !(took > 0))
+        (void)snprintf(text, capacity, "-");
+    else
+        (void)snprintf(text, capacity, "%+.0f %%", 100 * (predicted / took - 1));
+    return text;
+}
+
 static void print_line(const zeb_explain_line *l, double total_ns) {
-    char least[24], took[24], share[24] = "-", part[24] = "-";
+    char least[24], took[24], predicted[24], error[24], share[24] = "-", part[24] = "-";
     if (l->least_ns >= 0 && l->took_ns > 0)
         (void)snprintf(share, sizeof share, "%.0f %%", 100 * l->least_ns / l->took_ns);
     if (l->took_ns >= 0 && total_ns > 0 && !l->waits)
         (void)snprintf(part, sizeof part, "%.1f %%", 100 * l->took_ns / total_ns);
-    (void)printf("%-28.28s %-14s %5u %8.1f %10.3f %10.1f %12s %12s %7s %7s\n", l->name, l->op, l->nodes, l->rows,
-                 l->flops * 1e-6, l->bytes / 1024, time_text(l->least_ns, least, sizeof least),
-                 time_text(l->took_ns, took, sizeof took), share, part);
+    (void)printf("%-28.28s %-14s %5u %8.1f %10.3f %10.1f %12s %12s %7s %12s %7s %7s\n", l->name, l->op, l->nodes,
+                 l->rows, l->flops * 1e-6, l->bytes / 1024, time_text(l->least_ns, least, sizeof least),
+                 time_text(l->predicted_ns, predicted, sizeof predicted),
+                 error_text(l->predicted_ns, l->took_ns, error, sizeof error), time_text(l->took_ns, took, sizeof took),
+                 share, part);
 }
 
 static void print_table(const zeb_explanation *e) {
@@ -85,18 +101,25 @@ static void print_table(const zeb_explanation *e) {
         if (e->line[i].took_ns > 0 && !e->line[i].waits) took += e->line[i].took_ns;
         if (e->line[i].nodes > 0) least = least >= 0 && e->line[i].least_ns >= 0 ? least + e->line[i].least_ns : -1;
     }
-    (void)printf("model %s, policy %s, device %s:%s, %lld threads%s%s\n", e->row.model, e->row.policy, e->row.backend,
-                 e->row.device, (long long)(e->row.effective.threads.has ? e->row.effective.threads.value : 1),
-                 e->row.effective.isa[0] != '\0' ? ", " : "", e->row.effective.isa);
+    (void)printf("model %s, policy %s, device %s:%s, %lld threads%s%s%s%s\n", e->row.model, e->row.policy,
+                 e->row.backend, e->row.device,
+                 (long long)(e->row.effective.threads.has ? e->row.effective.threads.value : 1),
+                 e->row.effective.isa[0] != '\0' ? ", " : "", e->row.effective.isa,
+                 e->costs[0] != '\0' ? ", cost table " : "", e->costs);
     (void)printf("%u passes of %.1f tokens on average; %.4f of the model's FLOPs were executed\n\n", e->passes,
                  e->tokens, e->flops / e->flops_dense);
-    (void)printf("%-28s %-14s %5s %8s %10s %10s %12s %12s %7s %7s\n", "stage", "op", "nodes", "rows", "MFLOP", "KiB",
-                 "needs", "took", "roof", "of all");
+    (void)printf("%-28s %-14s %5s %8s %10s %10s %12s %12s %7s %12s %7s %7s\n", "stage", "op", "nodes", "rows", "MFLOP",
+                 "KiB", "needs", "predicted", "off", "took", "roof", "of all");
     for (uint32_t i = 0; i < e->lines; i++)
         print_line(&e->line[i], took);
     (void)printf("\nall stages: need %s", time_text(least, text, sizeof text));
     if (e->profiled) (void)printf(", took %s", time_text(took, text, sizeof text));
-    (void)printf("; the whole pass took %s\n", time_text(e->pass_ns, text, sizeof text));
+    (void)printf("; the whole pass took %s", time_text(e->pass_ns, text, sizeof text));
+    if (e->pass_predicted_ns >= 0) {
+        (void)printf(", predicted %s", time_text(e->pass_predicted_ns, text, sizeof text));
+        (void)printf(" (%s)", error_text(e->pass_predicted_ns, e->pass_ns, text, sizeof text));
+    }
+    (void)printf("\n");
 }
 
 static void print_number(const char *name, double value, const char *end) {
@@ -111,6 +134,11 @@ static void print_json(const zeb_explanation *e) {
                  "\"passes\": %u, \"tokens\": %.9g, \"flops\": {\"dense\": %.9g, \"executed\": %.9g}, ",
                  e->row.model, e->row.policy, e->row.backend, e->row.device, e->profiled ? "true" : "false", e->passes,
                  e->tokens, e->flops_dense, e->flops);
+    if (e->costs[0] != '\0')
+        (void)printf("\"costs\": {\"hash\": \"%s\", \"measured\": %u}, ", e->costs, e->made.count);
+    else
+        (void)printf("\"costs\": null, ");
+    print_number("pass_predicted_ns", e->pass_predicted_ns, ", ");
     print_number("pass_ns", e->pass_ns, ", \"stages\": [");
     for (uint32_t i = 0; i < e->lines; i++) {
         const zeb_explain_line *l = &e->line[i];
@@ -118,6 +146,7 @@ static void print_json(const zeb_explanation *e) {
                      "\"bytes\": %.9g, ",
                      i > 0 ? "," : "", l->name, l->op, l->nodes, l->rows, l->flops, l->bytes);
         print_number("needs_ns", l->least_ns, ", ");
+        print_number("predicted_ns", l->predicted_ns, ", ");
         print_number("took_ns", l->took_ns, "}");
     }
     (void)printf("\n]}\n");
@@ -125,17 +154,58 @@ static void print_json(const zeb_explanation *e) {
 
 /* ---- doing ------------------------------------------------------------------------------------------------------ */
 
-/* Peaks are a help, not a need: without a database there are none. */
-static void find_peaks(const explain_settings *set, zeb_arena *arena, const zeb_log *log, zeb_stored_peak **peak,
-                       size_t *count) {
+/* What the database knows is a help, not a need: without one, or with one that can't be read, there is nothing. */
+static void find_known(const explain_settings *set, zeb_arena *arena, const zeb_log *log, zeb_explain_options *asked) {
     zeb_store *store = NULL;
     zeb_error why = {{0}};
-    *count = 0;
+    zeb_stored_peak *peak = NULL;
+    zeb_stored_timing *timing = NULL;
+    size_t spoilt = 0;
     if (!zeb_path_is_file(set->db)) return;
     zeb_status status = zeb_store_open_read(set->db, &store, &why);
-    if (status == ZEB_OK) status = zeb_store_peaks(store, NULL, NULL, arena, peak, count, &why);
-    if (status != ZEB_OK) zeb_log_write(log, ZEB_LOG_WARNING, "no peaks: %s", why.text);
+    if (status == ZEB_OK) status = zeb_store_peaks(store, NULL, NULL, arena, &peak, &asked->peaks, &why);
+    asked->peak = peak;
+    if (status == ZEB_OK && !set->remake)
+        status = zeb_store_timings(store, NULL, arena, &timing, &asked->timings, &spoilt, &why);
+    asked->timing = timing;
+    if (status != ZEB_OK) zeb_log_write(log, ZEB_LOG_WARNING, "no peaks and no cost table: %s", why.text);
+    if (spoilt > 0)
+        zeb_log_write(log, ZEB_LOG_WARNING, "%s: %zu timings are not as they were written and are measured again",
+                      set->db, spoilt);
     zeb_store_close(store);
+}
+
+/* Keeps what was measured for the next time; that it can't be kept takes nothing from what is printed. */
+static void keep_timings(const explain_settings *set, zeb_arena *arena, const zeb_log *log, const zeb_explanation *e) {
+    zeb_store *store = NULL;
+    zeb_error why = {{0}};
+    int64_t run_id = 0;
+    char utc[21];
+    if (e->made.count == 0) return;
+    zeb_status status = zeb_store_open(set->db, true, &store, &why);
+    if (status == ZEB_OK) status = zeb_provenance_begin(store, arena, &run_id, &why);
+    if (status == ZEB_OK)
+        status = zeb_store_put_timings(store, run_id, e->row.backend, e->row.device, e->fingerprint, e->made.timing,
+                                       e->made.count, &why);
+    zeb_clock_utc(utc);
+    if (status == ZEB_OK) status = zeb_store_end_run(store, run_id, utc, ZEB_EXIT_OK, &why);
+    zeb_store_close(store);
+    if (status != ZEB_OK) {
+        zeb_log_write(log, ZEB_LOG_WARNING, "the cost table was not kept: %s", why.text);
+        return;
+    }
+    zeb_log_write(log, ZEB_LOG_INFO, "cost table of %s:%s: %u times measured, kept in %s", e->row.backend,
+                  e->row.device, e->made.count, set->db);
+    if (e->made.disturbed)
+        zeb_log_write(log, ZEB_LOG_WARNING,
+                      "the machine had other work while the cost table was measured: make it again with --remake when "
+                      "it is quiet");
+}
+
+static void on_progress(const zeb_shared *shared, void *user) {
+    static const char *const name[] = {"opening", "measuring the cost table", "running"};
+    uint32_t stage = atomic_load(&shared->stage);
+    zeb_progress_show(user, "explain", stage < 3 ? name[stage] : "?", atomic_load(&shared->done), 0);
 }
 
 static zeb_status make_case(const explain_settings *set, const zeb_places *places, zeb_case *what, zeb_error *error) {
@@ -169,19 +239,25 @@ static zeb_status make_case(const explain_settings *set, const zeb_places *place
 
 static zeb_status explain(const explain_settings *set, const zeb_places *places, const zeb_registry *registry,
                           zeb_arena *arena, const zeb_log *log, zeb_explanation *result, zeb_error *error) {
-    zeb_case what;
-    zeb_stored_peak *peak = NULL;
-    size_t peaks;
-    zeb_status status = make_case(set, places, &what, error);
+    zeb_explain_options asked = {.registry = registry, .predict = !set->no_predict};
+    zeb_progress progress;
+    zeb_status status = make_case(set, places, &asked.what, error);
     if (status != ZEB_OK) return status;
-    find_peaks(set, arena, log, &peak, &peaks);
+    find_known(set, arena, log, &asked);
     struct sigaction action = {.sa_handler = on_signal};
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
-    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns, .grace_ns = UINT64_C(2000000000), .stop = &stop_asked};
-    status = zeb_explain(&what, registry, peak, peaks, &watch, result, error);
+    zeb_progress_begin(&progress, stderr);
+    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns,
+                              .grace_ns = UINT64_C(2000000000),
+                              .stop = &stop_asked,
+                              .progress = on_progress,
+                              .user = &progress};
+    status = zeb_explain(&asked, &watch, result, error);
+    zeb_progress_end(&progress);
     if (status != ZEB_OK) return status;
+    keep_timings(set, arena, log, result);
     bool known = false;
     for (uint32_t i = 0; i < result->lines; i++)
         known |= result->line[i].least_ns >= 0;

@@ -24,13 +24,14 @@ typedef struct stage {
 /* What a node of the graph needed, summed over the batches. */
 typedef struct need {
     double flops, bytes, rows, least_ns;
+    double predicted_ns; /* < 0: unknown */
     bool known;
 } need;
 
 typedef struct work {
-    const zeb_stored_peak *peak;
-    size_t peaks;
+    const zeb_explain_options *options;
     zeb_session session;
+    zeb_costs costs; /* of the device; empty where nothing is to be predicted */
     zeb_arena *arena;
     zeb_profile_fn profile;
     zeb_profile_span *span; /* [SPANS_MAX] */
@@ -116,13 +117,15 @@ static void add_need(work *w, uint32_t index, double pass_bytes) {
     double flops = (double)w->executed[index].flops, bytes = (double)w->executed[index].bytes;
     n->flops += flops;
     n->bytes += bytes;
+    double predicted = zeb_costs_node(&w->costs, graph, node, w->session.cost, (size_t)w->session.batch.sequences);
+    n->predicted_ns = predicted < 0 || n->predicted_ns < 0 ? -1 : n->predicted_ns + predicted;
     int32_t out = node->output[0];
     if (out != ZEB_NONE) n->rows += (double)zeb_cost_rows(w->session.cost, out);
-    double rate = zeb_peak_rate(w->peak, w->peaks, row, precision_of(node));
+    double rate = zeb_peak_rate(w->options->peak, w->options->peaks, row, precision_of(node));
     double fewest, stored = weights_of(graph, node, &fewest);
     double near_bytes = bytes - stored + fewest;
-    double near = zeb_peak_bandwidth(w->peak, w->peaks, row, near_bytes);
-    double far = zeb_peak_bandwidth(w->peak, w->peaks, row, pass_bytes);
+    double near = zeb_peak_bandwidth(w->options->peak, w->options->peaks, row, near_bytes);
+    double far = zeb_peak_bandwidth(w->options->peak, w->options->peaks, row, pass_bytes);
     n->known = rate > 0 && near > 0 && far > 0;
     if (!n->known) return;
     n->least_ns += 1e9 * fmax(flops / rate, fmax(near_bytes / near, fewest / far));
@@ -199,12 +202,14 @@ static void add_node(const work *w, zeb_explain_line *line, uint32_t index) {
     double passes = w->result->passes;
     if (line->nodes == 0) {
         zeb_text_copy(line->op, sizeof line->op, zeb_op_name(node->op));
-        line->least_ns = 0;
+        line->least_ns = line->predicted_ns = 0;
     }
     line->nodes++;
     line->rows = n->rows / passes;
     line->flops += n->flops / passes;
     line->bytes += n->bytes / passes;
+    line->predicted_ns =
+        n->predicted_ns >= 0 && line->predicted_ns >= 0 ? line->predicted_ns + n->predicted_ns / passes : -1;
     line->least_ns = n->known && line->least_ns >= 0 ? line->least_ns + n->least_ns / passes : -1;
 }
 
@@ -213,8 +218,10 @@ static void make_lines(work *w) {
     const zeb_graph *graph = w->session.graph;
     for (uint32_t s = 0; s < w->stages; s++) {
         zeb_explain_line *line = &result->line[result->lines++];
-        *line = (zeb_explain_line){
-            .least_ns = -1, .took_ns = w->stage[s].sum_ns / result->passes, .waits = w->stage[s].kind == KIND_WAIT};
+        *line = (zeb_explain_line){.least_ns = -1,
+                                   .predicted_ns = -1,
+                                   .took_ns = w->stage[s].sum_ns / result->passes,
+                                   .waits = w->stage[s].kind == KIND_WAIT};
         zeb_text_copy(line->name, sizeof line->name, w->stage[s].name);
     }
     for (uint32_t i = 0; i < graph->node_count; i++) {
@@ -222,10 +229,16 @@ static void make_lines(work *w) {
         if (at == ZEB_NONE) {
             if (result->lines == ZEB_EXPLAIN_LINES_MAX) return;
             at = (int32_t)result->lines++;
-            result->line[at] = (zeb_explain_line){.least_ns = -1, .took_ns = -1};
+            result->line[at] = (zeb_explain_line){.least_ns = -1, .predicted_ns = -1, .took_ns = -1};
             zeb_text_copy(result->line[at].name, sizeof result->line[at].name, graph->node[i].name);
         }
         add_node(w, &result->line[at], i);
+    }
+    result->pass_predicted_ns = zeb_costs_at(&w->costs, zeb_costs_pass, 1);
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        double ns = w->need[i].predicted_ns;
+        result->pass_predicted_ns =
+            ns < 0 || result->pass_predicted_ns < 0 ? -1 : result->pass_predicted_ns + ns / result->passes;
     }
     result->tokens /= result->passes;
     result->pass_ns /= result->passes;
@@ -249,23 +262,37 @@ static zeb_status allocate(work *w) {
     return status;
 }
 
-typedef struct assignment {
-    const zeb_case *what;
-    const zeb_registry *registry;
-    const zeb_stored_peak *peak;
-    size_t peaks;
-} assignment;
+/* The device's cost table, as far as this graph needs it. */
+static zeb_status find_costs(work *w, zeb_shared *shared) {
+    const zeb_explain_options *o = w->options;
+    zeb_session *session = &w->session;
+    zeb_explanation *result = w->result;
+    if (!o->predict || session->device.info.kind == ZEB_DEVICE_NONE) return ZEB_OK;
+    atomic_store(&shared->stage, ZEB_EXPLAIN_MEASURE);
+    zeb_status status = zeb_costs_fingerprint(o->registry, &session->device, result->fingerprint, w->error);
+    if (status == ZEB_OK)
+        status = zeb_costs_make(result->fingerprint, o->timing, o->timings, NULL, 0, w->arena, &w->costs, w->error);
+    if (status == ZEB_OK)
+        status = zeb_costs_measure(&session->device, session->graph, o->what.seq_max, &w->costs, shared, &result->made,
+                                   w->error);
+    if (status == ZEB_OK)
+        status = zeb_costs_make(result->fingerprint, o->timing, o->timings, result->made.timing, result->made.count,
+                                w->arena, &w->costs, w->error);
+    return status == ZEB_OK ? zeb_costs_hash(&w->costs, result->costs, w->error) : status;
+}
 
 /* In the worker. */
 static zeb_status explain(const void *input, zeb_shared *shared, zeb_error *error) {
-    const assignment *given = input;
+    const zeb_explain_options *options = input;
     work *w = calloc(1, sizeof *w);
     if (w == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to explain");
-    *w = (work){.peak = given->peak, .peaks = given->peaks, .result = shared->result, .error = error};
+    *w = (work){.options = options, .result = shared->result, .error = error};
     zeb_status status = zeb_arena_create(&w->arena, error);
     if (status == ZEB_OK)
-        status = zeb_session_open(given->what, given->registry, w->arena, &w->session, &w->result->row, error);
+        status = zeb_session_open(&options->what, options->registry, w->arena, &w->session, &w->result->row, error);
     if (status == ZEB_OK) w->result->measurable = zeb_backend_peaks(w->session.device.backend) != NULL;
+    if (status == ZEB_OK) status = find_costs(w, shared);
+    atomic_store(&shared->stage, ZEB_EXPLAIN_RUN);
     if (status == ZEB_OK) status = allocate(w);
     if (status == ZEB_OK) status = run_batches(w, false);
     if (status == ZEB_OK) w->profile = zeb_backend_profile(w->session.device.backend);
@@ -282,8 +309,7 @@ static zeb_status explain(const void *input, zeb_shared *shared, zeb_error *erro
     return status;
 }
 
-zeb_status zeb_explain(const zeb_case *what, const zeb_registry *registry, const zeb_stored_peak *peak, size_t peaks,
-                       const zeb_worker_watch *watch, zeb_explanation *result, zeb_error *error) {
-    const assignment given = {.what = what, .registry = registry, .peak = peak, .peaks = peaks};
-    return zeb_worker_call(explain, &given, sizeof *result, "", watch, result, error);
+zeb_status zeb_explain(const zeb_explain_options *options, const zeb_worker_watch *watch, zeb_explanation *result,
+                       zeb_error *error) {
+    return zeb_worker_call(explain, options, sizeof *result, "", watch, result, error);
 }
