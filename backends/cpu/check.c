@@ -197,6 +197,12 @@ static void check_node(const look *l) {
             want(l, ZEB_LOG_LIKELIHOOD_TARGETS, "targets", I32, false);
             same_width(l, ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W);
             break;
+        case ZEB_OP_BLOCKS:
+            want(l, ZEB_BLOCKS_X, "x", F32, false);
+            if (l->node->attr.blocks.size < 1 || !(l->node->attr.blocks.threshold >= 0.0f) ||
+                (input(l, ZEB_BLOCKS_X) != NULL && width_of(input(l, ZEB_BLOCKS_X)) % l->node->attr.blocks.size != 0))
+                refuse(l, "x does not divide into blocks of %d", l->node->attr.blocks.size);
+            break;
         default: refuse(l, "op %d is unknown", (int)l->node->op);
     }
 }

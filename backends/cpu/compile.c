@@ -96,7 +96,7 @@ static void take_tensor(cpu_tensor *to, const zeb_tensor *t) {
     to->offsets = t->offsets;
     to->scale = t->scale;
     to->group = t->group;
-    to->codes = to->halves = ZEB_NONE;
+    to->codes = to->halves = to->flags = ZEB_NONE;
     to->first = to->last = -1;
     to->data = t->role == ZEB_ROLE_WEIGHT ? (void *)(uintptr_t)t->data : NULL;
 }
@@ -115,6 +115,7 @@ static lower_fn lower_of(zeb_op op) {
         case ZEB_OP_POOL: return cpu_lower_pooling;
         case ZEB_OP_HEAD_GATE: return cpu_lower_head_gate;
         case ZEB_OP_LOG_LIKELIHOOD: return cpu_lower_likelihood;
+        case ZEB_OP_BLOCKS: return cpu_lower_blocks;
     }
     return NULL;
 }

@@ -52,7 +52,9 @@ typedef struct cpu_tile_i8 {
     int steps; /* of i8_step each, in a group */
     int groups;
     int n;
-    const char *ahead; /* as above */
+    const char *ahead;  /* as above */
+    const int32_t *run; /* tile_open: pairs of the first group and the one behind the last */
+    int runs;
 } cpu_tile_i8;
 
 typedef void (*cpu_tile_i8_fn)(const cpu_tile_i8 *tile);
@@ -94,6 +96,7 @@ typedef struct cpu_kernels {
     cpu_tile_fn tile[CPU_TILE_ROWS_MAX + 1];           /* by number of rows, 1 up */
     cpu_tile_i8_fn tile_i8[CPU_TILE_ROWS_MAX + 1];     /* one group */
     cpu_tile_i8_fn tile_groups[CPU_TILE_ROWS_MAX + 1]; /* any number */
+    cpu_tile_i8_fn tile_open[CPU_TILE_ROWS_MAX + 1];   /* as tile_i8, of the groups in `run` alone; w_scale is of all */
     int groups_rows;                                   /* the tallest of those */
     int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
     cpu_slab_fn slab_i8;                               /* or NULL, as slab_least is 0 */

@@ -66,6 +66,14 @@ const cpu_kernels KERNELS_TABLE = {
                 i8_7, i8_8, i8_9, i8_10, i8_11, i8_12
 #endif
     },
+    .tile_open = {NULL, open_1, open_2,
+#if KERNELS_TILE_ROWS >= 6
+                  open_3, open_4, open_5, open_6,
+#endif
+#if KERNELS_TILE_ROWS >= 12
+                  open_7, open_8, open_9, open_10, open_11, open_12
+#endif
+    },
     .tile_groups = {NULL, groups_1, groups_2,
 #if KERNELS_TILE_ROWS >= 6
                     groups_3,

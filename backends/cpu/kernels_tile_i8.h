@@ -17,6 +17,17 @@ INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECT
     }
 }
 
+/* acc += x . w over the steps k .. end. */
+INLINE void i8_run(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4], size_t ldx,
+                   const int8_t *w, int k, int end) {
+    const int chains = CHAINS(rows);
+    for (; k + I8_DEPTH <= end; k += I8_DEPTH) {
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+    }
+    for (; k < end; k++)
+        i8_step(rows, 0, acc, row, ldx, w, k);
+}
+
 /* acc[rows] = start + x . w over all steps. */
 INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x, size_t ldx, const int8_t *w,
                    const int32_t *start, int steps, const char *ahead) {
@@ -35,11 +46,7 @@ INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsign
             }
         }
     }
-    for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
-        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
-    }
-    for (; k < steps; k++)
-        i8_step(rows, 0, acc, row, ldx, w, k);
+    i8_run(rows, acc, row, ldx, w, k, steps);
     UNROLL for (int r = rows; r < chains * rows; r++) {
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
     }
@@ -70,10 +77,28 @@ INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu
     }
 }
 
-INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
-    vi acc[TILE_ROWS][TILE_VECTORS];
+/* acc[rows] = the starts of the groups in t->run + x . w over their steps. */
+INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
+    const int chains = CHAINS(rows), steps = t->steps;
+    const size_t ldx = t->ldx;
+    const unsigned char *const x = t->x, *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        vi begin = vi_zero();
+        for (int i = 0; i < t->runs; i++)
+            for (int32_t g = t->run[2 * i]; g < t->run[2 * i + 1]; g++)
+                begin = vi_add(begin, vi_load(t->start + (size_t)g * TILE_COLUMNS + v * VW));
+        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+    }
+    for (int i = 0; i < t->runs; i++)
+        i8_run(rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
+    UNROLL for (int r = rows; r < chains * rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
+    }
+}
+
+/* Integer sums to results. */
+INLINE void i8_scale(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
     vf sum[TILE_ROWS][TILE_VECTORS];
-    i8_sum(rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
         const vf scale = vf_load(t->w_scale + v * VW);
         const vf bias = t->bias != NULL ? vf_load(t->bias + v * VW) : vf_zero();
@@ -81,6 +106,18 @@ INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
             vf_fma(vi_to_float(acc[r][v]), vf_mul(vf_set1(t->x_scale[r]), scale), bias);
     }
     i8_finish(rows, sum, t);
+}
+
+INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
+    vi acc[TILE_ROWS][TILE_VECTORS];
+    i8_sum(rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    i8_scale(rows, acc, t);
+}
+
+INLINE void open_any(const cpu_tile_i8 *t, const int rows) {
+    vi acc[TILE_ROWS][TILE_VECTORS];
+    open_sum(rows, acc, t);
+    i8_scale(rows, acc, t);
 }
 
 INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
@@ -108,6 +145,9 @@ INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
 #define I8_FUNCTION(rows)                                                                                              \
     static void i8_##rows(const cpu_tile_i8 *t) {                                                                      \
         i8_any(t, rows);                                                                                               \
+    }                                                                                                                  \
+    static void open_##rows(const cpu_tile_i8 *t) {                                                                    \
+        open_any(t, rows);                                                                                             \
     }
 #define GROUPS_FUNCTION(rows)                                                                                          \
     static void groups_##rows(const cpu_tile_i8 *t) {                                                                  \

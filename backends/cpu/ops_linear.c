@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "pack.h"
 #include "plan.h"
 
@@ -44,6 +45,7 @@ static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, 
                      .ldb = (size_t)columns,
                      .ldc = plan->tensor[part->out].ld,
                      .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
+    cpu_runs runs;
     const int64_t blocks = (l->k + K_BLOCK - 1) / K_BLOCK;
     const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t block = 0; block < blocks; block++) {
@@ -63,7 +65,12 @@ static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, 
                 tile.residual = cpu_row(plan, part->residual, r) + c0;
                 tile.ldr = plan->tensor[part->residual].ld;
             }
-            kernels->tile[end - r](&tile);
+            if (l->flags == ZEB_NONE) {
+                kernels->tile[end - r](&tile);
+            } else {
+                cpu_open_runs(plan, l, block == 0 ? panel : 1, r, end, &runs);
+                cpu_tile_runs(kernels, &tile, (int)(end - r), &runs, plan->tensor[l->x].block, k);
+            }
             if (last && part->activation != ZEB_ACT_NONE)
                 kernels->activate(part->activation, tile.c, tile.ldc, (int)(end - r), tile.n);
             if (last && late_residual) add_residual(plan, part, r, end, c0, tile.n);
@@ -89,6 +96,13 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
                         .steps = l->steps,
                         .groups = l->groups,
                         .n = (int)(part->n - c0 < columns ? part->n - c0 : columns)};
+    cpu_runs runs;
+    if (l->flags != ZEB_NONE) {
+        const int64_t count = plan->tensor[l->flags].width;
+        tile.start = l->open_start + panel * count * columns;
+        tile.steps = plan->tensor[l->x].block / kernels->i8_step;
+        tile.run = runs.at;
+    }
     const char *next = (const char *)(tile.w + steps * columns * kernels->i8_step);
     const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
@@ -101,7 +115,13 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
             tile.residual = cpu_row(plan, part->residual, r) + c0;
             tile.ldr = plan->tensor[part->residual].ld;
         }
-        (l->groups > 1 ? kernels->tile_groups : kernels->tile_i8)[end - r](&tile);
+        if (l->flags != ZEB_NONE) {
+            cpu_open_runs(plan, l, panel, r, end, &runs);
+            tile.runs = runs.count;
+        }
+        (l->flags != ZEB_NONE ? kernels->tile_open
+         : l->groups > 1      ? kernels->tile_groups
+                              : kernels->tile_i8)[end - r](&tile);
         if (part->activation != ZEB_ACT_NONE)
             kernels->activate(part->activation, tile.c, tile.ldc, (int)(end - r), tile.n);
         if (late_residual) add_residual(plan, part, r, end, c0, tile.n);
@@ -131,6 +151,7 @@ static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear
         slab.residual = cpu_row(plan, part->residual, r0) + c0;
         slab.ldr = plan->tensor[part->residual].ld;
     }
+    if (p0 == 0) cpu_note_all(plan, l, r1 - r0); /* closed blocks are zeros here: faster than to skip them */
     kernels->slab_i8(&slab);
 }
 
@@ -290,6 +311,8 @@ zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32
     const uint32_t precision = node[0]->attr.linear.precision;
     l->codes = plan->tensor[x].codes;
     l->x = precision == ZEB_PRECISION_BF16 ? plan->tensor[x].halves : x;
+    l->flags = plan->tensor[x].flags;
+    l->done = &stage->ticket[0];
     l->gates = node[0]->input[ZEB_LINEAR_GATES];
     l->gate_groups = node[0]->attr.linear.gate_groups;
     l->k = plan->tensor[x].width;
@@ -307,6 +330,8 @@ zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32
     }
     zeb_status status = pack_weights(plan, l, node, error);
     if (status == ZEB_OK) status = pack_biases(plan, l, node, error);
+    if (status == ZEB_OK) status = cpu_open_starts(plan, l, error);
+    cpu_stage_reads(stage, l->flags);
     cpu_stage_reads(stage, l->integers ? l->codes : l->x);
     if (l->integers) cpu_stage_reads(stage, l->codes + 1);
     cpu_stage_reads(stage, l->gates);

@@ -18,8 +18,7 @@ static void run_reduce(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
         plan->kernels->round_bf16(cpu_row(plan, r->x, t), (int)plan->tensor[r->x].width, cpu_row(plan, r->halves, t));
 }
 
-/* A tensor of the plan's own over the rows of x. */
-static int32_t add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width, size_t ld) {
+int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width, size_t ld) {
     const int32_t id = (int32_t)plan->tensors++;
     cpu_tensor *t = &plan->tensor[id];
     *t = plan->tensor[x];
@@ -68,8 +67,8 @@ zeb_status cpu_want_codes(zeb_plan *plan, int32_t x, zeb_error *error) {
     const size_t bytes = (size_t)plan->tensor[x].width * (size_t)kernels->i8_bytes;
     size_t ld = (bytes + 63) / 64 * 64; /* whole groups of i8_step; what lies past the width meets weights of 0 */
     if (ld % 512 == 0) ld += 64;        /* as stride_of in compile.c */
-    const int32_t codes = add_tensor(plan, x, ZEB_I8, (int64_t)bytes, ld);
-    (void)add_tensor(plan, x, ZEB_F32, 1, 1);
+    const int32_t codes = cpu_add_tensor(plan, x, ZEB_I8, (int64_t)bytes, ld);
+    (void)cpu_add_tensor(plan, x, ZEB_F32, 1, 1);
     plan->tensor[x].codes = codes;
     if (!made_in_passing(plan, x, codes)) add_stage(plan, x, codes, ZEB_NONE);
     return ZEB_OK;
@@ -78,7 +77,7 @@ zeb_status cpu_want_codes(zeb_plan *plan, int32_t x, zeb_error *error) {
 zeb_status cpu_want_halves(zeb_plan *plan, int32_t x, zeb_error *error) {
     (void)error;
     if (plan->tensor[x].halves != ZEB_NONE) return ZEB_OK;
-    const int32_t halves = add_tensor(plan, x, ZEB_F32, plan->tensor[x].width, plan->tensor[x].ld);
+    const int32_t halves = cpu_add_tensor(plan, x, ZEB_F32, plan->tensor[x].width, plan->tensor[x].ld);
     plan->tensor[x].halves = halves;
     add_stage(plan, x, ZEB_NONE, halves);
     return ZEB_OK;

@@ -34,6 +34,8 @@ typedef struct cpu_tensor {
     int32_t group;
     int32_t codes;   /* the same rows in eight bits (then codes + 1 has their scales), or ZEB_NONE */
     int32_t halves;  /* the same rows rounded to bfloat16, or ZEB_NONE */
+    int32_t flags;   /* of its blocks: a byte each, 0 closed; or ZEB_NONE */
+    int32_t block;   /* elements of one */
     int first, last; /* chains between which it is needed; first < 0: by none */
     size_t place;    /* offset in the arena */
     size_t size;     /* bytes in the arena */
@@ -85,7 +87,17 @@ typedef struct cpu_linear {
     const int8_t *codes_w; /* [panels][groups * steps][tile_columns][i8_step] */
     const int32_t *start;  /* [panels][groups][tile_columns] */
     const float *scale;    /* [panels][groups][tile_columns] */
+    /* Where x has closed blocks: */
+    int32_t flags;
+    int32_t *open_start;    /* of eight-bit sums, [panels][blocks][tile_columns] */
+    _Atomic uint64_t *done; /* blocks multiplied in this pass */
 } cpu_linear;
+
+typedef struct cpu_blocks {
+    int32_t x, out, open, flags;
+    int32_t size;
+    float threshold;
+} cpu_blocks;
 
 /* Makes the codes or halves of a tensor's rows. */
 typedef struct cpu_reduce {
@@ -173,6 +185,7 @@ struct cpu_stage {
         cpu_pooling pooling;
         cpu_head_gate head_gate;
         cpu_likelihood likelihood;
+        cpu_blocks blocks;
     } as;
 };
 
@@ -237,6 +250,10 @@ CPU_LOWER(activation);
 CPU_LOWER(pooling);
 CPU_LOWER(head_gate);
 CPU_LOWER(likelihood);
+CPU_LOWER(blocks);
+
+/* A tensor of the plan's own over the rows of x. */
+int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width, size_t ld);
 
 /* Makes sure that x has codes (eight bits) or halves before the stage that is about to be made, which wants them: in
  * passing by the stage that writes x where that can, else by a stage of its own before it. */

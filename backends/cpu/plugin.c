@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
 #include "cpuinfo.h"
 #include "peaks.h"
 #include "plan.h"
@@ -188,6 +189,7 @@ static const zeb_backend backend = {
     .memory = memory,
     .profile = profile,
     .peaks = cpu_peaks,
+    .blocks_done = cpu_blocks_done,
 };
 
 static const zeb_plugin plugin = {

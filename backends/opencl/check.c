@@ -15,6 +15,7 @@ static const uint32_t required[] = {
     [ZEB_OP_HEAD_GATE] = 1u << ZEB_HEAD_GATE_X | 1u << ZEB_HEAD_GATE_W | 1u << ZEB_HEAD_GATE_BIAS,
     [ZEB_OP_LOG_LIKELIHOOD] =
         1u << ZEB_LOG_LIKELIHOOD_X | 1u << ZEB_LOG_LIKELIHOOD_W | 1u << ZEB_LOG_LIKELIHOOD_TARGETS,
+    [ZEB_OP_BLOCKS] = 1u << ZEB_BLOCKS_X,
 };
 enum { OPS = sizeof required / sizeof required[0] };
 
@@ -117,6 +118,9 @@ static bool takes_node(const zeb_device *device, const zeb_graph *graph, const z
     for (uint32_t i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
         if (node->output[i] != ZEB_NONE && !takes_tensor(device, &graph->tensor[node->output[i]], false, verdict))
             return false;
+    const zeb_tensor *x = node->op == ZEB_OP_BLOCKS ? &graph->tensor[node->input[ZEB_BLOCKS_X]] : NULL;
+    if (x != NULL && (node->attr.blocks.size < 1 || x->extent[1].max % node->attr.blocks.size != 0))
+        REFUSE("x does not divide into blocks of %d", node->attr.blocks.size);
     if (node->op == ZEB_OP_SELECT) return takes_select(&node->attr.select, verdict);
     if (node->op == ZEB_OP_ATTENTION)
         return takes_select(&node->attr.attention.select, verdict) &&

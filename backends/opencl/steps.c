@@ -169,6 +169,19 @@ static void steps_select(ocl_build *build) {
                         OCL_SELECT_COUNTS, ZEB_SELECT_INDICES);
 }
 
+static void steps_blocks(ocl_build *build) {
+    const zeb_node *node = build->node;
+    ocl_step_begin(build, "blocks");
+    ocl_arg_tensor(build, node->input[ZEB_BLOCKS_X]);
+    ocl_arg_tensor(build, node->output[ZEB_BLOCKS_OUT]);
+    ocl_arg_tensor(build, node->output[ZEB_BLOCKS_OPEN]);
+    ocl_arg_live(build, node->input[ZEB_BLOCKS_X]);
+    ocl_arg_int(build, ocl_extent(build, node->input[ZEB_BLOCKS_X], 1));
+    ocl_arg_int(build, node->attr.blocks.size);
+    ocl_arg_float(build, node->attr.blocks.threshold);
+    ocl_step_end(build, rows_of(build, node->input[ZEB_BLOCKS_X]), 1);
+}
+
 void ocl_steps(ocl_build *build) {
     const zeb_node *node = build->node;
     switch (node->op) {
@@ -182,5 +195,6 @@ void ocl_steps(ocl_build *build) {
         case ZEB_OP_POOL: step_pool(build, node->input[ZEB_POOL_X], node->output[0], node->attr.pool.kind); break;
         case ZEB_OP_HEAD_GATE: steps_head_gate(build); break;
         case ZEB_OP_LOG_LIKELIHOOD: steps_log_likelihood(build); break;
+        case ZEB_OP_BLOCKS: steps_blocks(build); break;
     }
 }

@@ -120,3 +120,27 @@ zeb_status ref_pool(const ref_at *at) {
     }
     return ZEB_OK;
 }
+
+static int reaches(const float *x, int64_t count, float threshold) {
+    for (int64_t i = 0; i < count; ++i)
+        if (!(fabsf(x[i]) < threshold)) return 1;
+    return 0;
+}
+
+zeb_status ref_blocks(const ref_at *at) {
+    const zeb_blocks_attr *attr = &at->node->attr.blocks;
+    const float *x = ref_input_data(at, ZEB_BLOCKS_X);
+    float *out = ref_output_data(at, ZEB_BLOCKS_OUT);
+    int32_t *open = ref_output_data(at, ZEB_BLOCKS_OPEN);
+    int64_t rows = ref_input_rows(at, ZEB_BLOCKS_X), width = ref_input(at, ZEB_BLOCKS_X)->extent[1].max;
+    for (int64_t t = 0; t < rows; ++t) {
+        open[t] = 0;
+        for (int64_t i = t * width; i < (t + 1) * width; i += attr->size) {
+            int is_open = reaches(x + i, attr->size, attr->threshold);
+            open[t] += is_open;
+            for (int64_t j = i; j < i + attr->size; ++j)
+                out[j] = is_open ? x[j] : 0.0f;
+        }
+    }
+    return ZEB_OK;
+}

@@ -94,8 +94,11 @@ zeb_status zeb_cost_create(const zeb_graph *graph, zeb_cost **out, zeb_error *er
     if (status == ZEB_OK) status = take(cost, graph->tensor_count, sizeof *cost->space, &cost->space, error);
     if (status == ZEB_OK) status = take(cost, graph->tensor_count, sizeof *cost->space_of, &cost->space_of, error);
     if (status == ZEB_OK) status = take(cost, graph->tensor_count, sizeof *cost->read, &cost->read, error);
-    for (uint32_t i = 0; status == ZEB_OK && i < graph->tensor_count; ++i)
+    if (status == ZEB_OK) status = take(cost, graph->tensor_count, sizeof *cost->done, &cost->done, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < graph->tensor_count; ++i) {
         cost->space_of[i] = ZEB_NONE;
+        cost->done[i] = UINT64_MAX;
+    }
     for (uint32_t i = 0; status == ZEB_OK && i < graph->tensor_count; ++i) {
         const zeb_tensor *rows = &graph->tensor[i];
         if (rows->offsets != ZEB_NONE && graph->tensor[rows->offsets].role == ZEB_ROLE_INPUT &&
@@ -122,6 +125,14 @@ void zeb_cost_destroy(zeb_cost *cost) {
 size_t zeb_cost_reads(const zeb_cost *cost, const zeb_cost_read **read) {
     *read = cost->read;
     return cost->read_count;
+}
+
+void zeb_cost_blocks_done(zeb_cost *cost, int32_t tensor, uint64_t count) {
+    for (uint32_t i = 0; i < cost->graph.node_count; ++i) {
+        const zeb_node *node = &cost->graph.node[i];
+        if (node->op == ZEB_OP_BLOCKS && node->output[ZEB_BLOCKS_OUT] == tensor)
+            cost->done[tensor] = count * (uint64_t)node->attr.blocks.size;
+    }
 }
 
 const float *zeb_cost_gate_values(const zeb_cost *cost, int32_t tensor) {

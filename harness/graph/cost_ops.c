@@ -80,7 +80,8 @@ static uint64_t linear_flops(const zeb_cost *cost, const zeb_node *node) {
     uint64_t column = 2 * k + (input(cost, node, ZEB_LINEAR_BIAS) != NULL) + (attr->activation != ZEB_ACT_NONE);
     uint64_t residual = input(cost, node, ZEB_LINEAR_RESIDUAL) != NULL ? rows * n : 0;
     const float *gates = attr->gate_groups > 0 ? zeb_cost_gate_values(cost, node->input[ZEB_LINEAR_GATES]) : NULL;
-    if (gates == NULL) return rows * n * column + residual;
+    uint64_t done = cost->dense ? UINT64_MAX : cost->done[node->input[ZEB_LINEAR_X]];
+    if (gates == NULL) return rows * n * column - (done < rows * k ? 2 * n * (rows * k - done) : 0) + residual;
     const zeb_cost_space *space = space_of(cost, node->input[ZEB_LINEAR_X]);
     uint64_t columns = 0; /* rows times their open columns */
     for (int64_t b = 0; b < space->batch_max; ++b)
@@ -153,6 +154,7 @@ zeb_work zeb_cost_node(const zeb_cost *cost, const zeb_node *node) {
             if (node->attr.pool.kind == ZEB_POOL_FIRST) work.bytes = 2 * bytes_of(cost, node->output[0]);
             break;
         case ZEB_OP_HEAD_GATE: work.flops = head_gate_flops(cost, node); break;
+        case ZEB_OP_BLOCKS: work.flops = x; break; /* a comparison an element */
         case ZEB_OP_LOG_LIKELIHOOD: {
             uint64_t vocab = (uint64_t)input(cost, node, ZEB_LOG_LIKELIHOOD_W)->extent[0].max;
             work.flops = vocab * (2 * x + 3 * rows_of(cost, node, 0));

@@ -23,7 +23,8 @@ struct zeb_cost {
     uint32_t space_count;
     zeb_cost_read *read;
     uint32_t read_count;
-    int dense; /* the count under way ignores gates */
+    uint64_t *done; /* [tensor_count] elements of the out of BLOCKS that were multiplied; UINT64_MAX: all */
+    int dense;      /* the count under way ignores gates */
 };
 
 /* Work of one node with the lengths as they stand. */

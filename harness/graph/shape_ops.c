@@ -235,3 +235,18 @@ zeb_status zeb_shape_log_likelihood(const zeb_shape_at *at, uint32_t want, zeb_t
     zeb_shape_make_rows(&out[0], ZEB_F32, zeb_shape_input(at, ZEB_LOG_LIKELIHOOD_X), 0);
     return ZEB_OK;
 }
+
+zeb_status zeb_shape_blocks(const zeb_shape_at *at, uint32_t want, zeb_tensor *out) {
+    const zeb_blocks_attr *attr = &at->node->attr.blocks;
+    zeb_status status = zeb_shape_value(at, ZEB_BLOCKS_X, ZEB_F32, 2);
+    (void)want;
+    if (status != ZEB_OK) return status;
+    int64_t width = width_of(at, ZEB_BLOCKS_X);
+    if (attr->size < 1 || width % attr->size != 0)
+        return zeb_shape_bad_node(at, "%" PRId64 " columns do not divide into blocks of %d", width, attr->size);
+    if (!isfinite(attr->threshold) || attr->threshold < 0.0f)
+        return zeb_shape_bad_node(at, "threshold must be finite and not negative");
+    zeb_shape_make_rows(&out[ZEB_BLOCKS_OUT], ZEB_F32, zeb_shape_input(at, ZEB_BLOCKS_X), width);
+    zeb_shape_make_rows(&out[ZEB_BLOCKS_OPEN], ZEB_I32, zeb_shape_input(at, ZEB_BLOCKS_X), 0);
+    return ZEB_OK;
+}

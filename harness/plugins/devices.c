@@ -110,3 +110,8 @@ zeb_peaks_fn zeb_backend_peaks(const zeb_backend *backend) {
     bool there = backend->struct_size >= offsetof(zeb_backend, peaks) + sizeof backend->peaks;
     return there ? backend->peaks : NULL;
 }
+
+zeb_blocks_done_fn zeb_backend_blocks_done(const zeb_backend *backend) {
+    bool there = backend->struct_size >= offsetof(zeb_backend, blocks_done) + sizeof backend->blocks_done;
+    return there ? backend->blocks_done : NULL;
+}

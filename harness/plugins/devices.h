@@ -41,5 +41,7 @@ typedef zeb_status (*zeb_peaks_fn)(zeb_device *device, zeb_peak *peak, uint32_t 
 zeb_memory_fn zeb_backend_memory(const zeb_backend *backend);
 zeb_profile_fn zeb_backend_profile(const zeb_backend *backend);
 zeb_peaks_fn zeb_backend_peaks(const zeb_backend *backend);
+typedef zeb_status (*zeb_blocks_done_fn)(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error);
+zeb_blocks_done_fn zeb_backend_blocks_done(const zeb_backend *backend);
 
 #endif

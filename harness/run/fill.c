@@ -197,13 +197,20 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
     zeb_status status = zeb_arena_alloc(arena, (size_t)session->layers, sizeof(zeb_row_kept), &memory, error);
     if (status != ZEB_OK) return status;
     zeb_row_kept *kept = memory;
-    int64_t in = (int64_t)measured->tokens;
+    int64_t in = (int64_t)measured->tokens, stay = (int64_t)measured->scored;
     for (int32_t layer = 0; layer < session->layers; layer++) {
         const zeb_kept *sum = &measured->kept[layer];
         int64_t out = sum->tokens >= 0 ? sum->tokens : in;
         kept[layer] =
             (zeb_row_kept){.layer = layer, .tokens_in = zeb_f64((double)in), .tokens_kept = zeb_f64((double)out)};
         if (sum->heads >= 0) kept[layer].heads_kept = zeb_f64((double)sum->heads / (double)measured->scored);
+        if (sum->sequences >= 0) {
+            kept[layer].exits = zeb_f64((double)(stay - sum->sequences) / (double)measured->scored);
+            stay = sum->sequences;
+        }
+        if (sum->blocks > 0) kept[layer].blocks_open = zeb_f64((double)sum->blocks_open / (double)sum->blocks);
+        if (sum->blocks > 0 && sum->blocks_done >= 0)
+            kept[layer].blocks_done = zeb_f64((double)sum->blocks_done / (double)sum->blocks);
         in = out;
     }
     row->kept = kept;

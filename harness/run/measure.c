@@ -93,26 +93,32 @@ static zeb_status keep_logits(zeb_session *session, const tour *walk, zeb_measur
     size_t labels = (size_t)session->labels;
     size_t first = walk->at - walk->taken;
     for (size_t i = 0; i < walk->taken * labels; i++)
-        if (!isfinite(session->logits[i]))
-            return zeb_finite_blame(session, walk->order[first + i / labels], error);
+        if (!isfinite(session->logits[i])) return zeb_finite_blame(session, walk->order[first + i / labels], error);
     memcpy(measured->logits + first * labels, session->logits, walk->taken * labels * sizeof(float));
     measured->scored = walk->at;
     measured->tokens += (uint64_t)session->batch.tokens;
     return ZEB_OK;
 }
 
+/* -1 stays -1: nothing of the kind. */
+static void add_kept(int64_t *sum, int64_t kept) {
+    *sum = kept < 0 ? -1 : *sum + kept;
+}
+
 /* Adds the work of the batch in hand, dense and as the device's kept counts say. */
 static zeb_status count_work(zeb_session *session, zeb_measurement *measured, zeb_error *error) {
-    for (int32_t layer = 0; layer < session->layers; layer++) {
-        zeb_kept kept;
-        zeb_status status = zeb_session_kept(session, layer, &kept, error);
-        if (status != ZEB_OK) return status;
-        zeb_kept *sum = &measured->kept[layer];
-        sum->tokens = kept.tokens < 0 ? -1 : sum->tokens + kept.tokens;
-        sum->heads = kept.heads < 0 ? -1 : sum->heads + kept.heads;
-    }
     zeb_work dense, executed;
     zeb_status status = zeb_session_work(session, &dense, &executed, error);
+    for (int32_t layer = 0; layer < session->layers && status == ZEB_OK; layer++) {
+        zeb_kept kept, *sum = &measured->kept[layer];
+        status = zeb_session_kept(session, layer, &kept, error);
+        add_kept(&sum->tokens, kept.tokens);
+        add_kept(&sum->heads, kept.heads);
+        add_kept(&sum->sequences, kept.sequences);
+        add_kept(&sum->blocks, kept.blocks);
+        add_kept(&sum->blocks_open, kept.blocks_open);
+        add_kept(&sum->blocks_done, kept.blocks_done);
+    }
     if (status != ZEB_OK) return status;
     measured->flops_dense += (double)dense.flops;
     measured->flops_executed += (double)executed.flops;

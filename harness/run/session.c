@@ -94,8 +94,7 @@ static zeb_status tokenize(zeb_session *session, zeb_row *row, zeb_error *error)
     return ZEB_OK;
 }
 
-/* What a policy's head gates are made of: weights of the checkpoint. */
-static zeb_status find_weight(void *model, const char *name, zeb_policy_weight *weight, zeb_error *error) {
+zeb_status zeb_session_weight(void *model, const char *name, zeb_policy_weight *weight, zeb_error *error) {
     zeb_weight found;
     zeb_status status = zeb_model_tensor(model, name, &found, error);
     if (status != ZEB_OK) return status;
@@ -134,6 +133,10 @@ static zeb_status find_tensors(zeb_session *session, zeb_error *error) {
         session->kept[layer] = zeb_graph_find(graph, name);
         (void)snprintf(name, sizeof name, "layer.%d.gates", layer);
         session->gates[layer] = zeb_graph_find(graph, name);
+        (void)snprintf(name, sizeof name, "layer.%d.exit.offsets", layer);
+        session->exits[layer] = zeb_graph_find(graph, name);
+        (void)snprintf(name, sizeof name, "layer.%d.ffn.blocks.open", layer);
+        session->open[layer] = zeb_graph_find(graph, name);
     }
     return ZEB_OK;
 }
@@ -142,7 +145,7 @@ static zeb_status find_tensors(zeb_session *session, zeb_error *error) {
 static zeb_status rewrite(zeb_session *session, zeb_error *error) {
     zeb_status status = zeb_builder_create(&session->rewritten, error);
     if (status == ZEB_OK)
-        status = zeb_policy_apply(session->policy, session->plain_graph, find_weight, session->model,
+        status = zeb_policy_apply(session->policy, session->plain_graph, zeb_session_weight, session->model,
                                   session->rewritten, error);
     if (status == ZEB_OK) status = zeb_builder_finish(session->rewritten, &session->graph, error);
     if (status == ZEB_OK) status = find_tensors(session, error);
@@ -168,9 +171,8 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, (size_t)batch, sizeof(int32_t), &memory, error);
     session->length = memory;
     size_t heads = (size_t)zeb_model_about(session->model)->heads;
-    if (status == ZEB_OK)
-        status =
-            zeb_arena_alloc(session->arena, ((size_t)batch + 1) * (heads + 1), sizeof(float), &session->scratch, error);
+    size_t scratch = ((size_t)batch + 1) * (heads + 1) + (size_t)options.token_max;
+    if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, scratch, sizeof(float), &session->scratch, error);
     if (status == ZEB_OK) status = zeb_cost_create(session->plain_graph, &session->plain_cost, error);
     return status;
 }
@@ -343,6 +345,29 @@ zeb_status zeb_session_pass(zeb_session *session, zeb_error *error) {
     return status;
 }
 
+/* The BLOCKS node of a layer. */
+static const zeb_node *blocks_of(const zeb_session *session, int32_t layer) {
+    const zeb_graph *graph = session->graph;
+    uint32_t i = 0;
+    while (graph->node[i].op != ZEB_OP_BLOCKS || graph->node[i].output[ZEB_BLOCKS_OPEN] != session->open[layer])
+        i++;
+    return &graph->node[i];
+}
+
+/* What the device says of the blocks that it multiplied: to the cost model, and to *done (-1: it does not say). */
+static zeb_status note_blocks(zeb_session *session, int32_t layer, int64_t *done, zeb_error *error) {
+    zeb_blocks_done_fn ask = zeb_backend_blocks_done(session->device.backend);
+    uint64_t count;
+    if (done != NULL) *done = -1;
+    if (session->open[layer] < 0 || ask == NULL) return ZEB_OK;
+    int32_t out = blocks_of(session, layer)->output[ZEB_BLOCKS_OUT];
+    zeb_status status = ask(session->plan, out, &count, error);
+    if (status != ZEB_OK) return status;
+    zeb_cost_blocks_done(session->cost, out, count);
+    if (done != NULL) *done = (int64_t)count;
+    return ZEB_OK;
+}
+
 zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *executed, zeb_error *error) {
     const zeb_batch *batch = &session->batch;
     size_t count = (size_t)batch->sequences;
@@ -353,30 +378,62 @@ zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *exe
     zeb_status status = ZEB_OK;
     for (size_t i = 0; i < reads && status == ZEB_OK; i++)
         status = session->device.backend->read(session->plan, read[i].tensor, read[i].value, read[i].bytes, error);
+    for (int32_t layer = 0; layer < session->layers && status == ZEB_OK; layer++)
+        status = note_blocks(session, layer, NULL, error);
     if (status == ZEB_OK) status = zeb_cost_dense(session->plain_cost, session->length, count, NULL, dense, error);
     if (status == ZEB_OK) status = zeb_cost_executed(session->cost, session->length, count, NULL, executed, error);
     return status;
 }
 
-zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
-    const zeb_backend *backend = session->device.backend;
-    const zeb_batch *batch = &session->batch;
-    *kept = (zeb_kept){.tokens = -1, .heads = -1};
-    if (session->kept[layer] >= 0) {
-        size_t places = (size_t)batch->sequence_max + 1;
-        zeb_status status =
-            backend->read(session->plan, session->kept[layer], session->scratch, places * sizeof(int32_t), error);
-        if (status != ZEB_OK) return status;
-        kept->tokens = ((const int32_t *)session->scratch)[places - 1];
-    }
-    if (session->gates[layer] < 0) return ZEB_OK;
-    size_t heads = (size_t)zeb_model_about(session->model)->heads;
-    size_t gates = (size_t)batch->sequences * heads;
+/* Offsets of a row space that a layer made, in session->scratch; rows and sequences that are left. */
+static zeb_status read_offsets(zeb_session *session, int32_t tensor, int64_t *rows, int64_t *sequences,
+                               zeb_error *error) {
+    size_t places = (size_t)session->batch.sequence_max + 1;
+    const int32_t *offsets = session->scratch;
     zeb_status status =
-        backend->read(session->plan, session->gates[layer], session->scratch, gates * sizeof(float), error);
+        session->device.backend->read(session->plan, tensor, session->scratch, places * sizeof *offsets, error);
     if (status != ZEB_OK) return status;
-    kept->heads = 0;
-    for (size_t i = 0; i < gates; i++)
-        kept->heads += ((const float *)session->scratch)[i] > 0;
+    *rows = offsets[places - 1];
+    *sequences = 0;
+    for (size_t b = 0; b + 1 < places; b++)
+        *sequences += offsets[b + 1] > offsets[b];
     return ZEB_OK;
+}
+
+static zeb_status read_gates(zeb_session *session, int32_t layer, int64_t *open, zeb_error *error) {
+    size_t gates = (size_t)session->batch.sequences * (size_t)zeb_model_about(session->model)->heads;
+    const float *value = session->scratch;
+    zeb_status status = session->device.backend->read(session->plan, session->gates[layer], session->scratch,
+                                                      gates * sizeof *value, error);
+    *open = 0;
+    for (size_t i = 0; i < gates && status == ZEB_OK; i++)
+        *open += value[i] > 0;
+    return status;
+}
+
+static zeb_status read_blocks(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
+    const zeb_node *node = blocks_of(session, layer);
+    uint64_t rows = zeb_cost_rows(session->cost, session->open[layer]);
+    const int32_t *open = session->scratch;
+    zeb_status status = session->device.backend->read(session->plan, session->open[layer], session->scratch,
+                                                      rows * sizeof *open, error);
+    kept->blocks_open = 0;
+    for (uint64_t t = 0; t < rows && status == ZEB_OK; t++)
+        kept->blocks_open += open[t];
+    const zeb_tensor *x = &session->graph->tensor[node->input[ZEB_BLOCKS_X]];
+    kept->blocks = (int64_t)rows * (x->extent[1].max / node->attr.blocks.size);
+    return status == ZEB_OK ? note_blocks(session, layer, &kept->blocks_done, error) : status;
+}
+
+zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
+    *kept = (zeb_kept){-1, -1, -1, -1, -1, -1};
+    zeb_status status = ZEB_OK;
+    int64_t ignored;
+    if (session->gates[layer] >= 0) status = read_gates(session, layer, &kept->heads, error);
+    if (status == ZEB_OK && session->open[layer] >= 0) status = read_blocks(session, layer, kept, error);
+    if (status == ZEB_OK && session->kept[layer] >= 0)
+        status = read_offsets(session, session->kept[layer], &kept->tokens, &ignored, error);
+    if (status == ZEB_OK && session->exits[layer] >= 0)
+        status = read_offsets(session, session->exits[layer], &kept->tokens, &kept->sequences, error);
+    return status;
 }

@@ -46,8 +46,10 @@ typedef struct zeb_session {
     } at;
     int32_t kept[ZEB_SESSION_LAYERS_MAX];       /* per encoder layer: id of its kept offsets, or ZEB_NONE */
     int32_t gates[ZEB_SESSION_LAYERS_MAX];      /* likewise of its head gates [B,H] */
+    int32_t exits[ZEB_SESSION_LAYERS_MAX];      /* likewise of the offsets of what stays behind its exit */
+    int32_t open[ZEB_SESSION_LAYERS_MAX];       /* likewise of its rows' numbers of open FFN blocks */
     int32_t importance[ZEB_SESSION_LAYERS_MAX]; /* of a watched plan: F32, a value a row that enters; else ZEB_NONE */
-    void *scratch;                              /* for reading kept offsets or gates */
+    void *scratch;                              /* for reading one of these */
     int32_t layers;
 } zeb_session;
 
@@ -66,19 +68,24 @@ void zeb_session_close(zeb_session *session);
  * says where; it is not counted as work. */
 ZEB_MUST_CHECK zeb_status zeb_session_replan(zeb_session *session, zeb_policy *policy, bool watch, zeb_error *error);
 
+/* What a policy's head gates are made of: a zeb_policy_weight_fn; the context is the zeb_model. */
+ZEB_MUST_CHECK zeb_status zeb_session_weight(void *model, const char *name, zeb_policy_weight *weight,
+                                             zeb_error *error);
+
 /* One pass over session->batch: write, submit, wait, read the logits. */
 ZEB_MUST_CHECK zeb_status zeb_session_pass(zeb_session *session, zeb_error *error);
 
 /* After a pass: the work it took as the model stands, and as it was executed. */
 ZEB_MUST_CHECK zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *executed, zeb_error *error);
 
-/* What a layer kept of the batch: tokens after its selection, open heads summed over the sequences; -1 where it skips
- * none of that kind. */
+/* What a layer kept of the batch: tokens after its selection and exit, open heads summed over the sequences, sequences
+ * with tokens after its exit, and of its rows' `blocks` of FFN neurons the open ones and those that the device says it
+ * multiplied; -1 where it skips none of that kind, or the device does not say. */
 typedef struct zeb_kept {
-    int64_t tokens, heads;
+    int64_t tokens, heads, sequences, blocks, blocks_open, blocks_done;
 } zeb_kept;
 
-/* After a pass. */
+/* After zeb_session_work of a pass. */
 ZEB_MUST_CHECK zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error);
 
 #endif

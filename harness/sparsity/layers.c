@@ -84,3 +84,17 @@ int zeb_layers_only_first(const zeb_graph *graph, const zeb_layer *layer) {
     zeb_arena_destroy(arena);
     return only;
 }
+
+int32_t zeb_layers_ffn(const zeb_graph *graph, const zeb_layer *layer, int32_t layers, int32_t node) {
+    const zeb_node *linear = &graph->node[node];
+    int32_t l = ZEB_NONE;
+    while (l + 1 < layers && layer[l + 1].attention < node)
+        ++l;
+    if (l == ZEB_NONE || linear->op != ZEB_OP_LINEAR) return ZEB_NONE;
+    int32_t x = linear->input[ZEB_LINEAR_X], made_by = zeb_layers_producer(graph, x);
+    if (made_by < layer[l].attention || graph->tensor[x].offsets == ZEB_NONE) return ZEB_NONE;
+    const zeb_node *inner = &graph->node[made_by];
+    int active =
+        inner->op == ZEB_OP_ACTIVATION || (inner->op == ZEB_OP_LINEAR && inner->attr.linear.activation != ZEB_ACT_NONE);
+    return active ? l : ZEB_NONE;
+}

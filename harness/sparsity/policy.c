@@ -10,7 +10,7 @@
 #include "sparsity/rules.h"
 
 #define MODES "\"threshold\", \"relative\", \"topk\", \"ratio\""
-static const double RELATIVE_MAX = 1000.0; /* far above any row's share of what it could get */
+static const double THRESHOLD_MAX = 1000.0; /* of numbers whose size is about 1: far above what is any use */
 
 /* One file being read; `where` is what the key at hand belongs to ("" or "layers[2]."). */
 typedef struct reading {
@@ -79,7 +79,7 @@ static zeb_status read_tokens(const reading *at, const json_t *tokens, zeb_selec
     }
     if (strcmp(mode, "relative") == 0) {
         select->mode = ZEB_SELECT_RELATIVE;
-        return number >= 0.0 && number <= RELATIVE_MAX ? ZEB_OK : bad(at, "tokens.value", "must be within 0 and 1000");
+        return number >= 0.0 && number <= THRESHOLD_MAX ? ZEB_OK : bad(at, "tokens.value", "must be within 0 and 1000");
     }
     if (strcmp(mode, "topk") != 0) return bad(at, "tokens.mode", "must be one of " MODES);
     select->mode = ZEB_SELECT_TOPK;
@@ -100,6 +100,21 @@ static zeb_status read_heads(const reading *at, const json_t *heads, zeb_layer_r
     return status;
 }
 
+static zeb_status read_ffn(const reading *at, const json_t *ffn, zeb_blocks_attr *blocks) {
+    static const char *const known[] = {"block", "threshold", NULL};
+    if (ffn == NULL) return ZEB_OK;
+    if (!json_is_object(ffn)) return bad(at, "ffn", "must be an object or null");
+    zeb_status status = check_keys(at, ffn, "ffn", known);
+    if (status != ZEB_OK) return status;
+    const json_t *block = get(ffn, "block"), *threshold = get(ffn, "threshold");
+    if (!json_is_integer(block) || json_integer_value(block) < 1 || json_integer_value(block) > INT_MAX)
+        return bad(at, "ffn.block", "must be a whole number of at least 1");
+    double value = json_is_number(threshold) ? json_number_value(threshold) : -1.0;
+    *blocks = (zeb_blocks_attr){.size = (int32_t)json_integer_value(block), .threshold = (float)value};
+    return value >= 0.0 && value <= THRESHOLD_MAX ? ZEB_OK
+                                                  : bad(at, "ffn.threshold", "must be a number within 0 and 1000");
+}
+
 static zeb_status read_layer(const reading *at, const json_t *layer, zeb_layer_rule *rule) {
     static const char *const known[] = {"tokens", "score_threshold", "heads", "ffn", NULL};
     if (!json_is_object(layer)) return bad(at, "", "must be an object");
@@ -107,10 +122,8 @@ static zeb_status read_layer(const reading *at, const json_t *layer, zeb_layer_r
     zeb_status status = check_keys(at, layer, "", known);
     if (status == ZEB_OK) status = read_tokens(at, get(layer, "tokens"), &rule->tokens);
     if (status == ZEB_OK) status = read_heads(at, get(layer, "heads"), rule);
+    if (status == ZEB_OK) status = read_ffn(at, get(layer, "ffn"), &rule->ffn);
     if (status != ZEB_OK) return status;
-    if (get(layer, "ffn") != NULL)
-        return zeb_fail(at->error, ZEB_ERR_UNSUPPORTED, "%s: %sffn: FFN sparsity is not there yet; it must be null",
-                        at->path, at->where);
     if (threshold == NULL) return ZEB_OK;
     double value = json_is_number(threshold) ? json_number_value(threshold) : -1.0;
     rule->score_threshold = (float)value;

@@ -12,7 +12,7 @@ typedef struct zeb_policy zeb_policy;
 /* Reads and checks a policy for a model of `layers` layers whose model.safetensors has this hash (64 hexadecimal
  * digits; NULL: not compared, as is a policy whose model_sha256 is null). ZEB_ERR_FORMAT with file and key for what is
  * malformed or out of range, unknown keys included; ZEB_ERR_ARGUMENT when it was made for another model or number of
- * layers; ZEB_ERR_UNSUPPORTED for FFN sparsity, which no op does yet. */
+ * layers. */
 ZEB_MUST_CHECK zeb_status zeb_policy_open(const char *path, const char *model_sha256, int32_t layers,
                                           zeb_policy **policy, zeb_error *error);
 /* A policy of token selections alone, tokens[layers], for the search that calibrates one. */
@@ -20,6 +20,10 @@ ZEB_MUST_CHECK zeb_status zeb_policy_make(const char *name, int32_t layers, cons
                                           zeb_policy **policy, zeb_error *error);
 void zeb_policy_close(zeb_policy *policy); /* takes NULL */
 const char *zeb_policy_name(const zeb_policy *policy);
+
+/* Which tokens survive a layer, to be looked at and changed (by tuning to a device, which only ever keeps more). */
+zeb_select zeb_policy_tokens(const zeb_policy *policy, int32_t layer);
+void zeb_policy_set_tokens(zeb_policy *policy, int32_t layer, const zeb_select *tokens);
 
 /* A head gate's weight in the checkpoint: F32, F16 or BF16; [heads, hidden] or [heads]. */
 typedef struct zeb_policy_weight {
@@ -39,9 +43,9 @@ typedef zeb_status zeb_policy_weight_fn(void *context, const char *name, zeb_pol
  * follows works on the surviving rows, residuals are gathered, and the kept rows become the output
  * "layer.<l>.kept.offsets" (I32 [B+1]). In a last layer that is already reduced to [CLS] there is nothing left to drop,
  * so its tokens entry changes nothing. Where layer l gates heads, the HEAD_GATE node "layer.<l>.gates" reads the
- * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. find may be NULL when no layer
- * has gates.
- */
+ * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. Where layer l closes blocks of
+ * FFN neurons, the BLOCKS node "layer.<l>.ffn.blocks" stands before the second matrix, and how many blocks of each row
+ * it leaves open is the output "layer.<l>.ffn.blocks.open" (I32 [T]). find may be NULL when no layer has gates. */
 ZEB_MUST_CHECK zeb_status zeb_policy_apply(const zeb_policy *policy, const zeb_graph *graph, zeb_policy_weight_fn *find,
                                            void *context, zeb_builder *builder, zeb_error *error);
 

@@ -3,6 +3,7 @@
  * Every row tensor of the new graph lies in a row space; each selection makes one below the space it chose from. A node
  * whose rows come from several of them (a residual from before the drop) works in the deepest, and the others are
  * gathered down to it. That one rule serves token dropping and the [CLS]-only layer alike. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ typedef struct replay {
     int32_t cls;     /* its row space, once it is made */
     int32_t *map;    /* [tensor_count] old tensor -> new, or ZEB_NONE */
     int32_t *gates;  /* [layers] new gates tensor, or ZEB_NONE */
+    bool *closed;    /* [layers] a BLOCKS node was put in */
     space *space;
     int32_t spaces;
     moved *moved;
@@ -272,6 +274,34 @@ static zeb_status prepare_attention(replay *r, int32_t l, zeb_node *node) {
     return ZEB_OK;
 }
 
+/* Before the second FFN matrix of a layer: its input with blocks closed. */
+static zeb_status close_blocks(replay *r, int32_t index, zeb_node *linear) {
+    int32_t l = zeb_layers_ffn(r->graph, r->layer, r->layers, index), output[ZEB_NODE_OUTPUTS_MAX];
+    if (r->rule == NULL || l == ZEB_NONE || r->rule[l].ffn.size == 0) return ZEB_OK;
+    const char *name;
+    char text[48];
+    (void)snprintf(text, sizeof text, "layer.%d.ffn.blocks", l);
+    zeb_status status = text_of(r, &name, text, "", "");
+    if (status != ZEB_OK) return status;
+    zeb_node node = zeb_node_make(name, ZEB_OP_BLOCKS);
+    node.input[ZEB_BLOCKS_X] = linear->input[ZEB_LINEAR_X];
+    node.attr.blocks = r->rule[l].ffn;
+    status = zeb_builder_node(r->builder, &node, 0, output, r->error);
+    if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[ZEB_BLOCKS_OPEN], r->error);
+    if (status == ZEB_OK) linear->input[ZEB_LINEAR_X] = output[ZEB_BLOCKS_OUT];
+    if (status == ZEB_OK) r->closed[l] = true;
+    return status;
+}
+
+/* A policy that asks for what the graph has no place for is an error, not a dense run. */
+static zeb_status check_closed(const replay *r) {
+    for (int32_t l = 0; r->rule != NULL && l < r->layers; ++l)
+        if (r->rule[l].ffn.size > 0 && !r->closed[l])
+            return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
+                            "layer %d: blocks of its FFN cannot be closed, because no activation feeds a linear", l);
+    return ZEB_OK;
+}
+
 /* ---- nodes */
 
 /* Notes the space that a selecting node made; a policy's own get their names and become readable. */
@@ -332,6 +362,7 @@ static zeb_status copy_node(replay *r, int32_t index) {
         status = prepare_attention(r, l, &node);
     else if (status == ZEB_OK && node.op != ZEB_OP_GATHER)
         status = align(r, &node, 0, ZEB_NODE_INPUTS_MAX - 1, target);
+    if (status == ZEB_OK) status = close_blocks(r, index, &node);
     if (old->op == ZEB_OP_ATTENTION && old->output[ZEB_ATTENTION_IMPORTANCE] != ZEB_NONE)
         want = 1u << ZEB_ATTENTION_IMPORTANCE;
     if (status == ZEB_OK) status = zeb_builder_node(r->builder, &node, want, output, r->error);
@@ -361,6 +392,7 @@ static zeb_status prepare(replay *r) {
     if (status == ZEB_OK) zeb_layers_find(r->graph, r->layer, r->layers, &r->layers);
     if (status == ZEB_OK) status = take(r, tensors, sizeof *r->map, &r->map);
     if (status == ZEB_OK) status = take(r, (size_t)r->layers, sizeof *r->gates, &r->gates);
+    if (status == ZEB_OK) status = take(r, (size_t)r->layers, sizeof *r->closed, &r->closed);
     if (status == ZEB_OK) status = take(r, spaces, sizeof *r->space, &r->space);
     if (status == ZEB_OK)
         status = take(r, (size_t)r->graph->node_count * ZEB_NODE_INPUTS_MAX * ((size_t)r->layers + 2), sizeof *r->moved,
@@ -383,6 +415,7 @@ zeb_status zeb_replay(const zeb_graph *graph, const zeb_layer_rule *rule, zeb_po
     if (status == ZEB_OK) status = copy_inputs(&r);
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; ++i)
         status = copy_node(&r, (int32_t)i);
+    if (status == ZEB_OK) status = check_closed(&r);
     zeb_arena_destroy(r.arena);
     return status;
 }

@@ -9,6 +9,7 @@ typedef struct zeb_layer_rule {
     zeb_select tokens; /* mode NONE: all survive */
     float score_threshold;
     const char *gate_weight, *gate_bias; /* NULL: every head runs */
+    zeb_blocks_attr ffn;                 /* size 0: no block of neurons is closed */
 } zeb_layer_rule;
 
 struct zeb_policy {
@@ -29,6 +30,9 @@ typedef struct zeb_layer {
 void zeb_layers_find(const zeb_graph *graph, zeb_layer *layer, int32_t capacity, int32_t *count);
 /* Do the results need only row 0 of each sequence of what the layer's attention gives? */
 int zeb_layers_only_first(const zeb_graph *graph, const zeb_layer *layer);
+/* The layer whose second FFN matrix a node is: a LINEAR of rows that an activation made, behind the layer's attention;
+ * else ZEB_NONE. */
+int32_t zeb_layers_ffn(const zeb_graph *graph, const zeb_layer *layer, int32_t layers, int32_t node);
 /* Index of the node that produces a tensor, or ZEB_NONE. */
 int32_t zeb_layers_producer(const zeb_graph *graph, int32_t tensor);
 

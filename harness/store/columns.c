@@ -146,6 +146,9 @@ static const zeb_column kept_column[] = {
     K("tokens_in", MAYBE_F64, tokens_in),
     K("tokens_kept", MAYBE_F64, tokens_kept),
     K("heads_kept", MAYBE_F64, heads_kept),
+    K("exits", MAYBE_F64, exits),
+    K("blocks_open", MAYBE_F64, blocks_open),
+    K("blocks_done", MAYBE_F64, blocks_done),
 };
 
 #define U(column, kind, member) COLUMN(zeb_run_info, column, kind, member)

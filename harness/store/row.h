@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The jsonl contract and the database share this number; it is also PRAGMA user_version. */
-enum { ZEB_SCHEMA = 3 };
+enum { ZEB_SCHEMA = 4 };
 
 enum { ZEB_ROW_NAME_MAX = 64, ZEB_ROW_TEXT_MAX = 256, ZEB_ROW_REASON_MAX = 512, ZEB_ROW_HASH_MAX = 65 };
 
@@ -172,6 +172,9 @@ typedef struct zeb_row_kept {
     int32_t layer;
     zeb_maybe_f64 tokens_in, tokens_kept; /* sums over all sequences */
     zeb_maybe_f64 heads_kept;             /* mean heads computed */
+    zeb_maybe_f64 exits;                  /* share of all sequences that left behind the layer */
+    zeb_maybe_f64 blocks_open;            /* share of its rows' blocks of FFN neurons that were not closed */
+    zeb_maybe_f64 blocks_done;            /* share of them that the device multiplied; unknown where it does not say */
 } zeb_row_kept;
 
 /* ---- the row -------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,8 @@ typedef struct linear_case {
     int bias, residual, groups, plain;
     zeb_dtype dtype;
     int32_t group; /* of U4 */
+    int32_t block; /* x comes from BLOCKS of this size; 0: as it is drawn */
+    float threshold;
 } linear_case;
 
 static void build_linear(op_fixture *fx, const void *parameters) {
@@ -16,6 +18,13 @@ static void build_linear(op_fixture *fx, const void *parameters) {
     int integers = c->precision == ZEB_PRECISION_W8A8 || c->precision == ZEB_PRECISION_W4A8;
     node.input[ZEB_LINEAR_X] = c->plain ? op_plain_input(fx, "x", OP_FILL_NORMAL, c->tokens, c->k)
                                         : op_rows_input(fx, "x", integers ? OP_FILL_WIDE : OP_FILL_NORMAL, 0, c->k);
+    if (c->block > 0) {
+        zeb_node blocks = zeb_node_make("blocks", ZEB_OP_BLOCKS);
+        blocks.input[ZEB_BLOCKS_X] = node.input[ZEB_LINEAR_X];
+        blocks.attr.blocks = (zeb_blocks_attr){.size = c->block, .threshold = c->threshold};
+        node.input[ZEB_LINEAR_X] = op_node(fx, &blocks, 0);
+        op_final(fx, fx->out[ZEB_BLOCKS_OPEN]);
+    }
     node.input[ZEB_LINEAR_W] =
         c->dtype == ZEB_U4 ? op_grouped(fx, "w", c->n, c->k, c->group) : op_matrix(fx, "w", c->dtype, c->n, c->k);
     zeb_dtype vector = c->dtype == ZEB_F16 || c->dtype == ZEB_BF16 ? c->dtype : ZEB_F32;
@@ -33,11 +42,12 @@ static void build_linear(op_fixture *fx, const void *parameters) {
 static void one(op_suite *suite, const linear_case *c) {
     static const char *const precision[] = {"f32", "bf16", "w8a8", "w4a8", "w4a16"};
     static const char *const dtype[] = {"", "f32", "f16", "bf16", "", "i8", "u4"};
-    char name[128];
-    (void)snprintf(name, sizeof name, "T%d B%d K%d N%d %s/%s%d act %u%s%s gates %d%s", (int)c->tokens, (int)c->batch,
-                   (int)c->k, (int)c->n, precision[c->precision], dtype[c->dtype], c->group, c->activation,
-                   c->bias ? " bias" : "", c->residual ? " residual" : "", c->groups, c->plain ? " plain" : "");
-    op_case(suite, ZEB_OP_LINEAR, name, build_linear, c);
+    char name[160];
+    (void)snprintf(name, sizeof name, "T%d B%d K%d N%d %s/%s%d act %u%s%s gates %d%s block %d:%g", (int)c->tokens,
+                   (int)c->batch, (int)c->k, (int)c->n, precision[c->precision], dtype[c->dtype], c->group,
+                   c->activation, c->bias ? " bias" : "", c->residual ? " residual" : "", c->groups,
+                   c->plain ? " plain" : "", c->block, (double)c->threshold);
+    op_case(suite, c->block > 0 ? ZEB_OP_BLOCKS : ZEB_OP_LINEAR, name, build_linear, c);
 }
 
 static void epilogues(op_suite *suite) {
@@ -89,6 +99,34 @@ static void precisions(op_suite *suite) {
         }
 }
 
+/* Rows with closed blocks, one row to several tiles of them, in every precision. */
+static void blocks(op_suite *suite) {
+    static const int64_t shape[][4] = {{1, 1, 64, 33}, {19, 3, 256, 40}, {40, 4, 1024, 96}, {9, 2, 300, 5}};
+    for (size_t s = 0; s < 4; ++s)
+        for (uint32_t p = 0; p <= ZEB_PRECISION_W4A16; ++p)
+            for (int kind = 0; kind < 3; ++kind) { /* some closed, all closed, none; by threshold */
+                int odd = shape[s][2] % 32 != 0, four = p == ZEB_PRECISION_W4A8 || p == ZEB_PRECISION_W4A16;
+                if (odd && four) continue;
+                linear_case c = {.tokens = shape[s][0],
+                                 .batch = shape[s][1],
+                                 .k = shape[s][2],
+                                 .n = shape[s][3],
+                                 .precision = p,
+                                 .dtype = ZEB_F32,
+                                 .block = odd      ? 6
+                                          : s == 1 ? 64
+                                                   : 32,
+                                 .threshold = kind == 0   ? 2.2f
+                                              : kind == 1 ? 1e9f
+                                                          : 0.0f,
+                                 .bias = 1,
+                                 .residual = s % 2 == 0,
+                                 .activation = s == 2 ? ZEB_ACT_GELU_ERF : ZEB_ACT_NONE,
+                                 .groups = s == 1 ? 4 : 0};
+                one(suite, &c);
+            }
+}
+
 void op_cases_linear(op_suite *suite) {
     static const int64_t shape[][4] = {{1, 1, 1, 1},      {7, 3, 5, 3},     {9, 4, 17, 40},  {16, 2, 256, 96},
                                        {130, 5, 100, 77}, {64, 4, 31, 257}, {5, 5, 300, 2},  {128, 1, 64, 64},
@@ -107,4 +145,5 @@ void op_cases_linear(op_suite *suite) {
         }
     epilogues(suite);
     precisions(suite);
+    blocks(suite);
 }

@@ -84,3 +84,19 @@ kernel void head_gate(global const float *mean, global const int *offsets, globa
     float score = bias[h] + dot_rows(w + (size_t)h * width, mean + (size_t)b * width, width);
     out[(size_t)b * heads + h] = offsets[b] < offsets[b + 1] && !(score <= 0.0f) ? 1.0f : 0.0f;
 }
+
+/* One work-item a row: what is small throughout a block becomes 0. */
+kernel void blocks(global const float *x, global float *out, global int *open, global const int *live, int at, int most,
+                   int width, int size, float threshold) {
+    int t = (int)get_global_id(0);
+    if (t >= live_rows(live, at, most)) return;
+    size_t first = (size_t)t * width;
+    int left = 0;
+    for (int i = 0; i < width; i += size) {
+        bool reaches = false;
+        for (int j = i; j < i + size; j++) reaches = reaches || !(fabs(x[first + j]) < threshold);
+        for (int j = i; j < i + size; j++) out[first + j] = reaches ? x[first + j] : 0.0f;
+        left += reaches;
+    }
+    open[t] = left;
+}

@@ -157,7 +157,11 @@ typedef enum zeb_op {
      * sequence gives 0, a sum that is NaN 1: what is not finite must reach the results. */
     ZEB_OP_HEAD_GATE = 9,
     /* out[t] = log softmax_v(x[t] . w[v])[targets[t]]; a target of -1 gives 0. */
-    ZEB_OP_LOG_LIKELIHOOD = 10
+    ZEB_OP_LOG_LIKELIHOOD = 10,
+    /* out[t] = x[t] with 0 in every block of `size` consecutive elements in which no magnitude reaches the threshold (a
+     * NaN does); open[t]: how many blocks are left. A LINEAR that reads out may skip what would meet the others.
+     * attr.blocks */
+    ZEB_OP_BLOCKS = 11
 } zeb_op;
 
 /* Input positions. Positions marked (optional) may be ZEB_NONE. */
@@ -185,6 +189,7 @@ enum { ZEB_ACTIVATION_X, ZEB_ACTIVATION_GATE /*(optional)*/ };
 enum { ZEB_POOL_X };
 enum { ZEB_HEAD_GATE_X, ZEB_HEAD_GATE_W, ZEB_HEAD_GATE_BIAS };
 enum { ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W, ZEB_LOG_LIKELIHOOD_TARGETS };
+enum { ZEB_BLOCKS_X };
 
 /* Output positions. Every op but SELECT writes its main result to position 0. */
 enum {
@@ -195,6 +200,7 @@ enum {
     ZEB_ATTENTION_COUNT /*with select: I32 [1]*/
 };
 enum { ZEB_SELECT_INDICES, ZEB_SELECT_OFFSETS, ZEB_SELECT_COUNT };
+enum { ZEB_BLOCKS_OUT, ZEB_BLOCKS_OPEN /*I32 [T]*/ };
 
 typedef struct zeb_embed_attr {
     uint32_t norm; /* zeb_norm_kind, or 0: none */
@@ -234,6 +240,11 @@ typedef struct zeb_pool_attr {
     uint32_t kind;
 } zeb_pool_attr;
 
+typedef struct zeb_blocks_attr {
+    int32_t size;    /* >= 1, divides the width of x */
+    float threshold; /* >= 0 */
+} zeb_blocks_attr;
+
 typedef struct zeb_node {
     const char *name; /* unique in the graph, for messages and profiles ("layer.2.attention") */
     zeb_op op;
@@ -247,6 +258,7 @@ typedef struct zeb_node {
         zeb_select select;
         zeb_activation_attr activation;
         zeb_pool_attr pool;
+        zeb_blocks_attr blocks;
         uint64_t reserved[16]; /* room to grow; zero means the default */
     } attr;
 } zeb_node;
@@ -297,8 +309,8 @@ static inline int32_t zeb_select_quota(const zeb_select *select, int32_t n) {
 }
 
 static inline const char *zeb_op_name(zeb_op op) {
-    static const char *const name[] = {"?",      "embed",      "linear", "norm",      "attention",     "select",
-                                       "gather", "activation", "pool",   "head-gate", "log-likelihood"};
+    static const char *const name[] = {"?",      "embed",      "linear", "norm",      "attention",      "select",
+                                       "gather", "activation", "pool",   "head-gate", "log-likelihood", "blocks"};
     return (unsigned)op < sizeof name / sizeof name[0] ? name[op] : name[0];
 }
 

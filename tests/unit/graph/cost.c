@@ -85,6 +85,26 @@ static void linear_by_hand(void **state) {
     assert_non_null(strstr(c->error.text, "tokens.offsets"));
 }
 
+static void skipped_blocks_are_not_counted(void **state) {
+    context *c = *state;
+    zeb_work work, node[2];
+    zeb_node blocks = zeb_node_make("blocks", ZEB_OP_BLOCKS), fc = zeb_node_make("fc", ZEB_OP_LINEAR);
+    blocks.input[ZEB_BLOCKS_X] = c->x;
+    blocks.attr.blocks = (zeb_blocks_attr){.size = 2, .threshold = 0.5f};
+    fc.input[ZEB_LINEAR_X] = add(c, &blocks);
+    fc.input[ZEB_LINEAR_W] = weight(c, "w", 5, 8);
+    int32_t out = fc.input[ZEB_LINEAR_X];
+    finish(c, add(c, &fc));
+    assert_int_equal(zeb_cost_executed(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
+    assert_int_equal(node[0].flops, 8 * 8);
+    assert_int_equal(node[1].flops, 8 * 5 * 2 * 8); /* nobody has said what was skipped */
+    zeb_cost_blocks_done(c->cost, out, 7);
+    assert_int_equal(zeb_cost_executed(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
+    assert_int_equal(node[1].flops, 7 * 2 * 5 * 2);
+    assert_int_equal(zeb_cost_dense(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
+    assert_int_equal(node[1].flops, 8 * 5 * 2 * 8);
+}
+
 static void attention_by_hand(void **state) {
     context *c = *state;
     zeb_work work;
@@ -187,6 +207,7 @@ static void gates_close_columns_and_heads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(linear_by_hand, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(skipped_blocks_are_not_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(attention_by_hand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(causal_by_hand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(thresholds_are_read, set_up, tear_down),

@@ -230,6 +230,21 @@ static void gates_equal_masks(void **state) {
     check_policy(rule);
 }
 
+static void closed_blocks_equal_masks(void **state) {
+    zeb_layer_rule rule[LAYERS] = {
+        {.ffn = {.size = 3, .threshold = 0.6f}},
+        {.tokens = {.mode = ZEB_SELECT_RELATIVE, .value = 0.9f, .floor = 2}, .ffn = {.size = 1, .threshold = 0.2f}},
+        {.ffn = {.size = 4, .threshold = 0.9f}}};
+    (void)state;
+    check_policy(rule);
+    zeb_policy policy = {.name = "test", .layers = LAYERS, .rule = rule};
+    built made = build(&policy, ZEB_POOL_FIRST);
+    assert_true(has_node(made.graph, "layer.0.ffn.blocks"));
+    assert_true(has_node(made.graph, "layer.2.ffn.blocks"));
+    assert_true(zeb_graph_find(made.graph, "layer.1.ffn.blocks.open") >= 0);
+    drop_built(&made);
+}
+
 static void wrong_policies_are_refused(void **state) {
     zeb_layer_rule rule[LAYERS] = {{.gate_weight = "gate.0", .gate_bias = "gate.9.bias"}};
     zeb_policy policy = {.name = "test", .layers = LAYERS - 1, .rule = rule};
@@ -251,6 +266,12 @@ static void wrong_policies_are_refused(void **state) {
     assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
     assert_int_equal(zeb_policy_apply(&policy, graph, NULL, NULL, sparse, &error), ZEB_ERR_ARGUMENT);
     zeb_builder_destroy(sparse);
+    rule[0] = (zeb_layer_rule){.ffn = {.size = 5, .threshold = 0.1f}};
+    assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
+    assert_int_equal(zeb_policy_apply(&policy, graph, NULL, NULL, sparse, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "layer.0.ffn.blocks"));
+    assert_non_null(strstr(error.text, "12 columns do not divide into blocks of 5"));
+    zeb_builder_destroy(sparse);
     zeb_builder_destroy(dense);
 }
 
@@ -259,7 +280,8 @@ int main(void) {
         cmocka_unit_test(first_row_rewrite_is_exact), cmocka_unit_test(first_row_rewrite_saves_the_work),
         cmocka_unit_test(other_pools_are_left_alone), cmocka_unit_test(thresholds_equal_masks),
         cmocka_unit_test(ratios_equal_masks),         cmocka_unit_test(a_layer_between_keeps_all),
-        cmocka_unit_test(gates_equal_masks),          cmocka_unit_test(wrong_policies_are_refused),
+        cmocka_unit_test(gates_equal_masks),          cmocka_unit_test(closed_blocks_equal_masks),
+        cmocka_unit_test(wrong_policies_are_refused),
     };
     return cmocka_run_group_tests(tests, open_ref, close_ref);
 }

@@ -92,9 +92,10 @@ static void drop(state *s, const zeb_select *select) {
         for (int o = 0; o < s->n; ++o)
             before += s->alive[o] && better(importance, o, j);
         stays[j] = s->alive[j] && before < quota;
-        if (select->mode == ZEB_SELECT_THRESHOLD && s->alive[j]) {
-            stays[j] |= importance[j] >= (double)select->value;
-            keep_margin(s, importance[j] / (double)select->value - 1.0);
+        if ((select->mode == ZEB_SELECT_THRESHOLD || select->mode == ZEB_SELECT_RELATIVE) && s->alive[j]) {
+            double worth = importance[j] * (select->mode == ZEB_SELECT_RELATIVE ? live : 1);
+            stays[j] |= worth >= (double)select->value;
+            keep_margin(s, worth / (double)select->value - 1.0);
         }
         for (int o = 0; o < j; ++o)
             if (s->alive[j] && s->alive[o]) keep_margin(s, importance[j] / importance[o] - 1.0);
@@ -112,6 +113,17 @@ static void normalise(const float *gamma, const float *beta, double *x) {
         x[i] = (x[i] - mean) / sqrt(square + 1e-12) * (double)gamma[i] + (double)beta[i];
 }
 
+static void close_blocks(state *s, const zeb_blocks_attr *ffn, double inner[INNER]) {
+    for (int i = 0; ffn->size > 0 && i < INNER; i += ffn->size) {
+        double most = 0.0;
+        for (int j = i; j < i + ffn->size; ++j)
+            most = fmax(most, fabs(inner[j]));
+        keep_margin(s, most - (double)ffn->threshold);
+        for (int j = i; most < (double)ffn->threshold && j < i + ffn->size; ++j)
+            inner[j] = 0.0;
+    }
+}
+
 static void finish_row(state *s, int t, const encoder_layer *w, const zeb_layer_rule *rule, double v[TOKENS][WIDTH]) {
     double context[WIDTH] = {0}, y[WIDTH], inner[INNER];
     for (int i = 0; i < WIDTH; ++i)
@@ -127,6 +139,7 @@ static void finish_row(state *s, int t, const encoder_layer *w, const zeb_layer_
     multiply(w->up, y, INNER, WIDTH, inner);
     for (int i = 0; i < INNER; ++i)
         inner[i] *= 0.5 * (1.0 + erf(inner[i] / sqrt(2.0)));
+    close_blocks(s, &rule->ffn, inner);
     multiply(w->down, inner, WIDTH, INNER, s->x[t]);
     for (int i = 0; i < WIDTH; ++i)
         s->x[t][i] += y[i];

@@ -102,7 +102,11 @@ static void what_is_wrong_is_named(void **state) {
         {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":2}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"score_threshold\":\"0\"}]}", "layers[1].score_threshold", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"heads\":{\"weight\":\"w\"}}]}", "layers[1].heads.bias", ZEB_ERR_FORMAT},
-        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{}}]}", "layers[1].ffn", ZEB_ERR_UNSUPPORTED},
+        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{}}]}", "layers[1].ffn.block", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{\"block\":0,\"threshold\":0}}]}", "at least 1", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{\"block\":32,\"threshold\":-1}}]}", "layers[1].ffn.threshold",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"ffn\":{\"block\":32,\"theshold\":1}}]}", "no key 'theshold'", ZEB_ERR_FORMAT},
         {"{\"schema\":", "line", ZEB_ERR_FORMAT},
     };
     (void)state;

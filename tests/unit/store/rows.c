@@ -154,7 +154,10 @@ static void keep_layers(zeb_arena *arena, zeb_row *row) {
         kept[i] = (zeb_row_kept){.layer = i,
                                  .tokens_in = zeb_f64(21987.0 * (1 - 0.2 * i)),
                                  .tokens_kept = zeb_f64(21987.0 * (1 - 0.2 * (i + 1))),
-                                 .heads_kept = zeb_f64(3.5)};
+                                 .heads_kept = zeb_f64(3.5),
+                                 .exits = zeb_f64(0.125),
+                                 .blocks_open = zeb_f64(0.5),
+                                 .blocks_done = zeb_f64(0.75)};
     }
     row->kept = kept;
     row->kept_count = 4;
