@@ -18,6 +18,11 @@ typedef struct cpu_task {
     size_t kept_row; /* bytes */
 } cpu_task;
 
+enum {
+    CPU_QUERIES_MAX = 32, /* of a tile */
+    CPU_KEPT_HEAD = 64    /* bytes before the probabilities of a kept row, for its share */
+};
+
 /* Where a worker keeps its things during a task. */
 typedef struct cpu_desk {
     float *keys;    /* panels [keys][head_dim][columns] */
@@ -36,6 +41,10 @@ typedef struct cpu_desk {
     float *value_scale;        /* [head_dim] */
     unsigned char *high, *low; /* [tile_rows] probabilities */
     size_t ld_split;
+    /* In bfloat16: */
+    uint16_t *half_queries, *half_keys, *half_values; /* rows, and weights of slabs */
+    uint16_t *half;                                   /* [CPU_QUERIES_MAX] probabilities */
+    size_t ld_half;                                   /* bytes */
 } cpu_desk;
 
 /* Cuts `count` things of `size` bytes from the memory that begins at *scratch. Addresses are numbers here, so that the
@@ -46,7 +55,7 @@ void *cpu_cut(uintptr_t *scratch, size_t count, size_t size);
 cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch);
 
 /* Moves the rows of scores together for a task that has fewer keys than there is room for. */
-void cpu_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d);
+void cpu_desk_fit(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d);
 
 /* Lays out the keys of a task for its scores, and the values for its contexts if they are needed in eight bits. */
 void cpu_task_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);
@@ -70,6 +79,25 @@ void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
                    int rows, const float *share);
 void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                      int rows, float *share);
+
+/* Queries of a tile, at most. */
+int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a);
+
+/* Keys that query i of the sequence may see. */
+int64_t cpu_visible_keys(const cpu_attention *a, const cpu_task *t, int64_t i);
+
+/* The same steps in bfloat16 (attention_half.c), for a->halves; probabilities that are kept are written there at once,
+ * not on the desk. */
+cpu_desk cpu_half_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch);
+void cpu_half_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d);
+void cpu_half_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);
+void cpu_half_values(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);
+void cpu_half_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
+                    int rows, float *partial, float *share);
+void cpu_half_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
+                      int rows, const float *share);
+size_t cpu_half_kept_row(int64_t keys);
+void cpu_half_recall(const cpu_task *t, const cpu_desk *d, int64_t from, int rows, float *share);
 
 /* Bytes of one kept row of that many probabilities. */
 size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys);

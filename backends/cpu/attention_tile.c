@@ -10,7 +10,7 @@
 enum { EIGHT_BITS_KEYS = 48 };
 
 static bool in_bytes(const cpu_attention *a, int64_t keys) {
-    return a->eight_bits && keys >= EIGHT_BITS_KEYS;
+    return a->eight_bits && !a->halves && keys >= EIGHT_BITS_KEYS;
 }
 
 /* Whether contexts come from probabilities in two bytes. */
@@ -34,6 +34,7 @@ void *cpu_cut(uintptr_t *scratch, size_t count, size_t size) {
 }
 
 cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch) {
+    if (a->halves) return cpu_half_desk_at(plan, a, scratch);
     const size_t rows = (size_t)plan->kernels->tile_rows, keys = padded_keys(plan, a), dim = (size_t)a->attr.head_dim;
     cpu_desk d = {.ld = keys + 16, .ld_codes = code_stride(plan, a)};
     d.scores = cpu_cut(scratch, rows * d.ld, sizeof *d.scores);
@@ -54,14 +55,21 @@ cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *sc
     return d;
 }
 
-void cpu_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d) {
+int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a) {
+    return a->halves ? CPU_QUERIES_MAX : plan->kernels->tile_rows;
+}
+
+void cpu_desk_fit(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d) {
+    if (a->halves) {
+        cpu_half_desk_fit(plan, t, d);
+        return;
+    }
     const size_t keys = (size_t)cpu_panels(plan->kernels, t->keys) * (size_t)plan->kernels->tile_columns;
     d->ld = keys + 16;
     d->ld_split = (keys + 127) / 64 * 64;
 }
 
-/* Keys that query i of n may see. */
-static int64_t visible(const cpu_attention *a, const cpu_task *t, int64_t i) {
+int64_t cpu_visible_keys(const cpu_attention *a, const cpu_task *t, int64_t i) {
     if (!a->attr.causal) return t->keys;
     const int64_t seen = i + 1 + t->keys - t->queries;
     return seen < 0 ? 0 : seen < t->keys ? seen : t->keys;
@@ -103,6 +111,10 @@ static void score_tile_i8(const zeb_plan *plan, const cpu_attention *a, const cp
 }
 
 void cpu_task_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d) {
+    if (a->halves) {
+        cpu_half_keys(plan, a, t, d);
+        return;
+    }
     const cpu_kernels *kernels = plan->kernels;
     const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
     const float *k = cpu_row(plan, a->k, t->key_first) + kv_head * dim;
@@ -209,6 +221,7 @@ static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const 
 }
 
 void cpu_task_values(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d) {
+    if (a->halves) cpu_half_values(plan, a, t, d);
     if (!two_bytes(plan, a, t->keys)) return;
     const int64_t dim = a->attr.head_dim, kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
     plan->kernels->pack_values(cpu_row(plan, a->v, t->key_first) + kv_head * dim, plan->tensor[a->v].ld, (int)t->keys,
@@ -231,6 +244,10 @@ static const float *queries_of(const zeb_plan *plan, const cpu_attention *a, con
 
 void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d, int64_t from,
                     int rows, float *partial, float *share) {
+    if (a->halves) {
+        cpu_half_weigh(plan, a, t, d, from, rows, partial, share);
+        return;
+    }
     const cpu_kernels *kernels = plan->kernels;
     const int keys = (int)t->keys;
     int64_t query[CPU_TILE_ROWS_MAX];
@@ -243,7 +260,7 @@ void cpu_tile_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
     else
         score_tile(plan, a, t, d, q, ldq, rows);
     for (int r = 0; r < rows; r++)
-        seen[r] = (int)visible(a, t, query[r]);
+        seen[r] = (int)cpu_visible_keys(a, t, query[r]);
     kernels->softmax(d->scores, d->ld, rows, keys, seen, a->attr.scale, peak, share);
     for (int r = 0; r < rows; r++)
         share[r] = seen[r] > 0 ? 1.0f / share[r] : 0.0f;
@@ -261,6 +278,10 @@ void cpu_tile_ready(const zeb_plan *plan, const cpu_attention *a, const cpu_task
 
 void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                       int rows, const float *share) {
+    if (a->halves) {
+        cpu_half_context(plan, a, t, d, from, rows, share);
+        return;
+    }
     const bool bytes = two_bytes(plan, a, t->keys);
     const size_t dim = (size_t)a->attr.head_dim;
     stretch s = {0, 0};
@@ -283,19 +304,19 @@ void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_ta
 /* ---- kept probabilities: a row is its share, then floats, or high bytes and low bytes
  * --------------------------------- */
 
-enum { KEPT_HEAD = 64 };
-
 static size_t kept_half(int64_t keys) {
     return ((size_t)keys + 63) / 64 * 64;
 }
 
 size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys) {
-    return KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a, keys) ? 2 : sizeof(float));
+    if (a->halves) return cpu_half_kept_row(keys);
+    return CPU_KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a, keys) ? 2 : sizeof(float));
 }
 
 void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                    int rows, const float *share) {
-    unsigned char *kept = t->kept + (size_t)from * t->kept_row, *high = kept + KEPT_HEAD;
+    if (a->halves) return; /* they are there already */
+    unsigned char *kept = t->kept + (size_t)from * t->kept_row, *high = kept + CPU_KEPT_HEAD;
     for (int r = 0; r < rows; r++)
         memcpy(kept + (size_t)r * t->kept_row, &share[r], sizeof share[r]);
     if (two_bytes(plan, a, t->keys)) {
@@ -308,15 +329,19 @@ void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
 
 void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                      int rows, float *share) {
+    if (a->halves) {
+        cpu_half_recall(t, d, from, rows, share);
+        return;
+    }
     const size_t keys = (size_t)t->keys;
     for (int r = 0; r < rows; r++) {
         const unsigned char *row = t->kept + (size_t)(t->survivor[from + r] - t->query_first) * t->kept_row;
         memcpy(&share[r], row, sizeof share[r]);
         if (two_bytes(plan, a, t->keys)) {
-            memcpy(d->high + (size_t)r * d->ld_split, row + KEPT_HEAD, keys);
-            memcpy(d->low + (size_t)r * d->ld_split, row + KEPT_HEAD + kept_half(t->keys), keys);
+            memcpy(d->high + (size_t)r * d->ld_split, row + CPU_KEPT_HEAD, keys);
+            memcpy(d->low + (size_t)r * d->ld_split, row + CPU_KEPT_HEAD + kept_half(t->keys), keys);
         } else {
-            memcpy(d->scores + (size_t)r * d->ld, row + KEPT_HEAD, keys * sizeof(float));
+            memcpy(d->scores + (size_t)r * d->ld, row + CPU_KEPT_HEAD, keys * sizeof(float));
         }
     }
 }

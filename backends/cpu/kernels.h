@@ -82,6 +82,21 @@ typedef struct cpu_slab {
 
 typedef void (*cpu_slab_fn)(const cpu_slab *slab);
 
+/* What an attention in bfloat16 takes besides slabs. All numbers of 16 bits are bfloat16; ld of them in bytes. */
+typedef struct cpu_half_kernels {
+    /* Rows rounded, zeros up to a multiple of 32. */
+    void (*narrow)(const float *x, size_t ldx, int rows, int n, uint16_t *out, size_t ldo);
+    /* Rows as columns of weights: [panel][ceil(k / 32) * 16][tile_columns][2], missing rows and k 0. */
+    void (*pack_columns)(const float *x, size_t ld, int rows, int k, uint16_t *panel);
+    /* Rows as weights, k running over them: [panel][ceil(rows / 32) * 16][tile_columns][2]. */
+    void (*pack_rows)(const float *x, size_t ld, int rows, int n, uint16_t *panel);
+    /* As cpu_kernels.softmax, into p; zeros up to a multiple of 32. Sums are of the numbers before they are rounded. */
+    void (*softmax)(const float *s, size_t ld, int rows, int n, const int *seen, float scale, uint16_t *p, size_t ldp,
+                    float *sum);
+    /* y[n] += sum_r a[r] * p[r, n] */
+    void (*add_rows)(float *y, const uint16_t *p, size_t ldp, int rows, int n, const float *a);
+} cpu_half_kernels;
+
 typedef struct cpu_norm_row {
     const float *gamma;
     const float *beta; /* or NULL */
@@ -99,8 +114,9 @@ typedef struct cpu_kernels {
     cpu_tile_i8_fn tile_open[CPU_TILE_ROWS_MAX + 1];   /* as tile_i8, of the groups in `run` alone; w_scale is of all */
     int groups_rows;                                   /* the tallest of those */
     int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
-    cpu_slab_fn slab_i8;                               /* or NULL, as slab_least is 0 */
-    int slab_least;                                    /* rows from which slabs are faster than tiles */
+    cpu_slab_fn slab_i8, slab_bf16;                    /* or NULL, as half is NULL and slab_least 0 */
+    const cpu_half_kernels *half;
+    int slab_least; /* rows from which slabs are faster than tiles */
     /* Rows to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; ldq in bytes. */
     void (*quantise)(const float *x, size_t ldx, int rows, int n, void *q, size_t ldq, float *scale);
     /* out = x rounded to bfloat16 */

@@ -32,9 +32,9 @@ typedef struct amx_shape {
     uint8_t rows[16];
 } amx_shape;
 
-/* Tiles 0-3: sums; 4, 5: rows; 6, 7: weights. 2 to 32 rows; `upper` of them are in tiles 0, 1, 4. */
-static void amx_begin(int rows, int upper) {
-    const uint8_t up = (uint8_t)upper, low = (uint8_t)(rows - upper);
+/* Tiles 0-3: sums; 4, 5: rows; 6, 7: weights. */
+static void amx_begin(int upper, int lower) {
+    const uint8_t up = (uint8_t)upper, low = (uint8_t)lower;
     const amx_shape shape = {
         .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {up, up, low, low, up, low, 16, 16}};
     __asm__ volatile("ldtilecfg %0" : : "m"(shape));
@@ -50,61 +50,74 @@ typedef struct amx_waiting {
     int panel, row;
 } amx_waiting;
 
-/* One vector of results. */
-INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t activation, const int32_t *sum, vf factor,
-                       const float *row_residual, float *c, int column, int live) {
-    const vf shift = b->bias != NULL ? vf_load(b->bias + column) : vf_zero();
-    const vf x = integers ? vi_to_float(vi_add(vi_load(sum), vi_load(b->start + column)))
-                          : vf_load((const float *)(const void *)sum);
-    const vf by = integers ? vf_mul(factor, vf_load(b->w_scale + column)) : factor;
-    vf y = vf_act(activation, vf_fma(x, by, shift));
-    if (live == VW) {
-        if (row_residual != NULL) y = vf_add(y, vf_load(row_residual + column));
-        vf_store(c + column, y);
-    } else if (live > 0) {
-        if (row_residual != NULL) y = vf_add(y, vf_load_n(row_residual + column, live));
-        vf_store_n(c + column, y, live);
-    }
-}
-
-/* Rows from .. to of what waits. */
-INLINE void amx_finish_rows(const cpu_slab *b, const bool integers, const uint32_t activation, const amx_waiting *w,
-                            int from, int to) {
+/* Rows from .. to of what waits. What is read of *b is copied first: stores may alias anything. */
+INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t activation, const amx_waiting *w,
+                       int from, int to) {
     const int column = w->panel * TILE_COLUMNS, left = b->n - column;
-    const int live0 = left < VW ? left : VW, live1 = left - VW < VW ? left - VW : VW;
-    for (int r = from; r < to; r++) {
-        const int row = w->row + r;
-        const float *residual = b->residual != NULL ? b->residual + (size_t)row * b->ldr : NULL;
-        const vf factor = vf_set1(b->x_scale != NULL ? b->x_scale[row] : 1.0f);
-        const int32_t *sum = w->sum + r * TILE_COLUMNS;
-        float *c = b->c + (size_t)row * b->ldc;
-        amx_finish(b, integers, activation, sum, factor, residual, c, column, live0);
-        amx_finish(b, integers, activation, sum + VW, factor, residual, c, column + VW, live1);
+    const bool whole = left >= TILE_COLUMNS;
+    const size_t ldc = b->ldc, ldr = b->ldr;
+    const float *x_scale = b->x_scale, *residual = b->residual;
+    const int32_t *sum = w->sum + from * TILE_COLUMNS;
+    float *c = b->c + (size_t)(w->row + from) * ldc + column;
+    vf scale[TILE_VECTORS], bias[TILE_VECTORS];
+    if (residual != NULL) residual += (size_t)(w->row + from) * ldr + column;
+    if (x_scale != NULL) x_scale += w->row + from;
+    UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+        bias[v] = b->bias != NULL ? vf_load(b->bias + column + v * VW) : vf_zero();
+        scale[v] = integers ? vf_load(b->w_scale + column + v * VW) : vf_set1(1.0f);
+    }
+    for (int r = from; r < to; r++, sum += TILE_COLUMNS, c += ldc) {
+        const vf factor = x_scale != NULL ? vf_set1(*x_scale++) : vf_set1(1.0f);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            const vf x =
+                integers ? vi_to_float(vi_load(sum + v * VW)) : vf_load((const float *)(const void *)sum + v * VW);
+            vf y = vf_act(activation, vf_fma(x, integers ? vf_mul(factor, scale[v]) : factor, bias[v]));
+            if (whole) {
+                if (residual != NULL) y = vf_add(y, vf_load(residual + v * VW));
+                vf_store(c + v * VW, y);
+            } else if (left > v * VW) {
+                const int live = left - v * VW < VW ? left - v * VW : VW;
+                if (residual != NULL) y = vf_add(y, vf_load_n(residual + v * VW, live));
+                vf_store_n(c + v * VW, y, live);
+            }
+        }
+        if (residual != NULL) residual += ldr;
     }
 }
 
 /* sum[rows][TILE_COLUMNS] of rows from `row` on by a panel, finishing what waits in between. */
 INLINE void amx_sum(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, int row, int rows,
                     int upper, int32_t *sum, const amx_waiting *waiting) {
-    const char *x = (const char *)b->x + (size_t)row * b->ldx, *x_low = x + (size_t)upper * b->ldx;
-    const char *w = (const char *)b->w + (size_t)panel * (size_t)b->steps * AMX_STEP * TILE_COLUMNS;
+    const int steps = b->steps;
+    const size_t ldx = b->ldx;
+    const char *x = (const char *)b->x + (size_t)row * ldx;
+    const char *x_low = rows > 1 ? x + (size_t)upper * ldx : x;
+    const char *w = (const char *)b->w + (size_t)panel * (size_t)steps * AMX_STEP * TILE_COLUMNS;
     enum { STRIDE = TILE_COLUMNS * 4 };
-    AMX_ZERO(0);
-    AMX_ZERO(1);
-    AMX_ZERO(2);
-    AMX_ZERO(3);
-    for (int k = 0, done = 0; k < b->steps; k++, x += AMX_STEP, x_low += AMX_STEP, w += AMX_STEP * TILE_COLUMNS) {
+    if (integers) { /* every row begins with the same */
+        const int32_t *start = b->start + panel * TILE_COLUMNS;
+        AMX_LOAD(0, start, 0);
+        AMX_LOAD(1, start + VW, 0);
+        AMX_LOAD(2, start, 0);
+        AMX_LOAD(3, start + VW, 0);
+    } else {
+        AMX_ZERO(0);
+        AMX_ZERO(1);
+        AMX_ZERO(2);
+        AMX_ZERO(3);
+    }
+    for (int k = 0, done = 0; k < steps; k++, x += AMX_STEP, x_low += AMX_STEP, w += AMX_STEP * TILE_COLUMNS) {
         AMX_LOAD(6, w, STRIDE);
-        AMX_LOAD(4, x, b->ldx);
+        AMX_LOAD(4, x, ldx);
         AMX_MULTIPLY(integers, 0, 4, 6);
         AMX_LOAD(7, w + STRIDE / 2, STRIDE);
         AMX_MULTIPLY(integers, 1, 4, 7);
-        AMX_LOAD(5, x_low, b->ldx);
+        AMX_LOAD(5, x_low, ldx);
         AMX_MULTIPLY(integers, 2, 5, 6);
         AMX_MULTIPLY(integers, 3, 5, 7);
         if (waiting->sum == NULL) continue;
-        const int more = rows * (k + 1) / b->steps;
-        amx_finish_rows(b, integers, activation, waiting, done, more);
+        const int more = rows * (k + 1) / steps;
+        amx_finish(b, integers, activation, waiting, done, more);
         done = more;
     }
     AMX_STORE(0, sum, STRIDE);
@@ -113,13 +126,14 @@ INLINE void amx_sum(const cpu_slab *b, const bool integers, const uint32_t activ
     AMX_STORE(3, sum + upper * TILE_COLUMNS + VW, STRIDE);
 }
 
-/* Blocks of one height, the last ones overlapping by a few rows: tiles are shaped once. */
+/* Blocks of one height, the last one overlapping that before by a few rows: tiles are shaped once. A row alone is in
+ * both pairs of tiles. */
 INLINE void amx_blocks(const cpu_slab *b, const bool integers, const uint32_t activation) {
     _Alignas(64) int32_t sum[2][AMX_ROWS * TILE_COLUMNS];
     const int blocks = (b->rows + AMX_ROWS - 1) / AMX_ROWS, rows = (b->rows + blocks - 1) / blocks;
     const int upper = (rows + 1) / 2, panels = (b->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
     amx_waiting waiting = {NULL, 0, 0};
-    amx_begin(rows, upper);
+    amx_begin(upper, rows > 1 ? rows - upper : 1);
     for (int panel = 0, turn = 0; panel < panels; panel++) {
         for (int i = 0; i < blocks; i++, turn ^= 1) {
             const int row = i * rows + rows < b->rows ? i * rows : b->rows - rows;
@@ -127,7 +141,7 @@ INLINE void amx_blocks(const cpu_slab *b, const bool integers, const uint32_t ac
             waiting = (amx_waiting){sum[turn], panel, row};
         }
     }
-    amx_finish_rows(b, integers, activation, &waiting, 0, rows);
+    amx_finish(b, integers, activation, &waiting, 0, rows);
     amx_end();
 }
 
@@ -144,5 +158,134 @@ INLINE void amx_blocks(const cpu_slab *b, const bool integers, const uint32_t ac
         }                                                                                                              \
     }
 AMX_SLAB(slab_i8, true)
+AMX_SLAB(slab_bf16, false)
+
+/* ---- attention in bfloat16 -------------------------------------------------------------------------------------- */
+
+/* Two vectors to bfloat16, a before b. */
+INLINE vi amx_narrow(vf a, vf b) {
+    return (vi)_mm512_cvtne2ps_pbh(b, a);
+}
+
+/* `live` floats from p on, up to two vectors of them, to one of bfloat16. */
+INLINE vi amx_narrow_n(const float *p, int live) {
+    if (live >= 2 * VW) return amx_narrow(vf_load(p), vf_load(p + VW));
+    return live > VW ? amx_narrow(vf_load(p), vf_load_n(p + VW, live - VW))
+                     : amx_narrow(live > 0 ? vf_load_n(p, live) : vf_zero(), vf_zero());
+}
+
+static void half_narrow(const float *x, size_t ldx, int rows, int n, uint16_t *out, size_t ldo) {
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < n; i += 2 * VW)
+            vi_store((int32_t *)(void *)((char *)out + (size_t)r * ldo + (size_t)i * 2),
+                     amx_narrow_n(x + (size_t)r * ldx + i, n - i));
+}
+
+/* Sixteen rows narrowed: pairs of k as 32 bits, which are transposed. */
+static void half_pack_columns(const float *x, size_t ld, int rows, int k, uint16_t *panel) {
+    const int pairs = (k + 31) / 32 * 16;
+    for (int first = 0; first < rows; first += TILE_COLUMNS, panel += (size_t)pairs * TILE_COLUMNS * 2) {
+        for (int c = 0; c < TILE_COLUMNS; c += VW) {
+            const int left = rows - first - c, live = left < 0 ? 0 : left < VW ? left : VW;
+            for (int j = 0; j < k; j += 32) {
+                float pair[VW * VW];
+                for (int i = 0; i < live; i++)
+                    vi_store((int32_t *)(void *)(pair + i * VW),
+                             amx_narrow_n(x + (size_t)(first + c + i) * ld + j, k - j));
+                vf_transpose(pair, VW, live, (float *)(void *)panel + (size_t)(j / 2) * TILE_COLUMNS + c, TILE_COLUMNS);
+            }
+        }
+    }
+}
+
+/* Two rows narrowed side by side, then column by column. */
+static void half_pack_rows(const float *x, size_t ld, int rows, int n, uint16_t *panel) {
+    static const uint16_t turn[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const vi order = _mm512_loadu_si512(turn);
+    const int pairs = (rows + 31) / 32 * 16;
+    for (int c = 0; c < n; c += VW) {
+        const int live = n - c < VW ? n - c : VW;
+        int32_t *to =
+            (int32_t *)(void *)panel + (size_t)(c / TILE_COLUMNS) * (size_t)pairs * TILE_COLUMNS + c % TILE_COLUMNS;
+        for (int j = 0; j < pairs; j++, to += TILE_COLUMNS) {
+            const float *from = x + (size_t)(2 * j) * ld + c;
+            const vf a = 2 * j < rows ? vf_load_n(from, live) : vf_zero();
+            const vf b = 2 * j + 1 < rows ? vf_load_n(from + ld, live) : vf_zero();
+            vi_store(to, _mm512_permutexvar_epi16(order, amx_narrow(a, b)));
+        }
+    }
+}
+
+/* p = 2^(by (s - peak)); gives the sum. */
+INLINE float half_exp_of_row(const float *s, int n, float by, float peak, uint16_t *p, int padded) {
+    const vf factor = vf_set1(by), top = vf_set1(peak);
+    vf sum = vf_zero();
+    int i = 0;
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+        const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i), top), factor));
+        const vf b = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i + VW), top), factor));
+        sum = vf_add(sum, vf_add(a, b));
+        vi_store((int32_t *)(void *)(p + i), amx_narrow(a, b));
+    }
+    float total = vf_sum(sum);
+    if (i < n) {
+        float last[2 * VW];
+        vf_store(last + VW, vf_zero());
+        for (int j = 0; i + j < n; j += VW) {
+            const int live = n - i - j < VW ? n - i - j : VW;
+            const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load_n(s + i + j, live), top), factor));
+            const vf kept = _mm512_maskz_mov_ps(vf_mask(live), a);
+            vf_store(last + j, kept);
+            total += vf_sum(kept);
+        }
+        vi_store((int32_t *)(void *)(p + i), amx_narrow(vf_load(last), vf_load(last + VW)));
+        i += 2 * VW;
+    }
+    for (; i < padded; i += 2 * VW)
+        vi_store((int32_t *)(void *)(p + i), vi_zero());
+    return total;
+}
+
+static void half_softmax(const float *s, size_t ld, int rows, int n, const int *seen, float scale, uint16_t *p,
+                         size_t ldp, float *sum) {
+    const int padded = (n + 31) / 32 * 32;
+    for (int first = 0; first < rows; first += PHASE_ROWS) {
+        const int end = first + PHASE_ROWS < rows ? first + PHASE_ROWS : rows;
+        float peak[PHASE_ROWS];
+        for (int r = first; r < end; r++) {
+            const float *row = s + (size_t)r * ld;
+            peak[r - first] = seen[r] <= 0 ? 0.0f
+                              : scale < 0  ? peak_of_row(row, seen[r], true)
+                                           : peak_of_row(row, seen[r], false);
+        }
+        for (int r = first; r < end; r++)
+            sum[r] = half_exp_of_row(s + (size_t)r * ld, seen[r] > 0 ? seen[r] : 0, scale * 1.44269504088896341f,
+                                     peak[r - first], (uint16_t *)(void *)((char *)p + (size_t)r * ldp), padded);
+    }
+}
+
+static void half_add_rows(float *y, const uint16_t *p, size_t ldp, int rows, int n, const float *a) {
+    const vi upper = _mm512_set1_epi32((int)0xffff0000u);
+    for (int i = 0; i < n; i += 2 * VW) { /* even and odd elements apart; brought in order at the end */
+        vf even = vf_zero(), odd = vf_zero();
+        for (int r = 0; r < rows; r++) {
+            const vi pair = vi_load((const int32_t *)(const void *)((const char *)p + (size_t)r * ldp + (size_t)i * 2));
+            const vf by = vf_set1(a[r]);
+            even = vf_fma(by, _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)), even);
+            odd = vf_fma(by, _mm512_castsi512_ps(_mm512_and_si512(pair, upper)), odd);
+        }
+        const vi low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const vi high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        const vf part[2] = {_mm512_permutex2var_ps(even, low, odd), _mm512_permutex2var_ps(even, high, odd)};
+        for (int j = 0; j < 2; j++) {
+            const int at = i + j * VW, live = n - at < VW ? n - at : VW;
+            if (live > 0) vf_store_n(y + at, vf_add(vf_load_n(y + at, live), part[j]), live);
+        }
+    }
+}
+
+static const cpu_half_kernels half_kernels = {half_narrow, half_pack_columns, half_pack_rows, half_softmax,
+                                              half_add_rows};
 
 #endif

@@ -104,6 +104,8 @@ const cpu_kernels KERNELS_TABLE = {
 #endif
 #ifdef KERNELS_AMX
     .slab_i8 = slab_i8,
+    .slab_bf16 = slab_bf16,
+    .half = &half_kernels,
     .slab_least = 6,
 #endif
     .widen = widen,

@@ -33,8 +33,8 @@ static void clear_context(const zeb_plan *plan, const cpu_attention *a, const cp
 /* The tiles of a task. */
 static void run_tiles(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d, const round *make,
                       float *partial) {
-    const int64_t most = plan->kernels->tile_rows, rows = t->to - t->from, tiles = (rows + most - 1) / most;
-    float share[CPU_TILE_ROWS_MAX];
+    const int64_t most = cpu_tile_queries(plan, a), rows = t->to - t->from, tiles = (rows + most - 1) / most;
+    float share[CPU_QUERIES_MAX];
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t from = t->from + rows * i / tiles;
         const int n = (int)(t->from + rows * (i + 1) / tiles - from);
@@ -55,7 +55,7 @@ static void run_task(const cpu_hand *hand, const cpu_attention *a, const cpu_tas
     const zeb_plan *plan = hand->plan;
     uintptr_t scratch = (uintptr_t)hand->scratch;
     cpu_desk d = cpu_desk_at(plan, a, &scratch);
-    cpu_desk_fit(plan, t, &d);
+    cpu_desk_fit(plan, a, t, &d);
     float *partial = NULL;
     if (make->importance) {
         partial = a->partial + (t->head * CHUNKS_MAX + t->chunk) * a->keys_max + t->key_first;
@@ -226,6 +226,7 @@ CPU_LOWER(attention) {
     a->attr = node->attr.attention;
     a->keys_max = plan->tensor[a->k].rows;
     a->eight_bits = a->attr.precision == ZEB_PRECISION_W8A8;
+    a->halves = a->attr.precision != ZEB_PRECISION_F32 && plan->kernels->half != NULL && !(a->attr.score_threshold > 0);
     const uint32_t mode = a->attr.select.mode;
     a->weigh = a->importance != ZEB_NONE || (mode != ZEB_SELECT_NONE && mode != ZEB_SELECT_FIRST);
     uintptr_t common = 0;

@@ -115,6 +115,7 @@ typedef struct cpu_attention {
     zeb_attention_attr attr;
     bool weigh;          /* importance has to be computed */
     bool eight_bits;     /* scores from I8 */
+    bool halves;         /* all in bfloat16, rather than in eight bits or more precisely */
     int64_t keys_max;    /* longest sequence that is planned for */
     int32_t sequences;   /* at most */
     float *partial;      /* [heads * chunks][key rows]: sums of p over the queries of a chunk; in the plan */
