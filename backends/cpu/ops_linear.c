@@ -132,14 +132,12 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
 static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear_part *part, int p0, int p1, int64_t r0,
                      int64_t r1) {
     const cpu_kernels *kernels = plan->kernels;
-    const cpu_tensor *codes = &plan->tensor[l->codes];
+    const cpu_tensor *x = &plan->tensor[l->halves ? l->x : l->codes];
     const int64_t columns = kernels->tile_columns, c0 = (p0 - part->first) * columns, n = (p1 - p0) * columns;
-    cpu_slab slab = {.x = (const unsigned char *)codes->data + (size_t)r0 * codes->ld,
-                     .ldx = codes->ld,
-                     .x_scale = cpu_row(plan, l->codes + 1, r0),
-                     .w = l->codes_w + (int64_t)p0 * l->steps * columns * kernels->i8_step,
-                     .start = l->start + p0 * columns,
-                     .w_scale = l->scale + p0 * columns,
+    const size_t ldx = zeb_dtype_bytes(x->dtype, x->ld);
+    cpu_slab slab = {.x = (const unsigned char *)x->data + (size_t)r0 * ldx,
+                     .ldx = ldx,
+                     .w = l->codes_w + (int64_t)p0 * l->steps * columns * 4,
                      .c = cpu_row(plan, part->out, r0) + c0,
                      .ldc = plan->tensor[part->out].ld,
                      .bias = l->bias == NULL ? NULL : l->bias + p0 * columns,
@@ -152,13 +150,20 @@ static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear
         slab.ldr = plan->tensor[part->residual].ld;
     }
     if (p0 == 0) cpu_note_all(plan, l, r1 - r0); /* closed blocks are zeros here: faster than to skip them */
+    if (l->halves) {
+        kernels->slab_bf16(&slab);
+        return;
+    }
+    slab.x_scale = cpu_row(plan, l->codes + 1, r0);
+    slab.start = l->start + p0 * columns;
+    slab.w_scale = l->scale + p0 * columns;
     kernels->slab_i8(&slab);
 }
 
 /* Whether so many rows are multiplied as a slab. */
 static bool takes_slabs(const zeb_plan *plan, const cpu_linear *l, int64_t rows) {
     const cpu_kernels *kernels = plan->kernels;
-    return kernels->slab_i8 != NULL && l->integers && l->groups == 1 && rows >= kernels->slab_least;
+    return l->halves || (kernels->slab_i8 != NULL && l->integers && l->groups == 1 && rows >= kernels->slab_least);
 }
 
 static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
@@ -244,6 +249,19 @@ static zeb_status pack_floats(zeb_plan *plan, cpu_linear *l, const zeb_node *con
     return status;
 }
 
+static zeb_status pack_halves(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, float *row,
+                              zeb_error *error) {
+    uint16_t *packed = NULL;
+    l->steps = (int)((l->k + 31) / 32) * CPU_SLAB_STEP;
+    const size_t panel = (size_t)l->steps * (size_t)plan->kernels->tile_columns * 2;
+    const zeb_status status = cpu_plan_hold(plan, (size_t)l->panels * panel * sizeof *packed, (void **)&packed, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++)
+        cpu_pack_pairs(plan->kernels, &plan->tensor[node[i]->input[ZEB_LINEAR_W]], row,
+                       packed + (size_t)l->part[i].first * panel);
+    l->codes_w = (const int8_t *)packed;
+    return status;
+}
+
 static zeb_status pack_integers(zeb_plan *plan, cpu_linear *l, const zeb_node *const *node, bool four, float *row,
                                 int8_t *number, zeb_error *error) {
     cpu_codes all = {NULL, NULL, NULL, 0, 0};
@@ -279,6 +297,8 @@ static zeb_status pack_weights(zeb_plan *plan, cpu_linear *l, const zeb_node *co
         status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to pack \"%s\"", node[0]->name);
     else if (l->integers)
         status = pack_integers(plan, l, node, four, row, number, error);
+    else if (l->halves)
+        status = pack_halves(plan, l, node, row, error);
     else
         status = pack_floats(plan, l, node, precision, row, number, error);
     free(row);
@@ -311,6 +331,7 @@ zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32
     const uint32_t precision = node[0]->attr.linear.precision;
     l->codes = plan->tensor[x].codes;
     l->x = precision == ZEB_PRECISION_BF16 ? plan->tensor[x].halves : x;
+    l->halves = precision == ZEB_PRECISION_BF16 && plan->tensor[l->x].dtype == ZEB_BF16;
     l->flags = plan->tensor[x].flags;
     l->done = &stage->ticket[0];
     l->gates = node[0]->input[ZEB_LINEAR_GATES];

@@ -9,13 +9,25 @@ void cpu_code_rows(const zeb_plan *plan, int32_t x, int32_t codes, int64_t r0, i
                             cpu_row(plan, codes + 1, r0));
 }
 
+/* Rows to bfloat16: as such for slabs, else as floats. */
+static void round_rows(const zeb_plan *plan, int32_t x, int32_t halves, int64_t r0, int64_t r1) {
+    const cpu_kernels *kernels = plan->kernels;
+    const cpu_tensor *h = &plan->tensor[halves], *t = &plan->tensor[x];
+    if (h->dtype == ZEB_BF16) {
+        kernels->half->narrow(cpu_row(plan, x, r0), t->ld, (int)(r1 - r0), (int)t->width,
+                              (uint16_t *)h->data + (size_t)r0 * h->ld, h->ld * sizeof(uint16_t));
+        return;
+    }
+    for (int64_t r = r0; r < r1; r++)
+        kernels->round_bf16(cpu_row(plan, x, r), (int)t->width, cpu_row(plan, halves, r));
+}
+
 static void run_reduce(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
     const zeb_plan *plan = hand->plan;
     const cpu_reduce *r = &stage->as.reduce;
     (void)p0, (void)p1;
     if (r->codes != ZEB_NONE) cpu_code_rows(plan, r->x, r->codes, r0, r1);
-    for (int64_t t = r0; r->halves != ZEB_NONE && t < r1; t++)
-        plan->kernels->round_bf16(cpu_row(plan, r->x, t), (int)plan->tensor[r->x].width, cpu_row(plan, r->halves, t));
+    if (r->halves != ZEB_NONE) round_rows(plan, r->x, r->halves, r0, r1);
 }
 
 int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width, size_t ld) {
@@ -77,7 +89,11 @@ zeb_status cpu_want_codes(zeb_plan *plan, int32_t x, zeb_error *error) {
 zeb_status cpu_want_halves(zeb_plan *plan, int32_t x, zeb_error *error) {
     (void)error;
     if (plan->tensor[x].halves != ZEB_NONE) return ZEB_OK;
-    const int32_t halves = cpu_add_tensor(plan, x, ZEB_F32, plan->tensor[x].width, plan->tensor[x].ld);
+    const cpu_tensor *t = &plan->tensor[x];
+    size_t ld = ((size_t)t->width + 31) / 32 * 32; /* whole steps of slabs */
+    if (ld % 256 == 0) ld += 32;
+    const bool slabs = plan->kernels->half != NULL && t->flags == ZEB_NONE;
+    const int32_t halves = cpu_add_tensor(plan, x, slabs ? ZEB_BF16 : ZEB_F32, t->width, slabs ? ld : t->ld);
     plan->tensor[x].halves = halves;
     add_stage(plan, x, ZEB_NONE, halves);
     return ZEB_OK;

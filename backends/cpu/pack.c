@@ -33,6 +33,18 @@ void cpu_pack_bf16(const cpu_kernels *kernels, const cpu_tensor *weight, float *
         kernels->round_bf16(packed + i, 65536, packed + i);
 }
 
+void cpu_pack_pairs(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed) {
+    const int64_t n = weight->rows, k = weight->width, columns = kernels->tile_columns;
+    const int64_t pairs = (k + 31) / 32 * CPU_SLAB_STEP;
+    for (int64_t c = 0; c < n; c++) {
+        const char *from = (const char *)weight->data + zeb_dtype_bytes(weight->dtype, (size_t)(c * k));
+        uint16_t *to = packed + (c / columns * pairs * columns + c % columns) * 2;
+        kernels->widen(weight->dtype, from, row, (size_t)k);
+        for (int64_t i = 0; i < k; i++)
+            to[i / 2 * columns * 2 + i % 2] = zeb_f32_to_bf16(row[i]);
+    }
+}
+
 enum { GROUP = 32 /* of float weights that are to become four bits */ };
 
 static int group_of(const cpu_tensor *weight) {

@@ -13,8 +13,11 @@ void cpu_pack_f32(const cpu_kernels *kernels, const cpu_tensor *weight, float *p
 /* The same, every weight rounded to bfloat16. */
 void cpu_pack_bf16(const cpu_kernels *kernels, const cpu_tensor *weight, float *packed);
 
+/* The same as pairs for slabs: [panel][ceil(k / 32) * 16][tile_columns][2]. row[k] is scratch, here and below. */
+void cpu_pack_pairs(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed);
+
 /* A weight in four bits (U4 with its F16 scales, or floats quantised in groups of 32), multiplied out to F32 panels.
- * row[k] and number[k] are scratch, here and below. */
+ * number[k] is scratch, too, here and below. */
 void cpu_pack_w4a16(const cpu_kernels *kernels, const cpu_tensor *weight, const cpu_tensor *scale, float *row,
                     int8_t *number, float *packed);
 
