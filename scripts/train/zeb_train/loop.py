@@ -178,7 +178,8 @@ class Loop:
             epoch, place = divmod(self.step, per_epoch)
             if epoch != at_epoch:
                 batches, at_epoch = self.plan(epoch), epoch
-            losses.append(self._update(batches[place], progress))
+            # Plans that bound tokens differ by a few batches from epoch to epoch.
+            losses.append(self._update(batches[place % len(batches)], progress))
             self.step += 1
             if now - logged > s.log_seconds:
                 self._check(losses, progress)
