@@ -158,6 +158,17 @@ static void check_attention(const look *l) {
         refuse(l, "precision %u is unknown here", a->precision);
 }
 
+static void check_exit(const look *l) {
+    want(l, ZEB_EXIT_HERE, "here", F32, false);
+    want(l, ZEB_EXIT_BEFORE, "before", F32, true);
+    same_width(l, ZEB_EXIT_HERE, ZEB_EXIT_BEFORE);
+    const zeb_tensor *rows = input(l, ZEB_EXIT_ROWS), *here = input(l, ZEB_EXIT_HERE);
+    if (rows == NULL || rows->offsets == ZEB_NONE)
+        refuse(l, "rows need offsets");
+    else if (here != NULL && here->extent[0].max != l->graph->tensor[rows->offsets].extent[0].max - 1)
+        refuse(l, "\"%s\" has not a row a sequence", here->name);
+}
+
 static void check_node(const look *l) {
     switch (l->node->op) {
         case ZEB_OP_EMBED: check_embed(l); break;
@@ -197,6 +208,7 @@ static void check_node(const look *l) {
             want(l, ZEB_LOG_LIKELIHOOD_TARGETS, "targets", I32, false);
             same_width(l, ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W);
             break;
+        case ZEB_OP_EXIT: check_exit(l); break;
         case ZEB_OP_BLOCKS:
             want(l, ZEB_BLOCKS_X, "x", F32, false);
             if (l->node->attr.blocks.size < 1 || !(l->node->attr.blocks.threshold >= 0.0f) ||

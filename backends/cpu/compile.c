@@ -116,6 +116,7 @@ static lower_fn lower_of(zeb_op op) {
         case ZEB_OP_HEAD_GATE: return cpu_lower_head_gate;
         case ZEB_OP_LOG_LIKELIHOOD: return cpu_lower_likelihood;
         case ZEB_OP_BLOCKS: return cpu_lower_blocks;
+        case ZEB_OP_EXIT: return cpu_lower_exit;
     }
     return NULL;
 }

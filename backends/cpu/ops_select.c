@@ -113,3 +113,65 @@ CPU_LOWER(select) {
     stage->share = run_select;
     return status;
 }
+
+/* ---- exit ------------------------------------------------------------------------------------------------------ */
+
+static bool is_sure(const float *logit, int64_t labels, float confidence) {
+    double most = (double)logit[0], sum = 0.0;
+    for (int64_t c = 1; c < labels; c++)
+        most = fmax(most, (double)logit[c]);
+    for (int64_t c = 0; c < labels; c++)
+        sum += exp((double)logit[c] - most);
+    return 1.0 / sum >= (double)confidence; /* false where there is a NaN */
+}
+
+/* Rows first .. end of a sequence that stays, to indices; returns how many. */
+static int64_t keep_rows(int64_t first, int64_t end, int32_t *indices) {
+    for (int64_t r = first; r < end; r++)
+        indices[r - first] = (int32_t)r;
+    return end - first;
+}
+
+static void run_exit(const cpu_hand *hand, const cpu_stage *stage) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_exit *e = &stage->as.exit;
+    if (hand->worker != 0) return;
+    const int64_t sequences = cpu_sequences(plan, e->rows), labels = plan->tensor[e->here].width;
+    const size_t bytes = (size_t)labels * sizeof(float);
+    int32_t *indices = e->confidence > 0.0f ? cpu_ints(plan, e->indices) : NULL;
+    int64_t count = 0;
+    if (indices != NULL) cpu_ints(plan, e->offsets)[0] = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        int64_t first, end;
+        const float *here = cpu_row(plan, e->here, b);
+        cpu_sequence_rows(plan, e->rows, b, &first, &end);
+        if (first < end)
+            memcpy(cpu_row(plan, e->logits, b), here, bytes);
+        else if (e->before != ZEB_NONE)
+            memcpy(cpu_row(plan, e->logits, b), cpu_row(plan, e->before, b), bytes);
+        else
+            memset(cpu_row(plan, e->logits, b), 0, bytes);
+        if (indices == NULL) continue;
+        if (!is_sure(here, labels, e->confidence)) count += keep_rows(first, end, indices + count);
+        cpu_ints(plan, e->offsets)[b + 1] = (int32_t)count;
+    }
+    if (indices != NULL) cpu_ints(plan, e->count)[0] = (int32_t)count;
+}
+
+CPU_LOWER(exit) {
+    (void)plan, (void)error;
+    stage->as.exit = (cpu_exit){.here = node->input[ZEB_EXIT_HERE],
+                                .rows = node->input[ZEB_EXIT_ROWS],
+                                .before = node->input[ZEB_EXIT_BEFORE],
+                                .logits = node->output[ZEB_EXIT_LOGITS],
+                                .indices = node->output[ZEB_EXIT_INDICES],
+                                .offsets = node->output[ZEB_EXIT_OFFSETS],
+                                .count = node->output[ZEB_EXIT_COUNT],
+                                .confidence = node->attr.exit.confidence};
+    for (int i = ZEB_EXIT_HERE; i <= ZEB_EXIT_BEFORE; i++)
+        cpu_stage_reads(stage, node->input[i]);
+    for (int i = ZEB_EXIT_LOGITS; i <= ZEB_EXIT_COUNT; i++)
+        cpu_stage_writes(stage, node->output[i]);
+    stage->share = run_exit;
+    return ZEB_OK;
+}

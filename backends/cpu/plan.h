@@ -94,6 +94,11 @@ typedef struct cpu_linear {
     _Atomic uint64_t *done; /* blocks multiplied in this pass */
 } cpu_linear;
 
+typedef struct cpu_exit {
+    int32_t here, rows, before, logits, indices, offsets, count;
+    float confidence;
+} cpu_exit;
+
 typedef struct cpu_blocks {
     int32_t x, out, open, flags;
     int32_t size;
@@ -188,6 +193,7 @@ struct cpu_stage {
         cpu_head_gate head_gate;
         cpu_likelihood likelihood;
         cpu_blocks blocks;
+        cpu_exit exit;
     } as;
 };
 
@@ -253,6 +259,7 @@ CPU_LOWER(pooling);
 CPU_LOWER(head_gate);
 CPU_LOWER(likelihood);
 CPU_LOWER(blocks);
+CPU_LOWER(exit);
 
 /* A tensor of the plan's own over the rows of x. */
 int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width, size_t ld);

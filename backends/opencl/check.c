@@ -16,6 +16,7 @@ static const uint32_t required[] = {
     [ZEB_OP_LOG_LIKELIHOOD] =
         1u << ZEB_LOG_LIKELIHOOD_X | 1u << ZEB_LOG_LIKELIHOOD_W | 1u << ZEB_LOG_LIKELIHOOD_TARGETS,
     [ZEB_OP_BLOCKS] = 1u << ZEB_BLOCKS_X,
+    [ZEB_OP_EXIT] = 1u << ZEB_EXIT_HERE | 1u << ZEB_EXIT_ROWS,
 };
 enum { OPS = sizeof required / sizeof required[0] };
 
@@ -23,7 +24,7 @@ enum { OPS = sizeof required / sizeof required[0] };
 static const uint32_t sequenced[OPS] = {
     [ZEB_OP_EMBED] = 1u << ZEB_EMBED_IDS,       [ZEB_OP_ATTENTION] = 1u << ZEB_ATTENTION_Q | 1u << ZEB_ATTENTION_K,
     [ZEB_OP_SELECT] = 1u << ZEB_SELECT_ROWS,    [ZEB_OP_POOL] = 1u << ZEB_POOL_X,
-    [ZEB_OP_HEAD_GATE] = 1u << ZEB_HEAD_GATE_X,
+    [ZEB_OP_HEAD_GATE] = 1u << ZEB_HEAD_GATE_X, [ZEB_OP_EXIT] = 1u << ZEB_EXIT_ROWS,
 };
 
 static bool is_tensor(const zeb_graph *graph, int32_t id) {

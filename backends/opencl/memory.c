@@ -49,6 +49,10 @@ static void scratch_of(const zeb_graph *graph, const zeb_node *node, size_t byte
             bytes[OCL_SELECT_KEEP] = 4 * rows_of(graph, input[ZEB_SELECT_ROWS]);
             bytes[OCL_SELECT_COUNTS] = 4 * batch_of(graph, input[ZEB_SELECT_ROWS]);
             break;
+        case ZEB_OP_EXIT:
+            bytes[OCL_SELECT_KEEP] = 4 * rows_of(graph, input[ZEB_EXIT_ROWS]);
+            bytes[OCL_SELECT_COUNTS] = 4 * batch_of(graph, input[ZEB_EXIT_ROWS]);
+            break;
         case ZEB_OP_HEAD_GATE:
             bytes[OCL_HEAD_GATE_MEAN] = 4 * batch_of(graph, input[ZEB_HEAD_GATE_X]) *
                                         (size_t)graph->tensor[input[ZEB_HEAD_GATE_X]].extent[1].max;

@@ -25,7 +25,7 @@ enum {
     OCL_ATTENTION_KEEP,
     OCL_ATTENTION_COUNTS
 };
-enum { OCL_SELECT_KEEP, OCL_SELECT_COUNTS };
+enum { OCL_SELECT_KEEP, OCL_SELECT_COUNTS }; /* of EXIT as well */
 enum { OCL_HEAD_GATE_MEAN };
 enum { OCL_LIKELIHOOD_GREATEST, OCL_LIKELIHOOD_TOTAL };
 enum { OCL_LIKELIHOOD_PARTS = 64 }; /* shares of a vocabulary that are summed side by side */

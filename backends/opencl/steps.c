@@ -182,6 +182,28 @@ static void steps_blocks(ocl_build *build) {
     ocl_step_end(build, rows_of(build, node->input[ZEB_BLOCKS_X]), 1);
 }
 
+static void steps_exit(ocl_build *build) {
+    const zeb_node *node = build->node;
+    int32_t here = node->input[ZEB_EXIT_HERE], rows = node->input[ZEB_EXIT_ROWS];
+    ocl_step_begin(build, "exit_logits");
+    ocl_arg_tensor(build, here);
+    ocl_arg_tensor(build, node->input[ZEB_EXIT_BEFORE]);
+    ocl_arg_offsets(build, rows);
+    ocl_arg_tensor(build, node->output[ZEB_EXIT_LOGITS]);
+    ocl_arg_int(build, ocl_extent(build, here, 1));
+    ocl_step_end(build, width_of(build, here), (size_t)ocl_batch(build, rows));
+    if (node->attr.exit.confidence <= 0.0f) return;
+    ocl_step_begin(build, "exit_mark");
+    ocl_arg_tensor(build, here);
+    ocl_arg_offsets(build, rows);
+    ocl_arg_live(build, rows);
+    ocl_arg_int(build, ocl_extent(build, here, 1));
+    ocl_arg_float(build, node->attr.exit.confidence);
+    ocl_arg_scratch(build, OCL_SELECT_KEEP);
+    ocl_step_end(build, (size_t)ocl_extent(build, rows, 0), 1);
+    ocl_steps_survivors(build, rows, OCL_SELECT_KEEP, OCL_SELECT_COUNTS, ZEB_EXIT_INDICES);
+}
+
 void ocl_steps(ocl_build *build) {
     const zeb_node *node = build->node;
     switch (node->op) {
@@ -196,5 +218,6 @@ void ocl_steps(ocl_build *build) {
         case ZEB_OP_HEAD_GATE: steps_head_gate(build); break;
         case ZEB_OP_LOG_LIKELIHOOD: steps_log_likelihood(build); break;
         case ZEB_OP_BLOCKS: steps_blocks(build); break;
+        case ZEB_OP_EXIT: steps_exit(build); break;
     }
 }

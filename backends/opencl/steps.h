@@ -12,5 +12,7 @@ void ocl_steps(ocl_build *build);
 void ocl_steps_attention(ocl_build *build);
 void ocl_steps_selection(ocl_build *build, const zeb_select *select, cl_mem importance, int32_t rows, uint32_t keep,
                          uint32_t counts, uint32_t first_output);
+/* The same once the rows are marked. */
+void ocl_steps_survivors(ocl_build *build, int32_t rows, uint32_t keep, uint32_t counts, uint32_t first_output);
 
 #endif

@@ -2,8 +2,6 @@
 
 void ocl_steps_selection(ocl_build *build, const zeb_select *select, cl_mem importance, int32_t rows, uint32_t keep,
                          uint32_t counts, uint32_t first_output) {
-    const int32_t *out = build->node->output + first_output; /* indices, offsets, count */
-    size_t most = (size_t)ocl_extent(build, rows, 0);
     ocl_step_begin(build, "select_mark");
     ocl_arg_memory(build, importance);
     ocl_arg_offsets(build, rows);
@@ -14,7 +12,12 @@ void ocl_steps_selection(ocl_build *build, const zeb_select *select, cl_mem impo
     ocl_arg_int(build, select->floor);
     ocl_arg_int(build, select->keep_last);
     ocl_arg_scratch(build, keep);
-    ocl_step_end(build, most, 1);
+    ocl_step_end(build, (size_t)ocl_extent(build, rows, 0), 1);
+    ocl_steps_survivors(build, rows, keep, counts, first_output);
+}
+
+void ocl_steps_survivors(ocl_build *build, int32_t rows, uint32_t keep, uint32_t counts, uint32_t first_output) {
+    const int32_t *out = build->node->output + first_output; /* indices, offsets, count */
     ocl_step_begin(build, "select_count");
     ocl_arg_scratch(build, keep);
     ocl_arg_offsets(build, rows);
@@ -32,7 +35,7 @@ void ocl_steps_selection(ocl_build *build, const zeb_select *select, cl_mem impo
     ocl_arg_live(build, rows);
     ocl_arg_tensor(build, out[ZEB_SELECT_OFFSETS]);
     ocl_arg_tensor(build, out[ZEB_SELECT_INDICES]);
-    ocl_step_end(build, most, 1);
+    ocl_step_end(build, (size_t)ocl_extent(build, rows, 0), 1);
 }
 
 /* The arguments that the kernels of attention begin with. */

@@ -44,3 +44,38 @@ zeb_status ref_select(const ref_at *at) {
                     ref_output_data(at, ZEB_SELECT_COUNT));
     return ZEB_OK;
 }
+
+static int is_sure(const float *logit, int64_t labels, float confidence) {
+    double most = (double)logit[0], sum = 0.0;
+    for (int64_t c = 1; c < labels; ++c)
+        if ((double)logit[c] > most) most = (double)logit[c];
+    for (int64_t c = 0; c < labels; ++c)
+        sum += exp((double)logit[c] - most);
+    return 1.0 / sum >= (double)confidence;
+}
+
+zeb_status ref_exit(const ref_at *at) {
+    float confidence = at->node->attr.exit.confidence;
+    const float *here = ref_input_data(at, ZEB_EXIT_HERE), *before = ref_input_data(at, ZEB_EXIT_BEFORE);
+    const int32_t *from = ref_input_offsets(at, ZEB_EXIT_ROWS);
+    int64_t batch = ref_input_batch(at, ZEB_EXIT_ROWS), labels = ref_input(at, ZEB_EXIT_HERE)->extent[1].max;
+    float *logits = ref_output_data(at, ZEB_EXIT_LOGITS);
+    int32_t *indices = NULL, *offsets = NULL, next = 0;
+    if (confidence > 0.0f) {
+        indices = ref_output_data(at, ZEB_EXIT_INDICES);
+        offsets = ref_output_data(at, ZEB_EXIT_OFFSETS);
+        offsets[0] = 0;
+    }
+    for (int64_t b = 0; b < batch; ++b) {
+        int is_there = from[b] < from[b + 1];
+        for (int64_t c = b * labels; c < (b + 1) * labels; ++c)
+            logits[c] = is_there ? here[c] : before != NULL ? before[c] : 0.0f;
+        if (offsets == NULL) continue;
+        int leaves = is_sure(here + b * labels, labels, confidence);
+        for (int32_t t = from[b]; t < from[b + 1] && !leaves; ++t)
+            indices[next++] = t;
+        offsets[b + 1] = next;
+    }
+    if (offsets != NULL) *(int32_t *)ref_output_data(at, ZEB_EXIT_COUNT) = next;
+    return ZEB_OK;
+}

@@ -234,6 +234,7 @@ static zeb_status add_outputs(zeb_builder *b, const zeb_node *node, const zeb_te
 static void note_rows(zeb_builder *b, const zeb_node *node) {
     int32_t indices = node->op == ZEB_OP_SELECT      ? node->output[ZEB_SELECT_INDICES]
                       : node->op == ZEB_OP_ATTENTION ? node->output[ZEB_ATTENTION_INDICES]
+                      : node->op == ZEB_OP_EXIT      ? node->output[ZEB_EXIT_INDICES]
                                                      : ZEB_NONE;
     if (indices == ZEB_NONE) return;
     const zeb_tensor *made = &b->tensor[indices];

@@ -70,19 +70,24 @@ static zeb_status add_gates(zeb_cost *cost, int32_t tensor, zeb_error *error) {
 
 /* The row space that a node makes, and the gates that it obeys. */
 static zeb_status add_node(zeb_cost *cost, const zeb_node *node, zeb_error *error) {
-    int attention = node->op == ZEB_OP_ATTENTION;
-    int32_t gates = attention                   ? node->input[ZEB_ATTENTION_GATES]
-                    : node->op == ZEB_OP_LINEAR ? node->input[ZEB_LINEAR_GATES]
-                                                : ZEB_NONE;
-    zeb_status status = add_gates(cost, gates, error);
-    if (status != ZEB_OK || (node->op != ZEB_OP_SELECT && !attention)) return status;
-    const zeb_select *select = attention ? &node->attr.attention.select : &node->attr.select;
-    if (select->mode == ZEB_SELECT_NONE) return ZEB_OK;
-    int32_t from = node->input[attention ? ZEB_ATTENTION_K : ZEB_SELECT_ROWS];
-    int32_t offsets = node->output[attention ? ZEB_ATTENTION_OFFSETS : ZEB_SELECT_OFFSETS];
-    int32_t indices = node->output[attention ? ZEB_ATTENTION_INDICES : ZEB_SELECT_INDICES];
-    return add_space(cost, offsets, cost->graph.tensor[indices].extent[0].max,
-                     cost->space_of[cost->graph.tensor[from].offsets], select, error);
+    static const zeb_select sure = {.mode = ZEB_SELECT_THRESHOLD}; /* as there, only the device knows who is left */
+    static const struct {
+        uint32_t rows, indices, offsets;
+    } at[] = {[ZEB_OP_SELECT] = {ZEB_SELECT_ROWS, ZEB_SELECT_INDICES, ZEB_SELECT_OFFSETS},
+              [ZEB_OP_ATTENTION] = {ZEB_ATTENTION_K, ZEB_ATTENTION_INDICES, ZEB_ATTENTION_OFFSETS},
+              [ZEB_OP_EXIT] = {ZEB_EXIT_ROWS, ZEB_EXIT_INDICES, ZEB_EXIT_OFFSETS}};
+    int attention = node->op == ZEB_OP_ATTENTION, linear = node->op == ZEB_OP_LINEAR;
+    zeb_status status = attention || linear
+                            ? add_gates(cost, node->input[linear ? ZEB_LINEAR_GATES : ZEB_ATTENTION_GATES], error)
+                            : ZEB_OK;
+    if (status != ZEB_OK || (node->op != ZEB_OP_SELECT && node->op != ZEB_OP_EXIT && !attention)) return status;
+    const zeb_select *select = attention                   ? &node->attr.attention.select
+                               : node->op == ZEB_OP_SELECT ? &node->attr.select
+                                                           : &sure;
+    int32_t indices = node->output[at[node->op].indices], rows = node->input[at[node->op].rows];
+    if (select->mode == ZEB_SELECT_NONE || indices == ZEB_NONE) return ZEB_OK;
+    return add_space(cost, node->output[at[node->op].offsets], cost->graph.tensor[indices].extent[0].max,
+                     cost->space_of[cost->graph.tensor[rows].offsets], select, error);
 }
 
 zeb_status zeb_cost_create(const zeb_graph *graph, zeb_cost **out, zeb_error *error) {

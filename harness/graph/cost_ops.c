@@ -155,6 +155,10 @@ zeb_work zeb_cost_node(const zeb_cost *cost, const zeb_node *node) {
             break;
         case ZEB_OP_HEAD_GATE: work.flops = head_gate_flops(cost, node); break;
         case ZEB_OP_BLOCKS: work.flops = x; break; /* a comparison an element */
+        case ZEB_OP_EXIT:                          /* subtract, exp, add; the rows themselves are not touched */
+            work.flops = node->attr.exit.confidence > 0.0f ? 3 * x : 0;
+            work.bytes -= bytes_of(cost, node->input[ZEB_EXIT_ROWS]);
+            break;
         case ZEB_OP_LOG_LIKELIHOOD: {
             uint64_t vocab = (uint64_t)input(cost, node, ZEB_LOG_LIKELIHOOD_W)->extent[0].max;
             work.flops = vocab * (2 * x + 3 * rows_of(cost, node, 0));

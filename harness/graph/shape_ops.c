@@ -163,6 +163,7 @@ static zeb_status check_source(const zeb_shape_at *at) {
     const zeb_node *node = &at->graph->node[made_by];
     int32_t rows = node->op == ZEB_OP_SELECT      ? node->input[ZEB_SELECT_ROWS]
                    : node->op == ZEB_OP_ATTENTION ? node->input[ZEB_ATTENTION_K]
+                   : node->op == ZEB_OP_EXIT      ? node->input[ZEB_EXIT_ROWS]
                                                   : ZEB_NONE;
     if (rows == ZEB_NONE) return zeb_shape_bad(at, ZEB_GATHER_INDICES, "no selecting op made it");
     const zeb_tensor *source = &at->graph->tensor[rows], *x = zeb_shape_input(at, ZEB_GATHER_X);
@@ -248,5 +249,36 @@ zeb_status zeb_shape_blocks(const zeb_shape_at *at, uint32_t want, zeb_tensor *o
         return zeb_shape_bad_node(at, "threshold must be finite and not negative");
     zeb_shape_make_rows(&out[ZEB_BLOCKS_OUT], ZEB_F32, zeb_shape_input(at, ZEB_BLOCKS_X), width);
     zeb_shape_make_rows(&out[ZEB_BLOCKS_OPEN], ZEB_I32, zeb_shape_input(at, ZEB_BLOCKS_X), 0);
+    return ZEB_OK;
+}
+
+/* Logits of the sequences of rows: [B,C]. */
+static zeb_status check_logits(const zeb_shape_at *at, uint32_t position, int64_t labels) {
+    const zeb_tensor *logits = zeb_shape_input(at, position), *rows = zeb_shape_input(at, ZEB_EXIT_ROWS);
+    if (logits == NULL) return ZEB_OK;
+    zeb_status status = zeb_shape_value(at, position, ZEB_F32, 2);
+    if (status != ZEB_OK) return status;
+    if (logits->offsets != ZEB_NONE) return zeb_shape_bad(at, position, "must have one row a sequence, not a token");
+    if (logits->extent[0].max != zeb_shape_batch(at, rows) || logits->extent[1].max != labels)
+        return zeb_shape_bad(at, position, "must be [%" PRId64 ",%" PRId64 "]", zeb_shape_batch(at, rows), labels);
+    return ZEB_OK;
+}
+
+zeb_status zeb_shape_exit(const zeb_shape_at *at, uint32_t want, zeb_tensor *out) {
+    float confidence = at->node->attr.exit.confidence;
+    const zeb_tensor *rows = zeb_shape_input(at, ZEB_EXIT_ROWS);
+    int64_t labels = width_of(at, ZEB_EXIT_HERE);
+    (void)want;
+    if (!(confidence >= 0.0f && confidence <= 1.0f))
+        return zeb_shape_bad_node(at, "confidence %g must be within 0 and 1", (double)confidence);
+    if (rows->role == ZEB_ROLE_WEIGHT || rows->offsets == ZEB_NONE)
+        return zeb_shape_bad(at, ZEB_EXIT_ROWS, "must be packed rows with offsets");
+    zeb_status status = check_logits(at, ZEB_EXIT_HERE, labels);
+    if (status == ZEB_OK) status = check_logits(at, ZEB_EXIT_BEFORE, labels);
+    if (status != ZEB_OK) return status;
+    if (confidence > 0.0f && labels < 2)
+        return zeb_shape_bad(at, ZEB_EXIT_HERE, "needs two labels at least: one alone is always sure");
+    zeb_shape_make_plain(&out[ZEB_EXIT_LOGITS], ZEB_F32, zeb_shape_batch(at, rows), labels);
+    if (confidence > 0.0f) make_selection(at, &(zeb_select){.mode = ZEB_SELECT_NONE}, rows, out, ZEB_EXIT_INDICES);
     return ZEB_OK;
 }

@@ -99,6 +99,7 @@ zeb_status zeb_model_open(const char *path, zeb_model **model, zeb_error *error)
 void zeb_model_close(zeb_model *model) {
     if (model == NULL) return;
     zeb_checkpoint_close(model->checkpoint);
+    zeb_safetensors_close(model->added);
     zeb_json_close(model->config);
     zeb_arena_destroy(model->arena);
     free(model);

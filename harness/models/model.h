@@ -67,8 +67,11 @@ typedef struct zeb_weight {
     const char *scale_name;
 } zeb_weight;
 
-/* Any tensor of the checkpoint by its name there, such as a policy's head gates. Errors: ZEB_ERR_NOT_FOUND;
- * ZEB_ERR_UNSUPPORTED for one that no graph can hold (rank over 2, integer types). */
+/* Opens a file of weights that do not come with the model: a policy's. It stays open until the model is closed. Once.
+ */
+ZEB_MUST_CHECK zeb_status zeb_model_add_weights(zeb_model *model, const char *path, zeb_error *error);
+/* Any tensor of the added file or the checkpoint by its name there, such as a policy's head gates. Errors:
+ * ZEB_ERR_NOT_FOUND; ZEB_ERR_UNSUPPORTED for one that no graph can hold (rank over 2, integer types). */
 ZEB_MUST_CHECK zeb_status zeb_model_tensor(const zeb_model *model, const char *name, zeb_weight *weight,
                                            zeb_error *error);
 

@@ -29,6 +29,7 @@ struct zeb_model {
     char *folder;
     zeb_json *config;
     zeb_checkpoint *checkpoint;
+    zeb_safetensors *added; /* a policy's weights, or NULL */
     const zeb_family *family;
     void *state;
     zeb_model_info info;

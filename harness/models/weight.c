@@ -124,8 +124,14 @@ zeb_status zeb_weight_find(zeb_model *model, const zeb_weight_need *need, zeb_we
     return ZEB_OK;
 }
 
+zeb_status zeb_model_add_weights(zeb_model *model, const char *path, zeb_error *error) {
+    if (model->added != NULL) return zeb_fail(error, ZEB_ERR_ARGUMENT, "%s: other weights were added before", path);
+    return zeb_safetensors_open(path, &model->added, error);
+}
+
 zeb_status zeb_model_tensor(const zeb_model *model, const char *name, zeb_weight *weight, zeb_error *error) {
-    const zeb_stored_tensor *tensor = zeb_checkpoint_find(model->checkpoint, name);
+    const zeb_stored_tensor *tensor = model->added != NULL ? zeb_safetensors_find(model->added, name) : NULL;
+    if (tensor == NULL) tensor = zeb_checkpoint_find(model->checkpoint, name);
     *weight = (zeb_weight){0};
     if (tensor == NULL)
         return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: there is no tensor \"%.120s\"",

@@ -103,6 +103,19 @@ zeb_status zeb_session_weight(void *model, const char *name, zeb_policy_weight *
     return ZEB_OK;
 }
 
+/* The policy's own weights, which must be those that it was written with. */
+static zeb_status open_weights(zeb_session *session, zeb_error *error) {
+    const char *wanted, *path = zeb_policy_weights(session->policy, &wanted);
+    char hash[ZEB_SHA256_HEX];
+    if (path == NULL) return ZEB_OK;
+    zeb_status status = zeb_sha256_file(path, hash, error);
+    if (status == ZEB_OK && strcmp(hash, wanted) != 0)
+        status = zeb_fail(error, ZEB_ERR_ARGUMENT,
+                          "%s has the SHA-256 %.12s..., but %s was written for %.12s...: they do not belong together",
+                          path, hash, session->what->policy, wanted);
+    return status == ZEB_OK ? zeb_model_add_weights(session->model, path, error) : status;
+}
+
 static zeb_status open_policy(zeb_session *session, zeb_row *row, zeb_error *error) {
     const zeb_case *what = session->what;
     KEEP(row->policy, "dense");
@@ -113,7 +126,8 @@ static zeb_status open_policy(zeb_session *session, zeb_row *row, zeb_error *err
     if (status == ZEB_OK) status = zeb_policy_open(what->policy, hash, session->layers, &session->policy, error);
     if (status != ZEB_OK) return status;
     KEEP(row->policy, zeb_policy_name(session->policy));
-    status = zeb_sha256_file(what->policy, hash, error);
+    status = open_weights(session, error);
+    if (status == ZEB_OK) status = zeb_sha256_file(what->policy, hash, error);
     if (status == ZEB_OK) KEEP(row->policy_hash, hash);
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,14 +116,56 @@ static zeb_status read_ffn(const reading *at, const json_t *ffn, zeb_blocks_attr
                                                   : bad(at, "ffn.threshold", "must be a number within 0 and 1000");
 }
 
+static zeb_status read_exit(const reading *at, const json_t *exit, zeb_layer_rule *rule) {
+    static const char *const known[] = {"weight", "bias", "confidence", NULL};
+    if (exit == NULL) return ZEB_OK;
+    if (!json_is_object(exit)) return bad(at, "exit", "must be an object or null");
+    if (rule + 1 == at->policy->rule + at->policy->layers)
+        return bad(at, "exit", "is behind the last layer, where there is nothing left to skip");
+    zeb_status status = check_keys(at, exit, "exit", known);
+    if (status == ZEB_OK) status = keep_text(at, get(exit, "weight"), "exit.weight", &rule->exit_weight);
+    if (status == ZEB_OK) status = keep_text(at, get(exit, "bias"), "exit.bias", &rule->exit_bias);
+    if (status != ZEB_OK) return status;
+    const json_t *confidence = get(exit, "confidence");
+    rule->confidence = json_is_number(confidence) ? (float)json_number_value(confidence) : 0.0f;
+    return rule->confidence > 0.0f && rule->confidence <= 1.0f
+               ? ZEB_OK
+               : bad(at, "exit.confidence", "must be a number above 0 and at most 1");
+}
+
+static bool is_hash(const char *text) {
+    return text != NULL && strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+/* A file beside the policy: its path from where the program stands. */
+static zeb_status read_weights(const reading *at, const json_t *weights) {
+    static const char *const known[] = {"file", "sha256", NULL};
+    zeb_policy *policy = at->policy;
+    const char *name, *slash = strrchr(at->path, '/');
+    char *path = NULL;
+    if (weights == NULL) return ZEB_OK;
+    if (!json_is_object(weights)) return bad(at, "weights", "must be an object or null");
+    zeb_status status = check_keys(at, weights, "weights", known);
+    if (status == ZEB_OK) status = keep_text(at, get(weights, "file"), "weights.file", &name);
+    if (status == ZEB_OK) status = keep_text(at, get(weights, "sha256"), "weights.sha256", &policy->weights_sha256);
+    if (status != ZEB_OK) return status;
+    if (strchr(name, '/') != NULL) return bad(at, "weights.file", "must be the name of a file in the policy's folder");
+    if (!is_hash(policy->weights_sha256)) return bad(at, "weights.sha256", "must be 64 hexadecimal digits");
+    int folder = slash != NULL ? (int)(slash + 1 - at->path) : 0;
+    status = zeb_arena_format(policy->arena, &path, at->error, "%.*s%s", folder, at->path, name);
+    policy->weights = path;
+    return status;
+}
+
 static zeb_status read_layer(const reading *at, const json_t *layer, zeb_layer_rule *rule) {
-    static const char *const known[] = {"tokens", "score_threshold", "heads", "ffn", NULL};
+    static const char *const known[] = {"tokens", "score_threshold", "heads", "ffn", "exit", NULL};
     if (!json_is_object(layer)) return bad(at, "", "must be an object");
     const json_t *threshold = get(layer, "score_threshold");
     zeb_status status = check_keys(at, layer, "", known);
     if (status == ZEB_OK) status = read_tokens(at, get(layer, "tokens"), &rule->tokens);
     if (status == ZEB_OK) status = read_heads(at, get(layer, "heads"), rule);
     if (status == ZEB_OK) status = read_ffn(at, get(layer, "ffn"), &rule->ffn);
+    if (status == ZEB_OK) status = read_exit(at, get(layer, "exit"), rule);
     if (status != ZEB_OK) return status;
     if (threshold == NULL) return ZEB_OK;
     double value = json_is_number(threshold) ? json_number_value(threshold) : -1.0;
@@ -150,8 +193,7 @@ static zeb_status check_model(const reading *at, const json_t *root, const char 
     const json_t *value = get(root, "model_sha256");
     if (value == NULL) return ZEB_OK;
     const char *made_for = json_string_value(value);
-    if (made_for == NULL || strlen(made_for) != 64 || strspn(made_for, "0123456789abcdef") != 64)
-        return bad(at, "model_sha256", "must be 64 hexadecimal digits or null");
+    if (!is_hash(made_for)) return bad(at, "model_sha256", "must be 64 hexadecimal digits or null");
     if (sha256 == NULL || strcmp(made_for, sha256) == 0) return ZEB_OK;
     return zeb_fail(at->error, ZEB_ERR_ARGUMENT,
                     "%s was made for the model with SHA-256 %.12s..., but this model's is %.12s...: use the model it "
@@ -161,7 +203,7 @@ static zeb_status check_model(const reading *at, const json_t *root, const char 
 
 static zeb_status read_root(reading *at, const zeb_json *json, const char *sha256, int32_t layers) {
     /* provenance: where it came from, for people; nothing in it is read */
-    static const char *const known[] = {"schema",    "name",   "model_sha256", "floor",
+    static const char *const known[] = {"schema",    "name",   "model_sha256", "weights", "floor",
                                         "keep_last", "layers", "provenance",   NULL};
     static const int64_t two = 2;
     static const bool no = false;
@@ -174,6 +216,7 @@ static zeb_status read_root(reading *at, const zeb_json *json, const char *sha25
         return zeb_fail(at->error, ZEB_ERR_VERSION, "%s: schema is \"%.60s\", not \"zeb-policy-1\"", at->path, schema);
     if (status == ZEB_OK) status = check_keys(at, root, "the policy", known);
     if (status == ZEB_OK) status = keep_text(at, get(root, "name"), "name", &at->policy->name);
+    if (status == ZEB_OK) status = read_weights(at, get(root, "weights"));
     if (status == ZEB_OK) status = zeb_json_i64(json, "floor", 1, INT32_MAX, &two, &floor, at->error);
     if (status == ZEB_OK) status = zeb_json_bool(json, "keep_last", &no, &keep_last, at->error);
     if (status == ZEB_OK) status = check_model(at, root, sha256);
@@ -212,4 +255,9 @@ void zeb_policy_close(zeb_policy *policy) {
 
 const char *zeb_policy_name(const zeb_policy *policy) {
     return policy->name;
+}
+
+const char *zeb_policy_weights(const zeb_policy *policy, const char **sha256) {
+    *sha256 = policy->weights_sha256;
+    return policy->weights;
 }

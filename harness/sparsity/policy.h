@@ -20,12 +20,15 @@ ZEB_MUST_CHECK zeb_status zeb_policy_make(const char *name, int32_t layers, cons
                                           zeb_policy **policy, zeb_error *error);
 void zeb_policy_close(zeb_policy *policy); /* takes NULL */
 const char *zeb_policy_name(const zeb_policy *policy);
+/* The safetensors file with weights of its own (gates, exit heads), beside the policy's file, and the hash that it must
+ * have; NULL: it has none. */
+const char *zeb_policy_weights(const zeb_policy *policy, const char **sha256);
 
 /* Which tokens survive a layer, to be looked at and changed (by tuning to a device, which only ever keeps more). */
 zeb_select zeb_policy_tokens(const zeb_policy *policy, int32_t layer);
 void zeb_policy_set_tokens(zeb_policy *policy, int32_t layer, const zeb_select *tokens);
 
-/* A head gate's weight in the checkpoint: F32, F16 or BF16; [heads, hidden] or [heads]. */
+/* A weight of a head gate ([heads, hidden], [heads]) or an exit head ([labels, hidden], [labels]): F32, F16 or BF16. */
 typedef struct zeb_policy_weight {
     zeb_dtype dtype;
     uint32_t rank;
@@ -33,7 +36,7 @@ typedef struct zeb_policy_weight {
     const void *data; /* mapped until the plan is released */
 } zeb_policy_weight;
 
-/* Finds a weight of the model by name; ZEB_ERR_NOT_FOUND if there is none. */
+/* Finds a weight of the policy or the model by name; ZEB_ERR_NOT_FOUND if there is none. */
 typedef zeb_status zeb_policy_weight_fn(void *context, const char *name, zeb_policy_weight *weight, zeb_error *error);
 
 /* Replays `graph` (dense, as models/ makes it) into an empty builder. NULL policy: dense, with the exact [CLS]-only
@@ -45,7 +48,10 @@ typedef zeb_status zeb_policy_weight_fn(void *context, const char *name, zeb_pol
  * so its tokens entry changes nothing. Where layer l gates heads, the HEAD_GATE node "layer.<l>.gates" reads the
  * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. Where layer l closes blocks of
  * FFN neurons, the BLOCKS node "layer.<l>.ffn.blocks" stands before the second matrix, and how many blocks of each row
- * it leaves open is the output "layer.<l>.ffn.blocks.open" (I32 [T]). find may be NULL when no layer has gates. */
+ * it leaves open is the output "layer.<l>.ffn.blocks.open" (I32 [T]). Behind a layer with an exit, its head reads the
+ * first row, the EXIT node "layer.<l>.exit" lets those go that are sure, and what stays is the output
+ * "layer.<l>.exit.offsets" (I32 [B+1]); "logits" is then joined from all exits. find may be NULL when no layer has
+ * gates or an exit. */
 ZEB_MUST_CHECK zeb_status zeb_policy_apply(const zeb_policy *policy, const zeb_graph *graph, zeb_policy_weight_fn *find,
                                            void *context, zeb_builder *builder, zeb_error *error);
 

@@ -35,6 +35,8 @@ typedef struct replay {
     int32_t *map;    /* [tensor_count] old tensor -> new, or ZEB_NONE */
     int32_t *gates;  /* [layers] new gates tensor, or ZEB_NONE */
     bool *closed;    /* [layers] a BLOCKS node was put in */
+    int32_t left;    /* logits of the sequences that have left so far, or ZEB_NONE: no exit yet */
+    int32_t staying; /* rows of those that have not */
     space *space;
     int32_t spaces;
     moved *moved;
@@ -274,6 +276,69 @@ static zeb_status prepare_attention(replay *r, int32_t l, zeb_node *node) {
     return ZEB_OK;
 }
 
+/* The layer behind which this node's output stands: it is the input of the next. */
+static int32_t layer_behind(const replay *r, const zeb_node *node) {
+    for (int32_t l = 0; l + 1 < r->layers; ++l)
+        if (r->layer[l + 1].input != ZEB_NONE && r->layer[l + 1].input == node->output[0]) return l;
+    return ZEB_NONE;
+}
+
+/* The logits of the exit head behind a layer, from the first of rows x. */
+static zeb_status exit_head(replay *r, int32_t l, int32_t x, int32_t *logits) {
+    int32_t output[ZEB_NODE_OUTPUTS_MAX];
+    char pool_name[48], head_name[48];
+    (void)snprintf(pool_name, sizeof pool_name, "layer.%d.exit.pool", l);
+    (void)snprintf(head_name, sizeof head_name, "layer.%d.exit.head", l);
+    zeb_node pool = zeb_node_make(pool_name, ZEB_OP_POOL), head = zeb_node_make(head_name, ZEB_OP_LINEAR);
+    pool.input[ZEB_POOL_X] = x;
+    pool.attr.pool.kind = ZEB_POOL_FIRST;
+    zeb_status status = zeb_builder_node(r->builder, &pool, 0, output, r->error);
+    if (status != ZEB_OK) return status;
+    head.input[ZEB_LINEAR_X] = output[0];
+    status = gate_weight(r, head_name, "weight", r->rule[l].exit_weight, &head.input[ZEB_LINEAR_W]);
+    if (status == ZEB_OK)
+        status = gate_weight(r, head_name, "bias", r->rule[l].exit_bias, &head.input[ZEB_LINEAR_BIAS]);
+    if (status == ZEB_OK) status = zeb_builder_node(r->builder, &head, 0, output, r->error);
+    if (status == ZEB_OK) *logits = output[0];
+    return status;
+}
+
+/* Behind a layer with an exit: *x becomes the rows of the sequences that stay. */
+static zeb_status make_exit(replay *r, int32_t l, int32_t *x) {
+    int32_t output[ZEB_NODE_OUTPUTS_MAX], logits = ZEB_NONE;
+    char text[48];
+    const char *name;
+    (void)snprintf(text, sizeof text, "layer.%d.exit", l);
+    zeb_status status = text_of(r, &name, text, "", "");
+    if (status == ZEB_OK) status = exit_head(r, l, *x, &logits);
+    if (status != ZEB_OK) return status;
+    zeb_node node = zeb_node_make(name, ZEB_OP_EXIT);
+    node.input[ZEB_EXIT_HERE] = logits;
+    node.input[ZEB_EXIT_ROWS] = *x;
+    node.input[ZEB_EXIT_BEFORE] = r->left;
+    node.attr.exit.confidence = r->rule[l].confidence;
+    status = zeb_builder_node(r->builder, &node, 0, output, r->error);
+    if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[ZEB_EXIT_OFFSETS], r->error);
+    if (status != ZEB_OK) return status;
+    int32_t to = add_space(r, output[ZEB_EXIT_OFFSETS], output[ZEB_EXIT_INDICES], space_of(r, *x), name);
+    r->left = output[ZEB_EXIT_LOGITS];
+    status = gather(r, *x, to, x);
+    r->staying = *x;
+    return status;
+}
+
+/* Joins the results of the whole graph with those of the exits, under the results' name. */
+static zeb_status join_exits(replay *r, const char *name, int32_t *logits) {
+    int32_t output[ZEB_NODE_OUTPUTS_MAX];
+    zeb_node node = zeb_node_make(name, ZEB_OP_EXIT);
+    node.input[ZEB_EXIT_HERE] = *logits;
+    node.input[ZEB_EXIT_ROWS] = r->staying;
+    node.input[ZEB_EXIT_BEFORE] = r->left;
+    zeb_status status = zeb_builder_node(r->builder, &node, 0, output, r->error);
+    if (status == ZEB_OK) *logits = output[0];
+    return status;
+}
+
 /* Before the second FFN matrix of a layer: its input with blocks closed. */
 static zeb_status close_blocks(replay *r, int32_t index, zeb_node *linear) {
     int32_t l = zeb_layers_ffn(r->graph, r->layer, r->layers, index), output[ZEB_NODE_OUTPUTS_MAX];
@@ -299,6 +364,10 @@ static zeb_status check_closed(const replay *r) {
         if (r->rule[l].ffn.size > 0 && !r->closed[l])
             return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
                             "layer %d: blocks of its FFN cannot be closed, because no activation feeds a linear", l);
+    for (int32_t l = 0; r->rule != NULL && l + 1 < r->layers; ++l)
+        if (r->rule[l].exit_weight != NULL && r->layer[l + 1].input == ZEB_NONE)
+            return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
+                            "layer %d: no sequence can leave behind it, because the next layer has no one input", l);
     return ZEB_OK;
 }
 
@@ -350,6 +419,12 @@ static zeb_status map_inputs(replay *r, zeb_node *node) {
     return status;
 }
 
+/* A result of the graph, one row a sequence. */
+static bool is_result(const replay *r, const zeb_node *node) {
+    const zeb_tensor *out = node->output[0] == ZEB_NONE ? NULL : &r->graph->tensor[node->output[0]];
+    return out != NULL && out->role == ZEB_ROLE_OUTPUT && out->offsets == ZEB_NONE;
+}
+
 static zeb_status copy_node(replay *r, int32_t index) {
     const zeb_node *old = &r->graph->node[index];
     zeb_node node = *old;
@@ -365,8 +440,14 @@ static zeb_status copy_node(replay *r, int32_t index) {
     if (status == ZEB_OK) status = close_blocks(r, index, &node);
     if (old->op == ZEB_OP_ATTENTION && old->output[ZEB_ATTENTION_IMPORTANCE] != ZEB_NONE)
         want = 1u << ZEB_ATTENTION_IMPORTANCE;
+    bool joins = status == ZEB_OK && r->left != ZEB_NONE && is_result(r, old);
+    if (joins) status = text_of(r, &node.name, old->name, ".whole", "");
     if (status == ZEB_OK) status = zeb_builder_node(r->builder, &node, want, output, r->error);
     if (status == ZEB_OK) status = note_selection(r, &node, l, output);
+    if (status == ZEB_OK && joins) status = join_exits(r, old->name, &output[0]);
+    l = layer_behind(r, old);
+    if (status == ZEB_OK && r->rule != NULL && l != ZEB_NONE && r->rule[l].exit_weight != NULL)
+        status = make_exit(r, l, &output[0]);
     for (uint32_t i = 0; status == ZEB_OK && i < ZEB_NODE_OUTPUTS_MAX; ++i) {
         if (old->output[i] == ZEB_NONE) continue;
         r->map[old->output[i]] = output[i];
@@ -402,7 +483,7 @@ static zeb_status prepare(replay *r) {
         r->map[i] = ZEB_NONE;
     for (int32_t l = 0; l < r->layers; ++l)
         r->gates[l] = ZEB_NONE;
-    r->cls = r->reduced = ZEB_NONE;
+    r->cls = r->reduced = r->left = r->staying = ZEB_NONE;
     if (r->layers > 0 && zeb_layers_only_first(r->graph, &r->layer[r->layers - 1])) r->reduced = r->layers - 1;
     return ZEB_OK;
 }

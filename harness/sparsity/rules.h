@@ -10,11 +10,14 @@ typedef struct zeb_layer_rule {
     float score_threshold;
     const char *gate_weight, *gate_bias; /* NULL: every head runs */
     zeb_blocks_attr ffn;                 /* size 0: no block of neurons is closed */
+    const char *exit_weight, *exit_bias; /* of the head behind the layer; NULL: nobody leaves there */
+    float confidence;
 } zeb_layer_rule;
 
 struct zeb_policy {
     zeb_arena *arena;
     const char *name;
+    const char *weights, *weights_sha256; /* path and hash of a file of its own weights, or NULL */
     int32_t layers;
     zeb_layer_rule *rule; /* [layers] */
 };

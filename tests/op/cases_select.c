@@ -38,6 +38,54 @@ static void one(op_suite *suite, const select_case *c) {
     op_case(suite, c->gather == 0 ? ZEB_OP_SELECT : ZEB_OP_GATHER, name, build_select, c);
 }
 
+typedef struct exit_case {
+    int64_t tokens, batch, labels;
+    float confidence;
+    int before, early; /* some sequences have left before: rows come from an exit */
+} exit_case;
+
+static int32_t leave(op_fixture *fx, const char *name, int32_t here, int32_t rows, int32_t before, float confidence) {
+    zeb_node node = zeb_node_make(name, ZEB_OP_EXIT);
+    node.input[ZEB_EXIT_HERE] = here;
+    node.input[ZEB_EXIT_ROWS] = rows;
+    node.input[ZEB_EXIT_BEFORE] = before;
+    node.attr.exit.confidence = confidence;
+    return op_node(fx, &node, 0);
+}
+
+static void build_exit(op_fixture *fx, const void *parameters) {
+    const exit_case *c = parameters;
+    op_rows(fx, c->tokens, c->batch);
+    int32_t rows = op_rows_input(fx, "rows", OP_FILL_NORMAL, 0, 3), before = ZEB_NONE;
+    if (c->before) before = op_plain_input(fx, "before", OP_FILL_NORMAL, c->batch, c->labels);
+    if (c->early) {
+        before =
+            leave(fx, "early", op_plain_input(fx, "first", OP_FILL_NORMAL, c->batch, c->labels), rows, before, 0.6f);
+        zeb_node gather = zeb_node_make("stay", ZEB_OP_GATHER);
+        gather.input[ZEB_GATHER_X] = rows;
+        gather.input[ZEB_GATHER_INDICES] = fx->out[ZEB_EXIT_INDICES];
+        rows = op_node(fx, &gather, 0);
+    }
+    leave(fx, "exit", op_plain_input(fx, "here", OP_FILL_NORMAL, c->batch, c->labels), rows, before, c->confidence);
+    for (int i = ZEB_EXIT_LOGITS; i <= (c->confidence > 0.0f ? ZEB_EXIT_COUNT : ZEB_EXIT_LOGITS); ++i)
+        op_final(fx, fx->out[i]);
+    fx->jumps = 1;
+}
+
+static void exits(op_suite *suite) {
+    static const int64_t shape[][3] = {{1, 1, 2}, {20, 5, 3}, {120, 12, 2}};
+    static const float confidence[] = {0.0f, 0.7f, 1.0f, 0.3f};
+    for (size_t s = 0; s < 3; ++s)
+        for (size_t i = 0; i < 4; ++i)
+            for (int extra = 0; extra < 4; ++extra) {
+                char name[96];
+                exit_case c = {shape[s][0], shape[s][1], shape[s][2], confidence[i], extra & 1, extra >> 1};
+                (void)snprintf(name, sizeof name, "T%d B%d C%d confidence %g%s%s", (int)c.tokens, (int)c.batch,
+                               (int)c.labels, (double)c.confidence, c.before ? " before" : "", c.early ? " early" : "");
+                op_case(suite, ZEB_OP_EXIT, name, build_exit, &c);
+            }
+}
+
 void op_cases_select(op_suite *suite) {
     static const int64_t shape[][3] = {{1, 1, 1}, {9, 4, 3}, {50, 3, 64}, {300, 7, 5}};
     static const struct {
@@ -66,4 +114,5 @@ void op_cases_select(op_suite *suite) {
                     for (c.gather = 1; c.gather <= 3; ++c.gather)
                         if (c.gather != 2 || choice[i].mode != ZEB_SELECT_FIRST) one(suite, &c);
                 }
+    exits(suite);
 }

@@ -20,7 +20,7 @@ zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t thr
 void op_target_close(op_target *target);
 
 /* The lines of the table: one an op, one for chains, one for the contract of the calls. */
-enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_BLOCKS + 1, OP_LINES };
+enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINES };
 const char *op_line_name(int line);
 
 enum { OP_REASONS_MAX = 6 };

@@ -77,3 +77,26 @@ kernel void select_place(global const int *keep, global const int *offsets, int 
     for (int j = offsets[b]; j < t; j++) place += keep[j];
     indices[place] = t;
 }
+
+/* Logits of a sequence: those made here where it has rows, else those that it left with. */
+kernel void exit_logits(global const float *here, global const float *before, global const int *offsets, int batch,
+                        global float *logits, int labels) {
+    int c = (int)get_global_id(0);
+    int b = (int)get_global_id(1);
+    if (c >= labels || b >= batch) return;
+    int i = b * labels + c;
+    logits[i] = offsets[b] < offsets[b + 1] ? here[i] : before ? before[i] : 0.0f;
+}
+
+/* keep[t] = 0 for the rows of sequences that are sure: the greatest of their softmax reaches the confidence. */
+kernel void exit_mark(global const float *here, global const int *offsets, int batch, global const int *live, int at,
+                      int most, int labels, float confidence, global int *keep) {
+    int t = (int)get_global_id(0);
+    if (t >= live_rows(live, at, most)) return;
+    global const float *logit = here + (size_t)sequence_of(offsets, batch, t) * labels;
+    float greatest = logit[0];
+    float sum = 0.0f;
+    for (int c = 1; c < labels; c++) greatest = fmax(greatest, logit[c]);
+    for (int c = 0; c < labels; c++) sum += exp(logit[c] - greatest);
+    keep[t] = !(1.0f / sum >= confidence);
+}

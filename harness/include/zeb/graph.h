@@ -161,7 +161,11 @@ typedef enum zeb_op {
     /* out[t] = x[t] with 0 in every block of `size` consecutive elements in which no magnitude reaches the threshold (a
      * NaN does); open[t]: how many blocks are left. A LINEAR that reads out may skip what would meet the others.
      * attr.blocks */
-    ZEB_OP_BLOCKS = 11
+    ZEB_OP_BLOCKS = 11,
+    /* Sequences that are sure leave early. logits[b,:] = here[b,:] where sequence b of `rows` has live rows, else
+     * before[b,:] (0 without one). With a confidence above 0 it also selects among the rows: none of sequence b
+     * survives if the greatest of softmax(here[b,:]) >= confidence, else all do (a NaN is never sure). attr.exit */
+    ZEB_OP_EXIT = 12
 } zeb_op;
 
 /* Input positions. Positions marked (optional) may be ZEB_NONE. */
@@ -190,6 +194,7 @@ enum { ZEB_POOL_X };
 enum { ZEB_HEAD_GATE_X, ZEB_HEAD_GATE_W, ZEB_HEAD_GATE_BIAS };
 enum { ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W, ZEB_LOG_LIKELIHOOD_TARGETS };
 enum { ZEB_BLOCKS_X };
+enum { ZEB_EXIT_HERE, ZEB_EXIT_ROWS /* any tensor of the row space */, ZEB_EXIT_BEFORE /*(optional)*/ };
 
 /* Output positions. Every op but SELECT writes its main result to position 0. */
 enum {
@@ -201,6 +206,7 @@ enum {
 };
 enum { ZEB_SELECT_INDICES, ZEB_SELECT_OFFSETS, ZEB_SELECT_COUNT };
 enum { ZEB_BLOCKS_OUT, ZEB_BLOCKS_OPEN /*I32 [T]*/ };
+enum { ZEB_EXIT_LOGITS, ZEB_EXIT_INDICES, ZEB_EXIT_OFFSETS, ZEB_EXIT_COUNT }; /* the last three with a confidence */
 
 typedef struct zeb_embed_attr {
     uint32_t norm; /* zeb_norm_kind, or 0: none */
@@ -245,6 +251,10 @@ typedef struct zeb_blocks_attr {
     float threshold; /* >= 0 */
 } zeb_blocks_attr;
 
+typedef struct zeb_exit_attr {
+    float confidence; /* in (0,1], or 0: logits alone, nothing is selected */
+} zeb_exit_attr;
+
 typedef struct zeb_node {
     const char *name; /* unique in the graph, for messages and profiles ("layer.2.attention") */
     zeb_op op;
@@ -259,6 +269,7 @@ typedef struct zeb_node {
         zeb_activation_attr activation;
         zeb_pool_attr pool;
         zeb_blocks_attr blocks;
+        zeb_exit_attr exit;
         uint64_t reserved[16]; /* room to grow; zero means the default */
     } attr;
 } zeb_node;
@@ -310,7 +321,8 @@ static inline int32_t zeb_select_quota(const zeb_select *select, int32_t n) {
 
 static inline const char *zeb_op_name(zeb_op op) {
     static const char *const name[] = {"?",      "embed",      "linear", "norm",      "attention",      "select",
-                                       "gather", "activation", "pool",   "head-gate", "log-likelihood", "blocks"};
+                                       "gather", "activation", "pool",   "head-gate", "log-likelihood", "blocks",
+                                       "exit"};
     return (unsigned)op < sizeof name / sizeof name[0] ? name[op] : name[0];
 }
 

@@ -245,6 +245,51 @@ static void closed_blocks_equal_masks(void **state) {
     drop_built(&made);
 }
 
+/* With tokens dropped, a gate and closed blocks beside: any mix. */
+static void exits_equal_masks(void **state) {
+    zeb_layer_rule rule[LAYERS] = {{.tokens = {.mode = ZEB_SELECT_RATIO, .value = 0.7f, .floor = 2},
+                                    .exit_weight = "exit.0",
+                                    .exit_bias = "exit.0.bias",
+                                    .confidence = 0.6f},
+                                   {.ffn = {.size = 3, .threshold = 0.5f},
+                                    .gate_weight = "gate.1",
+                                    .gate_bias = "gate.1.bias",
+                                    .exit_weight = "exit.1",
+                                    .exit_bias = "exit.1.bias",
+                                    .confidence = 0.7f}};
+    (void)state;
+    check_policy(rule);
+}
+
+/* Nobody leaves at a confidence of 1 with soft logits, everybody at next to none: the last layers then cost nothing. */
+static void those_that_left_cost_nothing(void **state) {
+    zeb_layer_rule rule[LAYERS] = {{.exit_weight = "exit.0", .exit_bias = "exit.0.bias", .confidence = 0.01f}};
+    zeb_policy policy = {.name = "test", .layers = LAYERS, .rule = rule};
+    float logits[BATCH][LABELS];
+    zeb_error error = {""};
+    zeb_cost *cost = NULL;
+    zeb_work node[96], work;
+    int32_t length[BATCH];
+    (void)state;
+    encoder_fill(&e, 5);
+    for (int b = 0; b < BATCH; ++b)
+        length[b] = e.offsets[b + 1] - e.offsets[b];
+    built made = build(&policy, ZEB_POOL_FIRST);
+    assert_int_equal(zeb_cost_create(made.graph, &cost, &error), ZEB_OK);
+    run(made.graph, logits, cost);
+    assert_int_equal(zeb_cost_executed(cost, length, BATCH, node, &work, &error), ZEB_OK);
+    int behind = 0;
+    for (uint32_t i = 0; i < made.graph->node_count; ++i) {
+        const char *name = made.graph->node[i].name;
+        if (strncmp(name, "layer.1.", 8) != 0 && strncmp(name, "layer.2.", 8) != 0) continue;
+        assert_int_equal(node[i].flops, 0);
+        ++behind;
+    }
+    assert_true(behind > 10);
+    zeb_cost_destroy(cost);
+    drop_built(&made);
+}
+
 static void wrong_policies_are_refused(void **state) {
     zeb_layer_rule rule[LAYERS] = {{.gate_weight = "gate.0", .gate_bias = "gate.9.bias"}};
     zeb_policy policy = {.name = "test", .layers = LAYERS - 1, .rule = rule};
@@ -272,6 +317,11 @@ static void wrong_policies_are_refused(void **state) {
     assert_non_null(strstr(error.text, "layer.0.ffn.blocks"));
     assert_non_null(strstr(error.text, "12 columns do not divide into blocks of 5"));
     zeb_builder_destroy(sparse);
+    rule[0] = (zeb_layer_rule){.exit_weight = "gate.0", .exit_bias = "gate.0.bias", .confidence = 0.9f};
+    assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
+    assert_int_equal(zeb_policy_apply(&policy, graph, encoder_weight, &e, sparse, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "logits")); /* a head of other labels than the results */
+    zeb_builder_destroy(sparse);
     zeb_builder_destroy(dense);
 }
 
@@ -281,6 +331,7 @@ int main(void) {
         cmocka_unit_test(other_pools_are_left_alone), cmocka_unit_test(thresholds_equal_masks),
         cmocka_unit_test(ratios_equal_masks),         cmocka_unit_test(a_layer_between_keeps_all),
         cmocka_unit_test(gates_equal_masks),          cmocka_unit_test(closed_blocks_equal_masks),
+        cmocka_unit_test(exits_equal_masks),          cmocka_unit_test(those_that_left_cost_nothing),
         cmocka_unit_test(wrong_policies_are_refused),
     };
     return cmocka_run_group_tests(tests, open_ref, close_ref);

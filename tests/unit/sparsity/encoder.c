@@ -40,6 +40,10 @@ void encoder_fill(encoder *e, uint64_t seed) {
         int32_t end = e->offsets[b] + (length > 0 ? length : 0);
         e->offsets[b + 1] = end < TOKENS ? end : TOKENS;
     }
+    for (int l = 0; l < LAYERS; ++l) {
+        fill(e->layer[l].exit, LABELS * WIDTH, 0.0, 0.7, &seed);
+        fill(e->layer[l].exit_bias, LABELS, 0.0, 0.2, &seed);
+    }
 }
 
 typedef struct drawing {
@@ -118,13 +122,19 @@ zeb_status encoder_graph(const encoder *e, uint32_t pool, zeb_builder *builder, 
 zeb_status encoder_weight(void *context, const char *name, zeb_policy_weight *weight_out, zeb_error *error) {
     const encoder *e = context;
     for (int l = 0; l < LAYERS; ++l) {
-        char gate[16], bias[16];
+        char gate[16], bias[16], out[16], out_bias[20];
+        (void)snprintf(out, sizeof out, "exit.%d", l);
+        (void)snprintf(out_bias, sizeof out_bias, "exit.%d.bias", l);
         (void)snprintf(gate, sizeof gate, "gate.%d", l);
         (void)snprintf(bias, sizeof bias, "gate.%d.bias", l);
         if (strcmp(name, gate) == 0)
             *weight_out = (zeb_policy_weight){ZEB_F32, 2, {HEADS, WIDTH}, e->layer[l].gate};
         else if (strcmp(name, bias) == 0)
             *weight_out = (zeb_policy_weight){ZEB_F32, 1, {HEADS, 1}, e->layer[l].gate_bias};
+        else if (strcmp(name, out) == 0)
+            *weight_out = (zeb_policy_weight){ZEB_F32, 2, {LABELS, WIDTH}, e->layer[l].exit};
+        else if (strcmp(name, out_bias) == 0)
+            *weight_out = (zeb_policy_weight){ZEB_F32, 1, {LABELS, 1}, e->layer[l].exit_bias};
         else
             continue;
         return ZEB_OK;

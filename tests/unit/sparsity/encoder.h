@@ -11,6 +11,7 @@ typedef struct encoder_layer {
     float up[INNER * WIDTH], down[WIDTH * INNER];
     float gamma[2][WIDTH], beta[2][WIDTH];
     float gate[HEADS * WIDTH], gate_bias[HEADS];
+    float exit[LABELS * WIDTH], exit_bias[LABELS];
 } encoder_layer;
 
 typedef struct encoder {
@@ -26,7 +27,7 @@ void encoder_fill(encoder *e, uint64_t seed);
 /* The dense graph: input "x" [T,WIDTH], output "logits" [B,LABELS]. pool: zeb_pool_kind. */
 zeb_status encoder_graph(const encoder *e, uint32_t pool, zeb_builder *builder, zeb_error *error);
 
-/* Gate weights "gate.<l>" and "gate.<l>.bias". */
+/* Gate weights "gate.<l>" and "gate.<l>.bias", exit heads "exit.<l>" and "exit.<l>.bias". */
 zeb_status encoder_weight(void *context, const char *name, zeb_policy_weight *weight, zeb_error *error);
 
 /* masked.c: the same by hand, in binary64: every row stays where it is, and a mask says which are still alive.

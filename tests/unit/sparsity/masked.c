@@ -146,6 +146,21 @@ static void finish_row(state *s, int t, const encoder_layer *w, const zeb_layer_
     normalise(w->gamma[1], w->beta[1], s->x[t]);
 }
 
+/* Does the sequence leave behind the layer? Its logits there are then the results. */
+static int leaves(const state *s, const encoder_layer *w, const zeb_layer_rule *rule, double logits[LABELS]) {
+    double sum = 0.0, most = -(double)INFINITY;
+    if (rule->exit_weight == NULL || s->n == 0) return 0;
+    multiply(w->exit, s->x[0], LABELS, WIDTH, logits);
+    for (int i = 0; i < LABELS; ++i) {
+        logits[i] += (double)w->exit_bias[i];
+        most = fmax(most, logits[i]);
+    }
+    for (int i = 0; i < LABELS; ++i)
+        sum += exp(logits[i] - most);
+    keep_margin(s, 1.0 / sum - (double)rule->confidence);
+    return 1.0 / sum >= (double)rule->confidence;
+}
+
 void masked_logits(const encoder *e, const zeb_layer_rule *rule, double logits[BATCH][LABELS],
                    int32_t kept[LAYERS][BATCH], double *margin) {
     static state s;
@@ -158,8 +173,10 @@ void masked_logits(const encoder *e, const zeb_layer_rule *rule, double logits[B
             for (int i = 0; i < WIDTH; ++i)
                 s.x[t][i] = (double)e->x[(e->offsets[b] + t) * WIDTH + i];
         }
+        int left = 0;
         for (int l = 0; l < LAYERS; ++l) {
             kept[l][b] = 0;
+            if (left) continue;
             if (s.n > 0) {
                 gate_heads(&s, &e->layer[l], &rule[l]);
                 attend(&s, &e->layer[l], v);
@@ -169,7 +186,9 @@ void masked_logits(const encoder *e, const zeb_layer_rule *rule, double logits[B
                 if (s.alive[t]) finish_row(&s, t, &e->layer[l], &rule[l], v);
                 kept[l][b] += s.alive[t];
             }
+            left = leaves(&s, &e->layer[l], &rule[l], logits[b]);
         }
+        if (left) continue;
         multiply(e->classifier, s.x[0], LABELS, WIDTH, logits[b]);
         for (int i = 0; i < LABELS && s.n == 0; ++i)
             logits[b][i] = 0.0;

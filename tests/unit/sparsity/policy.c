@@ -47,8 +47,22 @@ static void reads_every_field(void **state) {
     assert_int_equal(policy->rule[1].tokens.mode, ZEB_SELECT_TOPK);
     assert_int_equal(policy->rule[1].tokens.count, 7);
     assert_null(policy->rule[1].gate_weight);
+    assert_null(policy->rule[0].exit_weight);
     zeb_policy_close(policy);
     zeb_policy_close(NULL);
+    status = open_text(HEAD "\"weights\":{\"file\":\"exits.safetensors\",\"sha256\":\"" HASH "\"},\"layers\":["
+                            "{\"exit\":{\"weight\":\"w\",\"bias\":\"b\",\"confidence\":0.9},"
+                            "\"ffn\":{\"block\":32,\"threshold\":0.5}}," LAYER "]}",
+                       HASH, &policy, &error);
+    if (status != ZEB_OK) fail_msg("%s", error.text);
+    const char *hash;
+    assert_string_equal(zeb_policy_weights(policy, &hash), "/tmp/exits.safetensors");
+    assert_string_equal(hash, HASH);
+    assert_string_equal(policy->rule[0].exit_weight, "w");
+    assert_true(policy->rule[0].confidence == 0.9f);
+    assert_int_equal(policy->rule[0].ffn.size, 32);
+    assert_true(policy->rule[0].ffn.threshold == 0.5f);
+    zeb_policy_close(policy);
 }
 
 static void the_model_is_compared_when_both_are_known(void **state) {
@@ -107,6 +121,17 @@ static void what_is_wrong_is_named(void **state) {
         {HEAD "\"layers\":[" LAYER ",{\"ffn\":{\"block\":32,\"threshold\":-1}}]}", "layers[1].ffn.threshold",
          ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"ffn\":{\"block\":32,\"theshold\":1}}]}", "no key 'theshold'", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[{\"exit\":{\"weight\":\"w\",\"bias\":\"b\",\"confidence\":0}}," LAYER "]}",
+         "layers[0].exit.confidence", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[{\"exit\":{\"weight\":\"w\",\"bias\":\"b\",\"confidence\":1.5}}," LAYER "]}", "at most 1",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[{\"exit\":{\"weight\":\"w\",\"confidence\":0.5}}," LAYER "]}", "layers[0].exit.bias",
+         ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",{\"exit\":{\"weight\":\"w\",\"bias\":\"b\",\"confidence\":0.5}}]}",
+         "the last layer", ZEB_ERR_FORMAT},
+        {HEAD "\"weights\":{\"file\":\"../x\",\"sha256\":\"" HASH "\"},\"layers\":[]}", "weights.file", ZEB_ERR_FORMAT},
+        {HEAD "\"weights\":{\"file\":\"x\",\"sha256\":\"12\"},\"layers\":[]}", "weights.sha256", ZEB_ERR_FORMAT},
+        {HEAD "\"weights\":\"x\",\"layers\":[]}", "weights must be an object", ZEB_ERR_FORMAT},
         {"{\"schema\":", "line", ZEB_ERR_FORMAT},
     };
     (void)state;
