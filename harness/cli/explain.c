@@ -11,12 +11,13 @@
 #include "cli/provenance.h"
 #include "run/bench.h"
 #include "run/explain.h"
+#include "run/tune.h"
 #include "suites/task.h"
 
 typedef struct explain_settings {
     const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *db, *format, *plugin_dir;
     uint64_t threads, batch, seq_max, limit, timeout_ns;
-    bool no_pin, no_predict, remake, verbose;
+    bool no_pin, tune, no_predict, remake, verbose;
 } explain_settings;
 
 #define AT(field) offsetof(explain_settings, field)
@@ -28,8 +29,13 @@ static const zeb_option options[] = {
      "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device.", NULL},
-    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
-     zeb_precision_names},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision),
+     "Arithmetic of the linear layers; auto: the fastest in each of fp32, bf16 and w8a8, by the device's cost table.",
+     zeb_precision_choices},
+    {"tune", ZEB_OPTION_FLAG, NULL, NULL, AT(tune),
+     "Fit the policy to the device by its cost table: selections that do not pay are dropped, rows that cost nothing "
+     "are kept.",
+     NULL},
     {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "Task whose examples are run.", NULL},
     {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
     {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
@@ -106,6 +112,7 @@ static void print_table(const zeb_explanation *e) {
                  (long long)(e->row.effective.threads.has ? e->row.effective.threads.value : 1),
                  e->row.effective.isa[0] != '\0' ? ", " : "", e->row.effective.isa,
                  e->costs[0] != '\0' ? ", cost table " : "", e->costs);
+    if (e->tuned) (void)printf("took effect: %s\n", e->row.effective.note);
     (void)printf("%u passes of %.1f tokens on average; %.4f of the model's FLOPs were executed\n\n", e->passes,
                  e->tokens, e->flops / e->flops_dense);
     (void)printf("%-28s %-14s %5s %8s %10s %10s %12s %12s %7s %12s %7s %7s\n", "stage", "op", "nodes", "rows", "MFLOP",
@@ -138,6 +145,9 @@ static void print_json(const zeb_explanation *e) {
         (void)printf("\"costs\": {\"hash\": \"%s\", \"measured\": %u}, ", e->costs, e->made.count);
     else
         (void)printf("\"costs\": null, ");
+    if (e->tuned)
+        (void)printf("\"effective\": {\"precision\": \"%s\", \"note\": \"%s\"}, ", e->row.effective.precision,
+                     e->row.effective.note);
     print_number("pass_predicted_ns", e->pass_predicted_ns, ", ");
     print_number("pass_ns", e->pass_ns, ", \"stages\": [");
     for (uint32_t i = 0; i < e->lines; i++) {
@@ -232,8 +242,11 @@ static zeb_status make_case(const explain_settings *set, const zeb_places *place
                        .batch = (uint32_t)set->batch,
                        .seq_max = (uint32_t)set->seq_max,
                        .limit = set->limit,
-                       .timeout_ns = set->timeout_ns};
-    what->precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision);
+                       .timeout_ns = set->timeout_ns,
+                       .tune = set->tune};
+    zeb_precision_choose(what, set->precision);
+    if (set->no_predict && zeb_tune_wanted(what))
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--no-predict leaves nothing to tune by");
     return ZEB_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "energy/carbon.h"
 #include "plugins/devices.h"
 #include "run/bench.h"
+#include "run/tune.h"
 #include "store/format.h"
 #include "store/peak.h"
 #include "store/store.h"
@@ -22,7 +23,7 @@ typedef struct run_settings {
         *plugin_dir, *sensor, *sensor_root, *country;
     uint64_t threads, batch, seq_max, limit, seed, max_time_ns, timeout_ns, idle_ns;
     double target_ci, tdp, carbon, pue;
-    bool no_pin, verbose;
+    bool no_pin, tune, verbose;
 } run_settings;
 
 #define AT(field) offsetof(run_settings, field)
@@ -40,8 +41,14 @@ static const zeb_option options[] = {
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
      "Devices: a plugin, plugin:device, or all that compute (null and template only by name).", NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
-    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
-     zeb_precision_names},
+    {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision),
+     "Arithmetic of the linear layers; auto: the fastest in each of fp32, bf16 and w8a8, by the device's cost table "
+     "(zeb explain).",
+     zeb_precision_choices},
+    {"tune", ZEB_OPTION_FLAG, NULL, NULL, AT(tune),
+     "Fit the policy to the device by its cost table: selections that do not pay are dropped, rows that cost nothing "
+     "are kept.",
+     NULL},
     {"scenario", ZEB_OPTION_CHOICE, "NAME", "single", AT(scenario),
      "single: latency of one sequence a pass; offline: throughput of ragged batches.", scenarios},
     {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
@@ -101,6 +108,8 @@ typedef struct run_context {
     zeb_row_format format;
     zeb_stored_peak *peak; /* [peaks]: what zeb roofline has measured */
     size_t peaks;
+    zeb_stored_timing *timing; /* [timings]: cost tables that zeb explain has measured */
+    size_t timings;
     bool unstored; /* a row could not be kept in the database */
 } run_context;
 
@@ -209,7 +218,7 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
 }
 
 static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
-    return (zeb_case){
+    zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
         .data = set->data != NULL ? set->data : places->data,
@@ -218,7 +227,6 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
         .policy = set->policy,
         .isa = set->isa,
         .scenario = strcmp(set->scenario, "offline") == 0 ? ZEB_SCENARIO_OFFLINE : ZEB_SCENARIO_SINGLE,
-        .precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision),
         .threads = (uint32_t)set->threads,
         .pin = !set->no_pin,
         .batch = (uint32_t)set->batch,
@@ -235,7 +243,10 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
         .country = set->country,
         .sensor = set->sensor,
         .sensor_root = set->sensor_root,
+        .tune = set->tune,
     };
+    zeb_precision_choose(&what, set->precision);
+    return what;
 }
 
 /* Tasks x devices, devices innermost, so that compared cases are neighbours in time. */
@@ -339,6 +350,8 @@ static zeb_status run_cases(run_context *context, const zeb_registry *registry, 
                             const run_settings *set, zeb_arena *arena, int *exit_status, zeb_error *error) {
     zeb_bench bench = {.registry = registry,
                        .log = &context->log,
+                       .timing = context->timing,
+                       .timings = context->timings,
                        .stop = &stop_asked,
                        .on_progress = on_progress,
                        .on_row = on_row,
@@ -375,6 +388,7 @@ static int run(const void *settings, const char *const *operands, size_t operand
     zeb_registry *registry = NULL;
     zeb_places places;
     case_list list = {0};
+    size_t spoilt; /* they are missing, and said so where they are missed */
     int result = ZEB_EXIT_NOTHING;
     catch_signals();
     zeb_progress_begin(&context.progress, stderr);
@@ -388,6 +402,8 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
     if (status == ZEB_OK)
         status = zeb_store_peaks(context.store, NULL, NULL, arena, &context.peak, &context.peaks, &error);
+    if (status == ZEB_OK && list.count > 0 && zeb_tune_wanted(&list.cases[0]))
+        status = zeb_store_timings(context.store, NULL, arena, &context.timing, &context.timings, &spoilt, &error);
     if (status == ZEB_OK) status = zeb_provenance_begin(context.store, arena, &context.run_id, &error);
     if (status == ZEB_OK) status = run_cases(&context, registry, &list, set, arena, &result, &error);
     if (status != ZEB_OK) result = zeb_cli_fail(zeb_cli_exit(status), &error);

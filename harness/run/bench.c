@@ -18,6 +18,14 @@ const char *zeb_stage_name(zeb_stage stage) {
 
 const char *const zeb_precision_names[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
 
+const char *const zeb_precision_choices[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", "auto", NULL};
+
+void zeb_precision_choose(zeb_case *what, const char *choice) {
+    if (strcmp(choice, "auto") == 0) what->precisions = ZEB_PRECISIONS_AUTO;
+    for (uint32_t p = 0; zeb_precision_names[p] != NULL; p++)
+        if (strcmp(choice, zeb_precision_names[p]) == 0) what->precision = (zeb_precision)p;
+}
+
 const char *zeb_precision_name(uint32_t precision) {
     return precision <= ZEB_PRECISION_W4A16 ? zeb_precision_names[precision] : "?";
 }
@@ -29,7 +37,7 @@ static void prefill(const zeb_case *what, zeb_row *row) {
     KEEP(row->task, what->task);
     KEEP(row->split, what->split);
     (void)snprintf(row->backend, sizeof row->backend, "%.*s", (int)strcspn(what->device, ":"), what->device);
-    KEEP(row->precision, zeb_precision_name(what->precision));
+    KEEP(row->precision, what->precisions != 0 ? "auto" : zeb_precision_name(what->precision));
     if (what->policy == NULL)
         KEEP(row->policy, "dense");
     else
@@ -130,7 +138,11 @@ static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_ben
     prefill(what, &record->row);
     fallen = record->row;
     uint64_t begin = zeb_clock_now_ns();
-    zeb_assignment assignment = {.what = what, .registry = bench->registry, .begin_ns = begin};
+    zeb_assignment assignment = {.what = what,
+                                 .registry = bench->registry,
+                                 .timing = bench->timing,
+                                 .timings = bench->timings,
+                                 .begin_ns = begin};
     progress_context context = {.bench = bench, .what = what};
     zeb_worker_watch watch = {.timeout_ns = what->timeout_ns,
                               .grace_ns = (uint64_t)STOP_GRACE_S * 1000000000u,

@@ -9,6 +9,7 @@
 #include "plugins/registry.h"
 #include "run/worker.h"
 #include "store/row.h"
+#include "store/timing.h"
 #include "zeb/bench.h"
 
 /* What the worker is at, for progress. */
@@ -23,6 +24,11 @@ typedef enum zeb_stage {
 
 /* "fp32", "bf16", "w8a8", ... in the order of zeb_precision, ended by NULL. */
 extern const char *const zeb_precision_names[];
+/* The same and "auto": the fastest in every layer of those whose scores are that of fp32 within half a point. */
+extern const char *const zeb_precision_choices[];
+enum { ZEB_PRECISIONS_AUTO = 1 << ZEB_PRECISION_F32 | 1 << ZEB_PRECISION_BF16 | 1 << ZEB_PRECISION_W8A8 };
+/* Sets precision or precisions of the case as chosen. */
+void zeb_precision_choose(zeb_case *what, const char *choice);
 const char *zeb_precision_name(uint32_t precision); /* "?" for a number that is none */
 
 const char *zeb_stage_name(zeb_stage stage); /* "opening", "measuring", ... */
@@ -30,6 +36,8 @@ const char *zeb_stage_name(zeb_stage stage); /* "opening", "measuring", ... */
 typedef struct zeb_bench {
     const zeb_registry *registry; /* opened before the first case; workers inherit it */
     const zeb_log *log;
+    const zeb_stored_timing *timing; /* [timings]: cost tables, for cases that ask for tuning */
+    size_t timings;
     const volatile sig_atomic_t *stop;
     FILE *predictions; /* a line an example: index, label, prediction, scores; NULL: none */
     void (*on_progress)(const zeb_case *what, zeb_stage stage, uint64_t done, uint64_t total, void *user); /* or NULL */

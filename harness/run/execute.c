@@ -10,6 +10,7 @@
 #include "run/fill.h"
 #include "run/host.h"
 #include "run/measure.h"
+#include "run/tune.h"
 
 #define KEEP(field, text) zeb_text_copy((field), sizeof(field), (text))
 
@@ -139,6 +140,17 @@ static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *sess
     return status;
 }
 
+/* By a cost table that was measured before: nothing of it is made here, where time is measured. */
+static zeb_status tune(const zeb_assignment *assignment, zeb_session *session, zeb_row *row, zeb_error *error) {
+    char fingerprint[ZEB_FINGERPRINT_MAX];
+    zeb_costs costs;
+    zeb_status status = zeb_costs_fingerprint(assignment->registry, &session->device, fingerprint, error);
+    if (status == ZEB_OK)
+        status = zeb_costs_make(fingerprint, assignment->timing, assignment->timings, NULL, 0, session->arena, &costs,
+                                error);
+    return status == ZEB_OK ? zeb_tune(session, &costs, row, error) : status;
+}
+
 zeb_status zeb_execute(const void *input, zeb_shared *shared, zeb_error *error) {
     const zeb_assignment *assignment = input;
     zeb_outcome_record *record = shared->result;
@@ -150,6 +162,7 @@ zeb_status zeb_execute(const void *input, zeb_shared *shared, zeb_error *error) 
     zeb_status status = zeb_arena_create(&arena, error);
     if (status != ZEB_OK) goto done;
     status = zeb_session_open(assignment->what, assignment->registry, arena, &session, row, error);
+    if (status == ZEB_OK && zeb_tune_wanted(assignment->what)) status = tune(assignment, &session, row, error);
     record->opened = status == ZEB_OK;
     if (status == ZEB_OK) status = run_opened(assignment, &session, &watch, shared, record, error);
     zeb_fill_memory(row);

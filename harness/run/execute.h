@@ -5,12 +5,15 @@
 #include "plugins/registry.h"
 #include "run/worker.h"
 #include "store/row.h"
+#include "store/timing.h"
 #include "zeb/bench.h"
 
 /* The worker's input. */
 typedef struct zeb_assignment {
     const zeb_case *what;
     const zeb_registry *registry;
+    const zeb_stored_timing *timing; /* [timings]: cost tables, where the case asks for tuning */
+    size_t timings;
     uint64_t begin_ns; /* when the worker was asked for */
 } zeb_assignment;
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "run/session.h"
+#include "run/tune.h"
 
 enum { REPEATS = 7, SPANS_MAX = 4096, KIND_KERNEL = 1, KIND_WAIT = 4 };
 
@@ -275,9 +276,13 @@ static zeb_status find_costs(work *w, zeb_shared *shared) {
     if (status == ZEB_OK)
         status = zeb_costs_measure(&session->device, session->graph, o->what.seq_max, &w->costs, shared, &result->made,
                                    w->error);
+    result->tuned = zeb_tune_wanted(&o->what);
+    if (status == ZEB_OK && result->tuned)
+        status = zeb_tune_measure(session, &w->costs, shared, &result->made, w->error);
     if (status == ZEB_OK)
         status = zeb_costs_make(result->fingerprint, o->timing, o->timings, result->made.timing, result->made.count,
                                 w->arena, &w->costs, w->error);
+    if (status == ZEB_OK && result->tuned) status = zeb_tune(session, &w->costs, &result->row, w->error);
     return status == ZEB_OK ? zeb_costs_hash(&w->costs, result->costs, w->error) : status;
 }
 

@@ -35,6 +35,7 @@ typedef struct zeb_explain_line {
 typedef struct zeb_explanation {
     zeb_row row; /* device, settings, policy: what opening the case has told */
     bool profiled;
+    bool tuned;                            /* as the case asked: row.effective says how */
     bool measurable;                       /* the device can measure its peaks */
     uint32_t passes;                       /* batches that were run, each several times */
     double tokens;                         /* into the first layer */

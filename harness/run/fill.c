@@ -185,7 +185,8 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
     row->effective.seq_max = zeb_i64((int64_t)what->seq_max);
     row->effective.target_ci = zeb_f64(what->target_ci);
     row->effective.max_time_ns = zeb_u64(what->max_time_ns);
-    KEEP(row->effective.precision, row->precision); /* check would have refused another */
+    if (row->effective.precision[0] == '\0') /* tuning chose; check would have refused another */
+        KEEP(row->effective.precision, row->precision);
     row->energy.examples = row->energy.known ? zeb_u64(measured->sequences) : row->energy.examples;
     row->tokens = zeb_u64(measured->tokens);
     if (measured->scored < session->data.count) return ZEB_OK; /* interrupted: the work of a part says nothing */

@@ -1,4 +1,4 @@
-/* Policies made in memory, for the search that calibrates one. */
+/* Policies made and changed in memory: by the search that calibrates one, by tuning to a device. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,4 +25,12 @@ zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *t
         policy->rule[l].tokens = tokens[l];
     *out = policy;
     return ZEB_OK;
+}
+
+zeb_select zeb_policy_tokens(const zeb_policy *policy, int32_t layer) {
+    return policy->rule[layer].tokens;
+}
+
+void zeb_policy_set_tokens(zeb_policy *policy, int32_t layer, const zeb_select *tokens) {
+    policy->rule[layer].tokens = *tokens;
 }

@@ -49,6 +49,9 @@ typedef struct zeb_case {
     const char *country; /* ISO3 or NULL */
     const char *sensor;  /* plugin name, NULL: the first that is found, "none" */
     const char *sensor_root;
+    /* By the device's cost table (zeb explain measures it): */
+    uint32_t precisions; /* 1 << zeb_precision: the fastest of these in every layer, instead of `precision`; 0: that */
+    bool tune;           /* drop selections that do not pay, keep more rows where that is free */
 } zeb_case;
 
 /* A case with every default set: the scenario single, fp32, dense, 128 tokens, 1 %, 60 s. model, task, data, split and
