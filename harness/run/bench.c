@@ -16,18 +16,12 @@ const char *zeb_stage_name(zeb_stage stage) {
     return (unsigned)stage < sizeof name / sizeof name[0] ? name[stage] : "?";
 }
 
-const char *const zeb_precision_names[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", NULL};
-
 const char *const zeb_precision_choices[] = {"fp32", "bf16", "w8a8", "w4a8", "w4a16", "auto", NULL};
 
 void zeb_precision_choose(zeb_case *what, const char *choice) {
     if (strcmp(choice, "auto") == 0) what->precisions = ZEB_PRECISIONS_AUTO;
     for (uint32_t p = 0; zeb_precision_names[p] != NULL; p++)
         if (strcmp(choice, zeb_precision_names[p]) == 0) what->precision = (zeb_precision)p;
-}
-
-const char *zeb_precision_name(uint32_t precision) {
-    return precision <= ZEB_PRECISION_W4A16 ? zeb_precision_names[precision] : "?";
 }
 
 /* What is known of a row before anything was tried. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/log.h"
+#include "graph/precision.h"
 #include "plugins/registry.h"
 #include "run/worker.h"
 #include "store/row.h"
@@ -22,14 +23,12 @@ typedef enum zeb_stage {
     ZEB_STAGE_SCORE
 } zeb_stage;
 
-/* "fp32", "bf16", "w8a8", ... in the order of zeb_precision, ended by NULL. */
-extern const char *const zeb_precision_names[];
-/* The same and "auto": the fastest in every layer of those whose scores are that of fp32 within half a point. */
+/* zeb_precision_names and "auto": the fastest in every layer of those whose scores are that of fp32 within half a
+ * point. */
 extern const char *const zeb_precision_choices[];
 enum { ZEB_PRECISIONS_AUTO = 1 << ZEB_PRECISION_F32 | 1 << ZEB_PRECISION_BF16 | 1 << ZEB_PRECISION_W8A8 };
 /* Sets precision or precisions of the case as chosen. */
 void zeb_precision_choose(zeb_case *what, const char *choice);
-const char *zeb_precision_name(uint32_t precision); /* "?" for a number that is none */
 
 const char *zeb_stage_name(zeb_stage stage); /* "opening", "measuring", ... */
 

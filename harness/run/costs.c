@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "run/bench.h"
+#include "graph/precision.h"
 
 enum { METHOD = 1 }; /* of measuring: another one makes other tables */
 
@@ -122,6 +122,7 @@ uint32_t zeb_costs_driver(const zeb_node *node) {
     if (node->op == ZEB_OP_ATTENTION) return ZEB_ATTENTION_K;
     if (node->op == ZEB_OP_GATHER) return ZEB_GATHER_INDICES;
     if (node->op == ZEB_OP_SELECT) return ZEB_SELECT_ROWS;
+    if (node->op == ZEB_OP_EXIT) return ZEB_EXIT_ROWS;
     return 0; /* x, or ids */
 }
 

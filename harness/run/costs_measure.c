@@ -295,8 +295,11 @@ static zeb_status measure_pass(const probe *model, const zeb_costs *have, zeb_co
     return status;
 }
 
+/* A node that can't stand alone is no more an error than one that the device does not do alone. */
 static zeb_status open_probe(probe *p, bool half, bool *done) {
     zeb_status status = build(p, half);
+    *done = false;
+    if (status == ZEB_ERR_ARGUMENT || status == ZEB_ERR_UNSUPPORTED) return ZEB_OK;
     if (status == ZEB_OK) status = compile(p, done);
     return status == ZEB_OK && *done ? write_inputs(p) : status;
 }

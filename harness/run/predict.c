@@ -82,18 +82,18 @@ static int32_t layer_of(const char *name, const char *part) {
                                                                                                      : -1;
 }
 
-/* Offsets as a layer's selection would leave them; rows[sequences] becomes what is left. */
-static void imagine_offsets(const zeb_kept_sample *s, const zeb_policy *policy, int32_t layer, int32_t *rows,
+/* Offsets as a layer's selection (NULL: none) would leave them; rows[sequences] becomes what is left. */
+static void imagine_offsets(const zeb_kept_sample *s, const zeb_select *select, int32_t layer, int32_t *rows,
                             int32_t *offsets, size_t places) {
-    const zeb_select select = zeb_policy_tokens(policy, layer);
     offsets[0] = 0;
     for (size_t b = 0; b + 1 < places; b++) {
-        if (b < s->sequences) rows[b] = survivors(s, layer, &select, b, rows[b]);
+        if (b < s->sequences && select != NULL) rows[b] = survivors(s, layer, select, b, rows[b]);
         offsets[b + 1] = offsets[b] + (b < s->sequences ? rows[b] : 0);
     }
 }
 
-/* Fills what the cost model would have read from a device. All heads are taken to be open. */
+/* Fills what the cost model would have read from a device. All heads and blocks are taken to be open, and no sequence
+ * to leave early. */
 static zeb_status imagine(const zeb_variant *v, const zeb_kept_sample *s, int32_t *rows, zeb_error *error) {
     const zeb_cost_read *read;
     size_t reads = zeb_cost_reads(v->cost, &read);
@@ -101,14 +101,18 @@ static zeb_status imagine(const zeb_variant *v, const zeb_kept_sample *s, int32_
     for (size_t i = 0; i < reads; i++) {
         size_t places = read[i].bytes / sizeof(int32_t);
         int32_t layer = layer_of(read[i].name, "kept.offsets");
-        if (layer >= 0)
-            imagine_offsets(s, v->policy, layer, rows, read[i].value, places);
-        else if (layer_of(read[i].name, "gates") >= 0)
+        if (layer >= 0) {
+            const zeb_select select = zeb_policy_tokens(v->policy, layer);
+            imagine_offsets(s, &select, layer, rows, read[i].value, places);
+        } else if (layer_of(read[i].name, "exit.offsets") >= 0) {
+            imagine_offsets(s, NULL, 0, rows, read[i].value, places);
+        } else if (layer_of(read[i].name, "gates") >= 0) {
             for (size_t k = 0; k < places; k++)
                 ((float *)read[i].value)[k] = 1.0f;
-        else
+        } else if (layer_of(read[i].name, "ffn.blocks.open") < 0) {
             return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "what '%s' will be of this policy cannot be foreseen",
                             read[i].name);
+        }
     }
     return ZEB_OK;
 }

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "run/bench.h"
+#include "graph/precision.h"
 #include "run/predict.h"
 
 enum { RAISES_MAX = 24, PRECISIONS = ZEB_PRECISION_W4A16 + 1 };
@@ -33,6 +33,12 @@ static zeb_status plain_open(const zeb_session *session, uint32_t precision, zeb
     if (status == ZEB_OK) status = zeb_model_graph(session->model, &options, *builder, error);
     if (status == ZEB_ERR_UNSUPPORTED) return ZEB_OK;
     return status == ZEB_OK ? zeb_builder_finish(*builder, plain, error) : status;
+}
+
+/* What the case asks for, or the policy instead where that says what it bears. */
+static uint32_t allowed(const zeb_session *session) {
+    uint32_t policy = session->policy != NULL ? zeb_policy_precisions(session->policy) : 0;
+    return session->what->precisions != 0 && policy != 0 ? policy : session->what->precisions;
 }
 
 /* ---- precision a node ------------------------------------------------------------------------------------------- */
@@ -82,7 +88,7 @@ static zeb_status offer_all(const tuning *t, const zeb_variant *v, choice *best)
     for (uint32_t p = 0; p < PRECISIONS && status == ZEB_OK; p++) {
         zeb_builder *builder = NULL;
         const zeb_graph *other;
-        if ((t->session->what->precisions >> p & 1u) == 0) continue;
+        if ((allowed(t->session) >> p & 1u) == 0) continue;
         status = plain_open(t->session, p, &builder, &other, t->error);
         if (status == ZEB_OK && other != NULL) status = offer(t, v, other, best);
         zeb_builder_destroy(builder);
@@ -215,7 +221,7 @@ static void tell_precisions(const tuning *t, zeb_row *row, char *text, size_t ca
                       effective[0] == '\0' ? zeb_precision_name(p) : "mixed");
     }
     for (uint32_t p = 0; p < PRECISIONS && effective[0] == '\0'; p++) /* no node had a choice */
-        if (t->session->what->precisions >> p & 1u)
+        if (allowed(t->session) >> p & 1u)
             zeb_text_copy(effective, sizeof row->effective.precision, zeb_precision_name(p));
 }
 
@@ -280,7 +286,7 @@ static zeb_status measure_under(zeb_session *session, const zeb_graph *plain, co
 zeb_status zeb_tune_measure(zeb_session *session, const zeb_costs *have, zeb_shared *shared, zeb_costs_made *made,
                             zeb_error *error) {
     const zeb_case *what = session->what;
-    uint32_t asked = what->precisions != 0 ? what->precisions : 1u << what->precision;
+    uint32_t asked = allowed(session) != 0 ? allowed(session) : 1u << what->precision;
     bool dense = what->tune && session->policy != NULL; /* attention without its selection */
     zeb_status status = ZEB_OK;
     for (uint32_t p = 0; p < PRECISIONS && status == ZEB_OK; p++) {

@@ -1,8 +1,8 @@
 /* run/tune.h - a session fitted to its device by the device's cost table (run/costs.h), where the case asks for it.
  *
  * - case.precisions, a mask of 1 << zeb_precision: every matrix and attention of the encoder gets the fastest of these
- *   at the rows that it will meet; the more accurate one unless another is 1 % faster. What the model keeps in F32
- *   whatever is asked (pooler, classifier) stays.
+ *   (of those that the policy names, where it names some) at the rows that it will meet; the more accurate one unless
+ * another is 1 % faster. What the model keeps in F32 whatever is asked (pooler, classifier) stays.
  * - case.tune: a layer's token selection is dropped where it is predicted to cost more than it saves; then, with one
  *   sequence a pass, `topk` counts and floors are raised as long as the pass is predicted to take no longer (1 %).
  *   Both only keep more rows than the policy asks.

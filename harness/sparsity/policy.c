@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "graph/precision.h"
 #include "sparsity/rules.h"
 
 #define MODES "\"threshold\", \"relative\", \"topk\", \"ratio\""
@@ -188,6 +189,21 @@ static zeb_status read_layers(reading *at, const json_t *layers, int32_t floor, 
     return status;
 }
 
+static zeb_status read_precisions(const reading *at, const json_t *list) {
+    if (list == NULL) return ZEB_OK;
+    if (!json_is_array(list) || json_array_size(list) == 0) return bad(at, "precisions", "must be a list of names");
+    for (size_t i = 0; i < json_array_size(list); ++i) {
+        const char *name = json_string_value(json_array_get(list, i));
+        uint32_t p = 0;
+        while (name != NULL && zeb_precision_names[p] != NULL && strcmp(name, zeb_precision_names[p]) != 0)
+            ++p;
+        if (name == NULL || zeb_precision_names[p] == NULL)
+            return bad(at, "precisions", "must be names of precisions: \"fp32\", \"bf16\", \"w8a8\", ...");
+        at->policy->precisions |= 1u << p;
+    }
+    return ZEB_OK;
+}
+
 /* The policy is for this model and no other. */
 static zeb_status check_model(const reading *at, const json_t *root, const char *sha256) {
     const json_t *value = get(root, "model_sha256");
@@ -203,8 +219,8 @@ static zeb_status check_model(const reading *at, const json_t *root, const char 
 
 static zeb_status read_root(reading *at, const zeb_json *json, const char *sha256, int32_t layers) {
     /* provenance: where it came from, for people; nothing in it is read */
-    static const char *const known[] = {"schema",    "name",   "model_sha256", "weights", "floor",
-                                        "keep_last", "layers", "provenance",   NULL};
+    static const char *const known[] = {"schema",    "name",   "model_sha256", "weights",    "floor",
+                                        "keep_last", "layers", "provenance",   "precisions", NULL};
     static const int64_t two = 2;
     static const bool no = false;
     const json_t *root = zeb_json_root(json), *list = get(root, "layers");
@@ -219,6 +235,7 @@ static zeb_status read_root(reading *at, const zeb_json *json, const char *sha25
     if (status == ZEB_OK) status = read_weights(at, get(root, "weights"));
     if (status == ZEB_OK) status = zeb_json_i64(json, "floor", 1, INT32_MAX, &two, &floor, at->error);
     if (status == ZEB_OK) status = zeb_json_bool(json, "keep_last", &no, &keep_last, at->error);
+    if (status == ZEB_OK) status = read_precisions(at, get(root, "precisions"));
     if (status == ZEB_OK) status = check_model(at, root, sha256);
     if (status != ZEB_OK) return status;
     if (!json_is_array(list)) return bad(at, "layers", "must be a list");
@@ -251,6 +268,10 @@ void zeb_policy_close(zeb_policy *policy) {
     if (policy == NULL) return;
     zeb_arena_destroy(policy->arena);
     free(policy);
+}
+
+uint32_t zeb_policy_precisions(const zeb_policy *policy) {
+    return policy->precisions;
 }
 
 const char *zeb_policy_name(const zeb_policy *policy) {

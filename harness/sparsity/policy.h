@@ -24,6 +24,9 @@ const char *zeb_policy_name(const zeb_policy *policy);
  * have; NULL: it has none. */
 const char *zeb_policy_weights(const zeb_policy *policy, const char **sha256);
 
+/* In which precisions the model may run under it: a mask of 1 << zeb_precision; 0: it does not say. */
+uint32_t zeb_policy_precisions(const zeb_policy *policy);
+
 /* Which tokens survive a layer, to be looked at and changed (by tuning to a device, which only ever keeps more). */
 zeb_select zeb_policy_tokens(const zeb_policy *policy, int32_t layer);
 void zeb_policy_set_tokens(zeb_policy *policy, int32_t layer, const zeb_select *tokens);

@@ -19,6 +19,7 @@ struct zeb_policy {
     const char *name;
     const char *weights, *weights_sha256; /* path and hash of a file of its own weights, or NULL */
     int32_t layers;
+    uint32_t precisions;  /* mask of 1 << zeb_precision; 0: says nothing */
     zeb_layer_rule *rule; /* [layers] */
 };
 

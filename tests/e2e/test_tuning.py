@@ -55,6 +55,16 @@ class Tuning(ProgramTest):
         self.run_tuned("--precision", "auto")
         self.assertIn("precisions=fp32:24,w8a8:4", self.note())
 
+    def test_a_policy_says_what_it_bears(self):
+        policy = self.policy(None, None, None, None)
+        said = json.loads(policy.read_text())
+        policy.write_text(json.dumps({**said, "precisions": ["w8a8", "fp32"]}))
+        self.make_table("--precision", "auto", "--policy", policy)
+        self.assertEqual(self.stored("SELECT count(*) FROM timing WHERE signature LIKE '%bf16 f32%'"), [(0,)])
+        self.rewrite(lambda signature, rows: 100 if "w8a8" in signature else 200)
+        self.run_tuned("--precision", "auto", "--policy", policy)
+        self.assertIn("precisions=w8a8:28", self.note())
+
     def test_selections_that_do_not_pay(self):
         half = {"mode": "ratio", "value": 0.5}
         policy = self.policy(half, half, half, None)

@@ -48,6 +48,12 @@ static void reads_every_field(void **state) {
     assert_int_equal(policy->rule[1].tokens.count, 7);
     assert_null(policy->rule[1].gate_weight);
     assert_null(policy->rule[0].exit_weight);
+    assert_int_equal(zeb_policy_precisions(policy), 0);
+    zeb_policy_close(policy);
+    status =
+        open_text(HEAD "\"precisions\":[\"w8a8\",\"fp32\"],\"layers\":[" LAYER "," LAYER "]}", HASH, &policy, &error);
+    if (status != ZEB_OK) fail_msg("%s", error.text);
+    assert_int_equal(zeb_policy_precisions(policy), 1 << ZEB_PRECISION_F32 | 1 << ZEB_PRECISION_W8A8);
     zeb_policy_close(policy);
     zeb_policy_close(NULL);
     status = open_text(HEAD "\"weights\":{\"file\":\"exits.safetensors\",\"sha256\":\"" HASH "\"},\"layers\":["
@@ -97,6 +103,9 @@ static void what_is_wrong_is_named(void **state) {
         {HEAD "\"layers\":{}}", "layers must be a list", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER "]}", "1 entries, but the model has 2", ZEB_ERR_ARGUMENT},
         {HEAD "\"layer\":[]}", "no key 'layer'", ZEB_ERR_FORMAT},
+        {HEAD "\"precisions\":[\"int8\"],\"layers\":[]}", "precisions must be names", ZEB_ERR_FORMAT},
+        {HEAD "\"precisions\":[],\"layers\":[]}", "precisions must be a list", ZEB_ERR_FORMAT},
+        {HEAD "\"precisions\":[2],\"layers\":[]}", "precisions must be names", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",3]}", "layers[1].", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"token\":null}]}", "layers[1]. has no key 'token'", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"best\",\"value\":1}}]}", "layers[1].tokens.mode",
