@@ -16,11 +16,11 @@ typedef struct cpu_task {
     /* Probabilities of this head, kept from the round that weighed them for the one that needs them; NULL: not kept. */
     unsigned char *kept;
     size_t kept_row; /* bytes */
+    float *all;      /* contexts of all rows, not of survivors, go here; or NULL */
 } cpu_task;
 
 enum {
-    CPU_QUERIES_MAX = 32, /* of a tile */
-    CPU_KEPT_HEAD = 64    /* bytes before the probabilities of a kept row, for its share */
+    CPU_QUERIES_MAX = 64 /* of a tile */
 };
 
 /* Where a worker keeps its things during a task. */
@@ -80,14 +80,19 @@ void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
 void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                      int rows, float *share);
 
+/* Where context row i of the task's sequence goes. */
+static inline float *cpu_context_row(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, int64_t i) {
+    return t->all == NULL ? cpu_row(plan, a->context, t->context_first + i)
+                          : t->all + (size_t)(t->query_first + i) * plan->tensor[a->context].ld;
+}
+
 /* Queries of a tile, at most. */
-int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a);
+int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t);
 
 /* Keys that query i of the sequence may see. */
 int64_t cpu_visible_keys(const cpu_attention *a, const cpu_task *t, int64_t i);
 
-/* The same steps in bfloat16 (attention_half.c), for a->halves; probabilities that are kept are written there at once,
- * not on the desk. */
+/* The same steps in bfloat16 (attention_half.c), for a->halves. Nothing is kept. */
 cpu_desk cpu_half_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *scratch);
 void cpu_half_desk_fit(const zeb_plan *plan, const cpu_task *t, cpu_desk *d);
 void cpu_half_keys(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d);
@@ -96,8 +101,6 @@ void cpu_half_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
                     int rows, float *partial, float *share);
 void cpu_half_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                       int rows, const float *share);
-size_t cpu_half_kept_row(int64_t keys);
-void cpu_half_recall(const cpu_task *t, const cpu_desk *d, int64_t from, int rows, float *share);
 
 /* Bytes of one kept row of that many probabilities. */
 size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys);

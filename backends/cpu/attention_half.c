@@ -2,8 +2,6 @@
  * products of rounded rows with sums in F32, the softmax is computed in F32 and rounded as it is written. */
 #include "attention.h"
 
-#include <string.h>
-
 /* Elements of a row, padded to steps of slabs. */
 static size_t padded(int64_t n) {
     return ((size_t)n + 31) / 32 * 32;
@@ -50,12 +48,6 @@ void cpu_half_values(const zeb_plan *plan, const cpu_attention *a, const cpu_tas
                                    (int)t->keys, (int)dim, d->half_values);
 }
 
-/* Where the probabilities of queries from .. go: on the desk, or where they are kept. */
-static uint16_t *probabilities_at(const cpu_task *t, const cpu_desk *d, int64_t from, size_t *ld) {
-    *ld = t->kept == NULL ? d->ld_half : t->kept_row;
-    return t->kept == NULL ? d->half : (uint16_t *)(void *)(t->kept + (size_t)from * t->kept_row + CPU_KEPT_HEAD);
-}
-
 /* scores[rows][keys] = q . k of `rows` queries, which are rows query[] of the sequence. */
 static void score(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int rows,
                   const int64_t *query) {
@@ -70,7 +62,7 @@ static void score(const zeb_plan *plan, const cpu_attention *a, const cpu_task *
                            .c = d->scores,
                            .ldc = d->ld,
                            .rows = rows,
-                           .n = (int)t->keys,
+                           .n = (int)panel_columns(plan, t->keys), /* whole panels need no more than their sums */
                            .steps = (int)(padded(dim) / 32)};
     plan->kernels->slab_bf16(&slab);
 }
@@ -81,19 +73,15 @@ void cpu_half_weigh(const zeb_plan *plan, const cpu_attention *a, const cpu_task
     const int keys = (int)t->keys;
     int64_t query[CPU_QUERIES_MAX];
     int seen[CPU_QUERIES_MAX];
-    size_t ld;
-    uint16_t *p = probabilities_at(t, d, from, &ld);
     for (int r = 0; r < rows; r++) {
         query[r] = t->survivor == NULL ? from + r : t->survivor[from + r] - t->query_first;
         seen[r] = (int)cpu_visible_keys(a, t, query[r]);
     }
     score(plan, a, t, d, rows, query);
-    half->softmax(d->scores, d->ld, rows, keys, seen, a->attr.scale, p, ld, share);
+    half->softmax(d->scores, d->ld, rows, keys, seen, a->attr.scale, d->half, d->ld_half, share);
     for (int r = 0; r < rows; r++)
         share[r] = seen[r] > 0 ? 1.0f / share[r] : 0.0f;
-    if (partial != NULL) half->add_rows(partial, p, ld, rows, keys, share);
-    for (int r = 0; t->kept != NULL && r < rows; r++)
-        memcpy(t->kept + (size_t)(from + r) * t->kept_row, &share[r], sizeof share[r]);
+    if (partial != NULL) half->add_rows(partial, d->half, d->ld_half, rows, keys, share);
 }
 
 void cpu_half_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
@@ -102,22 +90,10 @@ void cpu_half_context(const zeb_plan *plan, const cpu_attention *a, const cpu_ta
                            .ldx = d->ld_half,
                            .x_scale = share,
                            .w = d->half_values,
-                           .c = cpu_row(plan, a->context, t->context_first + from) + t->head * a->attr.head_dim,
+                           .c = cpu_context_row(plan, a, t, from) + t->head * a->attr.head_dim,
                            .ldc = plan->tensor[a->context].ld,
                            .rows = rows,
                            .n = (int)a->attr.head_dim,
                            .steps = (int)(padded(t->keys) / 32)};
     plan->kernels->slab_bf16(&slab);
-}
-
-size_t cpu_half_kept_row(int64_t keys) {
-    return CPU_KEPT_HEAD + padded(keys) * sizeof(uint16_t);
-}
-
-void cpu_half_recall(const cpu_task *t, const cpu_desk *d, int64_t from, int rows, float *share) {
-    for (int r = 0; r < rows; r++) {
-        const unsigned char *row = t->kept + (size_t)(t->survivor[from + r] - t->query_first) * t->kept_row;
-        memcpy(&share[r], row, sizeof share[r]);
-        memcpy((char *)d->half + (size_t)r * d->ld_half, row + CPU_KEPT_HEAD, padded(t->keys) * sizeof(uint16_t));
-    }
 }

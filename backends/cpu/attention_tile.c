@@ -9,6 +9,9 @@
 /* With fewer keys, turning rows into bytes costs more than it saves: such sequences are computed in F32. */
 enum { EIGHT_BITS_KEYS = 48 };
 
+/* Up to here twice as many queries are worth it: their scores still lie in the first-level cache. */
+enum { FEW_KEYS = 128 };
+
 static bool in_bytes(const cpu_attention *a, int64_t keys) {
     return a->eight_bits && !a->halves && keys >= EIGHT_BITS_KEYS;
 }
@@ -55,8 +58,9 @@ cpu_desk cpu_desk_at(const zeb_plan *plan, const cpu_attention *a, uintptr_t *sc
     return d;
 }
 
-int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a) {
-    return a->halves ? CPU_QUERIES_MAX : plan->kernels->tile_rows;
+int cpu_tile_queries(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t) {
+    if (!a->halves) return plan->kernels->tile_rows;
+    return t->keys > FEW_KEYS ? CPU_QUERIES_MAX / 2 : CPU_QUERIES_MAX;
 }
 
 void cpu_desk_fit(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d) {
@@ -304,19 +308,19 @@ void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_ta
 /* ---- kept probabilities: a row is its share, then floats, or high bytes and low bytes
  * --------------------------------- */
 
+enum { KEPT_HEAD = 64 };
+
 static size_t kept_half(int64_t keys) {
     return ((size_t)keys + 63) / 64 * 64;
 }
 
 size_t cpu_kept_row(const zeb_plan *plan, const cpu_attention *a, int64_t keys) {
-    if (a->halves) return cpu_half_kept_row(keys);
-    return CPU_KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a, keys) ? 2 : sizeof(float));
+    return KEPT_HEAD + kept_half(keys) * (two_bytes(plan, a, keys) ? 2 : sizeof(float));
 }
 
 void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                    int rows, const float *share) {
-    if (a->halves) return; /* they are there already */
-    unsigned char *kept = t->kept + (size_t)from * t->kept_row, *high = kept + CPU_KEPT_HEAD;
+    unsigned char *kept = t->kept + (size_t)from * t->kept_row, *high = kept + KEPT_HEAD;
     for (int r = 0; r < rows; r++)
         memcpy(kept + (size_t)r * t->kept_row, &share[r], sizeof share[r]);
     if (two_bytes(plan, a, t->keys)) {
@@ -329,19 +333,15 @@ void cpu_tile_keep(const zeb_plan *plan, const cpu_attention *a, const cpu_task 
 
 void cpu_tile_recall(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, const cpu_desk *d, int64_t from,
                      int rows, float *share) {
-    if (a->halves) {
-        cpu_half_recall(t, d, from, rows, share);
-        return;
-    }
     const size_t keys = (size_t)t->keys;
     for (int r = 0; r < rows; r++) {
         const unsigned char *row = t->kept + (size_t)(t->survivor[from + r] - t->query_first) * t->kept_row;
         memcpy(&share[r], row, sizeof share[r]);
         if (two_bytes(plan, a, t->keys)) {
-            memcpy(d->high + (size_t)r * d->ld_split, row + CPU_KEPT_HEAD, keys);
-            memcpy(d->low + (size_t)r * d->ld_split, row + CPU_KEPT_HEAD + kept_half(t->keys), keys);
+            memcpy(d->high + (size_t)r * d->ld_split, row + KEPT_HEAD, keys);
+            memcpy(d->low + (size_t)r * d->ld_split, row + KEPT_HEAD + kept_half(t->keys), keys);
         } else {
-            memcpy(d->scores + (size_t)r * d->ld, row + CPU_KEPT_HEAD, keys * sizeof(float));
+            memcpy(d->scores + (size_t)r * d->ld, row + KEPT_HEAD, keys * sizeof(float));
         }
     }
 }

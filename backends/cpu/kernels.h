@@ -74,7 +74,7 @@ typedef struct cpu_slab {
     const float *bias;     /* [panels][tile_columns], or NULL */
     const float *residual; /* or NULL */
     size_t ldr;
-    int rows; /* 2 at least */
+    int rows;
     int n;
     int steps; /* of 64 bytes */
     uint32_t activation;

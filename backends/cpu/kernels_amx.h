@@ -10,7 +10,7 @@
 #ifndef ZEB_CPU_KERNELS_AMX_H
 #define ZEB_CPU_KERNELS_AMX_H
 
-enum { AMX_ROWS = 32 /* of a block */, AMX_STEP = 64 /* bytes of k */ };
+enum { AMX_ROWS = 16 /* of a tile, at most */, AMX_STEP = 64 /* bytes of k */ };
 
 #define AMX_LOAD(tile, at, stride)                                                                                     \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(at), "r"((size_t)(stride)) : "memory")
@@ -33,10 +33,10 @@ typedef struct amx_shape {
 } amx_shape;
 
 /* Tiles 0-3: sums; 4, 5: rows; 6, 7: weights. */
-static void amx_begin(int upper, int lower) {
-    const uint8_t up = (uint8_t)upper, low = (uint8_t)lower;
+static void amx_begin(int height) {
+    const uint8_t h = (uint8_t)height;
     const amx_shape shape = {
-        .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {up, up, low, low, up, low, 16, 16}};
+        .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {h, h, h, h, h, h, 16, 16}};
     __asm__ volatile("ldtilecfg %0" : : "m"(shape));
 }
 
@@ -44,29 +44,27 @@ static void amx_end(void) {
     __asm__ volatile("tilerelease" : :);
 }
 
-/* Sums on their way to results: of `panel` and the rows from `row` on. */
+/* Sums on their way to results: two tiles of rows, from row[0] and row[1] on, by a panel. */
 typedef struct amx_waiting {
-    const int32_t *sum; /* [rows][TILE_COLUMNS], bits of floats if those are summed; NULL: none */
-    int panel, row;
+    const int32_t *sum; /* [tiles][height][TILE_COLUMNS], bits of floats if those are summed; NULL: none */
+    int panel, row[2], rows;
 } amx_waiting;
 
-/* Rows from .. to of what waits. What is read of *b is copied first: stores may alias anything. */
-INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t activation, const amx_waiting *w,
-                       int from, int to) {
-    const int column = w->panel * TILE_COLUMNS, left = b->n - column;
+/* Rows from .. to of one tile of what waits. What is read of *b is copied first: stores may alias anything. */
+INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, int row,
+                       const int32_t *sum, int rows) {
+    const int column = panel * TILE_COLUMNS, left = b->n - column;
     const bool whole = left >= TILE_COLUMNS;
     const size_t ldc = b->ldc, ldr = b->ldr;
-    const float *x_scale = b->x_scale, *residual = b->residual;
-    const int32_t *sum = w->sum + from * TILE_COLUMNS;
-    float *c = b->c + (size_t)(w->row + from) * ldc + column;
+    const float *x_scale = b->x_scale != NULL ? b->x_scale + row : NULL;
+    const float *residual = b->residual != NULL ? b->residual + (size_t)row * ldr + column : NULL;
+    float *c = b->c + (size_t)row * ldc + column;
     vf scale[TILE_VECTORS], bias[TILE_VECTORS];
-    if (residual != NULL) residual += (size_t)(w->row + from) * ldr + column;
-    if (x_scale != NULL) x_scale += w->row + from;
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
         bias[v] = b->bias != NULL ? vf_load(b->bias + column + v * VW) : vf_zero();
         scale[v] = integers ? vf_load(b->w_scale + column + v * VW) : vf_set1(1.0f);
     }
-    for (int r = from; r < to; r++, sum += TILE_COLUMNS, c += ldc) {
+    for (int r = 0; r < rows; r++, sum += TILE_COLUMNS, c += ldc) {
         const vf factor = x_scale != NULL ? vf_set1(*x_scale++) : vf_set1(1.0f);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vf x =
@@ -85,15 +83,18 @@ INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t ac
     }
 }
 
-/* sum[rows][TILE_COLUMNS] of rows from `row` on by a panel, finishing what waits in between. */
-INLINE void amx_sum(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, int row, int rows,
-                    int upper, int32_t *sum, const amx_waiting *waiting) {
-    const int steps = b->steps;
-    const size_t ldx = b->ldx;
-    const char *x = (const char *)b->x + (size_t)row * ldx;
-    const char *x_low = rows > 1 ? x + (size_t)upper * ldx : x;
-    const char *w = (const char *)b->w + (size_t)panel * (size_t)steps * AMX_STEP * TILE_COLUMNS;
-    enum { STRIDE = TILE_COLUMNS * 4 };
+/* Rows from .. to of all that waits. */
+INLINE void amx_finish_some(const cpu_slab *b, const bool integers, const uint32_t activation, const amx_waiting *w,
+                            int from, int to) {
+    for (int tile = 0; tile < 2; tile++) {
+        const int first = tile * w->rows, a = from > first ? from - first : 0;
+        const int z = to - first < w->rows ? to - first : w->rows;
+        if (a < z)
+            amx_finish(b, integers, activation, w->panel, w->row[tile] + a, w->sum + (first + a) * TILE_COLUMNS, z - a);
+    }
+}
+
+INLINE void amx_clear(const cpu_slab *b, const bool integers, int panel) {
     if (integers) { /* every row begins with the same */
         const int32_t *start = b->start + panel * TILE_COLUMNS;
         AMX_LOAD(0, start, 0);
@@ -106,54 +107,87 @@ INLINE void amx_sum(const cpu_slab *b, const bool integers, const uint32_t activ
         AMX_ZERO(2);
         AMX_ZERO(3);
     }
-    for (int k = 0, done = 0; k < steps; k++, x += AMX_STEP, x_low += AMX_STEP, w += AMX_STEP * TILE_COLUMNS) {
-        AMX_LOAD(6, w, STRIDE);
-        AMX_LOAD(4, x, ldx);
-        AMX_MULTIPLY(integers, 0, 4, 6);
-        AMX_LOAD(7, w + STRIDE / 2, STRIDE);
-        AMX_MULTIPLY(integers, 1, 4, 7);
-        AMX_LOAD(5, x_low, ldx);
-        AMX_MULTIPLY(integers, 2, 5, 6);
-        AMX_MULTIPLY(integers, 3, 5, 7);
-        if (waiting->sum == NULL) continue;
-        const int more = rows * (k + 1) / steps;
-        amx_finish(b, integers, activation, waiting, done, more);
-        done = more;
-    }
-    AMX_STORE(0, sum, STRIDE);
-    AMX_STORE(1, sum + VW, STRIDE);
-    AMX_STORE(2, sum + upper * TILE_COLUMNS, STRIDE);
-    AMX_STORE(3, sum + upper * TILE_COLUMNS + VW, STRIDE);
 }
 
-/* Blocks of one height, the last one overlapping that before by a few rows: tiles are shaped once. A row alone is in
- * both pairs of tiles. */
-INLINE void amx_blocks(const cpu_slab *b, const bool integers, const uint32_t activation) {
-    _Alignas(64) int32_t sum[2][AMX_ROWS * TILE_COLUMNS];
-    const int blocks = (b->rows + AMX_ROWS - 1) / AMX_ROWS, rows = (b->rows + blocks - 1) / blocks;
-    const int upper = (rows + 1) / 2, panels = (b->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    amx_waiting waiting = {NULL, 0, 0};
-    amx_begin(upper, rows > 1 ? rows - upper : 1);
+enum { AMX_STRIDE = TILE_COLUMNS * 4 /* bytes between steps of weights, and between sums */ };
+
+/* The products of one or two tiles of rows with a panel, finishing what waits in between. A tile takes as long with one
+ * row as with sixteen. */
+INLINE void amx_multiply(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, const int row[2],
+                         const bool two, const amx_waiting *waiting, int waiting_rows) {
+    const int steps = b->steps;
+    const size_t ldx = b->ldx;
+    const char *x = (const char *)b->x + (size_t)row[0] * ldx, *x_low = (const char *)b->x + (size_t)row[1] * ldx;
+    const char *w = (const char *)b->w + (size_t)panel * (size_t)steps * AMX_STEP * TILE_COLUMNS;
+    amx_clear(b, integers, panel);
+    for (int k = 0, done = 0; k < steps; k++, x += AMX_STEP, x_low += AMX_STEP, w += AMX_STEP * TILE_COLUMNS) {
+        AMX_LOAD(6, w, AMX_STRIDE);
+        AMX_LOAD(4, x, ldx);
+        AMX_MULTIPLY(integers, 0, 4, 6);
+        AMX_LOAD(7, w + AMX_STRIDE / 2, AMX_STRIDE);
+        AMX_MULTIPLY(integers, 1, 4, 7);
+        if (two) {
+            AMX_LOAD(5, x_low, ldx);
+            AMX_MULTIPLY(integers, 2, 5, 6);
+            AMX_MULTIPLY(integers, 3, 5, 7);
+        }
+        if (waiting_rows == 0) continue;
+        const int more = waiting_rows * (k + 1) / steps;
+        amx_finish_some(b, integers, activation, waiting, done, more);
+        done = more;
+    }
+}
+
+/* Whether sums are results as they are. */
+INLINE bool amx_is_plain(const cpu_slab *b) {
+    return b->x_scale == NULL && b->bias == NULL && b->residual == NULL && b->n % TILE_COLUMNS == 0;
+}
+
+/* All tiles are of one height, the last one overlapping that before by a few rows: they are shaped once. */
+INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t activation) {
+    _Alignas(64) int32_t sum[2][2 * AMX_ROWS * TILE_COLUMNS];
+    const int tiles = (b->rows + AMX_ROWS - 1) / AMX_ROWS, height = (b->rows + tiles - 1) / tiles;
+    const int panels = (b->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    const bool plain = !integers && activation == ZEB_ACT_NONE && amx_is_plain(b);
+    amx_waiting waiting = {NULL, 0, {0, 0}, height};
+    int waiting_rows = 0;
+    amx_begin(height);
     for (int panel = 0, turn = 0; panel < panels; panel++) {
-        for (int i = 0; i < blocks; i++, turn ^= 1) {
-            const int row = i * rows + rows < b->rows ? i * rows : b->rows - rows;
-            amx_sum(b, integers, activation, panel, row, rows, upper, sum[turn], &waiting);
-            waiting = (amx_waiting){sum[turn], panel, row};
+        for (int t = 0; t < tiles; t += 2, turn ^= 1) {
+            const int low = t + 1 < tiles ? t + 1 : t, last = b->rows - height;
+            const int row[2] = {t * height < last ? t * height : last, low * height < last ? low * height : last};
+            if (low > t)
+                amx_multiply(b, integers, activation, panel, row, true, &waiting, waiting_rows);
+            else
+                amx_multiply(b, integers, activation, panel, row, false, &waiting, waiting_rows);
+            char *to = plain ? (char *)(b->c + panel * TILE_COLUMNS) : (char *)sum[turn];
+            const size_t ld = plain ? b->ldc * sizeof *b->c : AMX_STRIDE;
+            char *high = plain ? to + (size_t)row[0] * ld : to;
+            AMX_STORE(0, high, ld);
+            AMX_STORE(1, high + AMX_STRIDE / 2, ld);
+            if (low > t) {
+                high = plain ? to + (size_t)row[1] * ld : to + (size_t)height * ld;
+                AMX_STORE(2, high, ld);
+                AMX_STORE(3, high + AMX_STRIDE / 2, ld);
+            }
+            if (plain) continue;
+            waiting = (amx_waiting){sum[turn], panel, {row[0], row[1]}, height};
+            waiting_rows = low > t ? 2 * height : height;
         }
     }
-    amx_finish(b, integers, activation, &waiting, 0, rows);
+    amx_finish_some(b, integers, activation, &waiting, 0, waiting_rows);
     amx_end();
 }
 
 #define AMX_SLAB(name, integers)                                                                                       \
     static void name(const cpu_slab *b) {                                                                              \
         switch (b->activation) {                                                                                       \
-            case ZEB_ACT_NONE: amx_blocks(b, integers, ZEB_ACT_NONE); break;                                           \
-            case ZEB_ACT_GELU_ERF: amx_blocks(b, integers, ZEB_ACT_GELU_ERF); break;                                   \
-            case ZEB_ACT_GELU_TANH: amx_blocks(b, integers, ZEB_ACT_GELU_TANH); break;                                 \
-            case ZEB_ACT_RELU: amx_blocks(b, integers, ZEB_ACT_RELU); break;                                           \
-            case ZEB_ACT_SILU: amx_blocks(b, integers, ZEB_ACT_SILU); break;                                           \
-            case ZEB_ACT_TANH: amx_blocks(b, integers, ZEB_ACT_TANH); break;                                           \
+            case ZEB_ACT_NONE: amx_tiles(b, integers, ZEB_ACT_NONE); break;                                            \
+            case ZEB_ACT_GELU_ERF: amx_tiles(b, integers, ZEB_ACT_GELU_ERF); break;                                    \
+            case ZEB_ACT_GELU_TANH: amx_tiles(b, integers, ZEB_ACT_GELU_TANH); break;                                  \
+            case ZEB_ACT_RELU: amx_tiles(b, integers, ZEB_ACT_RELU); break;                                            \
+            case ZEB_ACT_SILU: amx_tiles(b, integers, ZEB_ACT_SILU); break;                                            \
+            case ZEB_ACT_TANH: amx_tiles(b, integers, ZEB_ACT_TANH); break;                                            \
             default: break;                                                                                            \
         }                                                                                                              \
     }

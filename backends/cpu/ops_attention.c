@@ -14,6 +14,7 @@ enum {
 /* What a round makes. */
 typedef struct round {
     bool importance, context, survivors;
+    bool all; /* contexts of all rows aside, before it is known which survive */
 } round;
 
 /* Queries are cut only as far as the workers need: two tasks for each. */
@@ -26,14 +27,15 @@ static int64_t chunks_of(const zeb_plan *plan, const cpu_attention *a, int64_t q
 
 static void clear_context(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t) {
     const int64_t dim = a->attr.head_dim;
+    float *context = cpu_context_row(plan, a, t, 0) + t->head * dim;
     for (int64_t i = t->from; i < t->to; i++)
-        memset(cpu_row(plan, a->context, t->context_first + i) + t->head * dim, 0, (size_t)dim * sizeof(float));
+        memset(context + (size_t)i * plan->tensor[a->context].ld, 0, (size_t)dim * sizeof(float));
 }
 
 /* The tiles of a task. */
 static void run_tiles(const zeb_plan *plan, const cpu_attention *a, const cpu_task *t, cpu_desk *d, const round *make,
                       float *partial) {
-    const int64_t most = cpu_tile_queries(plan, a), rows = t->to - t->from, tiles = (rows + most - 1) / most;
+    const int64_t most = cpu_tile_queries(plan, a, t), rows = t->to - t->from, tiles = (rows + most - 1) / most;
     float share[CPU_QUERIES_MAX];
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t from = t->from + rows * i / tiles;
@@ -119,6 +121,7 @@ static void run_round(const cpu_hand *hand, const cpu_attention *a, _Atomic uint
             t.chunk = i % chunks;
             t.from = rows * t.chunk / chunks;
             t.to = rows * (t.chunk + 1) / chunks;
+            t.all = make->all ? a->all : NULL;
             t.kept = keeps ? a->kept + kept + (size_t)t.head * head_bytes : NULL;
             run_task(hand, a, &t, make);
         }
@@ -166,26 +169,40 @@ static void select_survivors(const zeb_plan *plan, const cpu_attention *a) {
     cpu_ints(plan, a->count)[0] = (int32_t)count;
 }
 
+/* Context rows of the survivors out of those of all. Slabs make the others in less time than it takes to put
+ * probabilities aside until it is known which are wanted. */
+static void take_survivors(const cpu_hand *hand, const cpu_attention *a) {
+    const zeb_plan *plan = hand->plan;
+    const cpu_tensor *out = &plan->tensor[a->context];
+    const int32_t *index = cpu_ints(plan, a->indices);
+    const int64_t rows = cpu_ints(plan, a->count)[0];
+    for (int64_t r = rows * hand->worker / hand->workers; r < rows * (hand->worker + 1) / hand->workers; r++)
+        memcpy(cpu_row(plan, a->context, r), a->all + (size_t)index[r] * out->ld, (size_t)out->width * sizeof(float));
+}
+
 static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
     zeb_plan *plan = hand->plan;
     const cpu_attention *a = &stage->as.attention;
     cpu_stage *own = &plan->stage[stage - plan->stage];
     if (a->attr.select.mode == ZEB_SELECT_NONE) {
-        run_round(hand, a, &own->ticket[0], &(round){a->weigh, true, false});
+        run_round(hand, a, &own->ticket[0], &(round){a->weigh, true, false, false});
         if (!a->weigh) return;
         cpu_pool_barrier(plan->pool);
         finish_importance(hand, a);
         return;
     }
     if (a->weigh) {
-        run_round(hand, a, &own->ticket[0], &(round){true, false, false});
+        run_round(hand, a, &own->ticket[0], &(round){true, a->halves, false, a->halves});
         cpu_pool_barrier(plan->pool);
         finish_importance(hand, a);
         cpu_pool_barrier(plan->pool);
     }
     if (hand->worker == 0) select_survivors(plan, a);
     cpu_pool_barrier(plan->pool);
-    run_round(hand, a, &own->ticket[1], &(round){false, true, true});
+    if (a->all == NULL)
+        run_round(hand, a, &own->ticket[1], &(round){false, true, true, false});
+    else
+        take_survivors(hand, a);
 }
 
 /* Cuts what the stage needs for itself from *at on. */
@@ -200,7 +217,9 @@ static void lay_out(const zeb_plan *plan, cpu_attention *a, uintptr_t *at) {
         a->mark = cpu_cut(at, rows, sizeof *a->mark);
         a->key = cpu_cut(at, rows, sizeof *a->key);
     }
-    if (selects && a->weigh) {
+    if (selects && a->weigh && a->halves) {
+        a->all = cpu_cut(at, rows * plan->tensor[a->context].ld, sizeof *a->all);
+    } else if (selects && a->weigh) {
         const size_t most = heads * rows * cpu_kept_row(plan, a, a->keys_max); /* one long sequence */
         a->kept_size = most < KEPT_MOST ? most : KEPT_MOST;
         a->kept = cpu_cut(at, a->kept_size, 1);

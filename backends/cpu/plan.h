@@ -126,6 +126,7 @@ typedef struct cpu_attention {
     int32_t sequences;   /* at most */
     float *partial;      /* [heads * chunks][key rows]: sums of p over the queries of a chunk; in the plan */
     unsigned char *kept; /* probabilities between the rounds of a selection, or NULL */
+    float *all;          /* instead: contexts of all rows, as far apart as rows of context; or NULL */
     size_t kept_size;
     float *mean;   /* importance where no tensor wants it */
     uint8_t *mark; /* of select */
