@@ -7,60 +7,11 @@
 #include "run/calibrate_search.h"
 #include "run/slice.h"
 
-enum { EXAMPLES_MIN = 8 };
-
 const char *zeb_calibration_shape_name(zeb_calibration_shape shape) {
     static const char *const name[] = {"best", "even", "early", "late"};
     return (unsigned)shape < sizeof name / sizeof name[0] ? name[shape] : "?";
 }
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
-
-typedef struct slice_filter {
-    double share;
-    zeb_status status;
-    zeb_error *error;
-} slice_filter;
-
-static bool in_slice(const zeb_example *example, void *user) {
-    slice_filter *filter = user;
-    bool has = false;
-    if (filter->status == ZEB_OK) filter->status = zeb_slice_has(example, filter->share, &has, filter->error);
-    return has;
-}
-
-/* A train file that is the dev file under another name. */
-static zeb_status check_leak(const zeb_search *s) {
-    const zeb_case *what = &s->options->what;
-    const zeb_dataset *data = &s->session.data;
-    zeb_arena *arena;
-    zeb_dataset dev;
-    zeb_error ignored;
-    zeb_status status = zeb_arena_create(&arena, s->error);
-    if (status != ZEB_OK) return status;
-    bool same = zeb_dataset_open(data->task, what->data, NULL, 1, arena, &dev, &ignored) == ZEB_OK &&
-                strcmp(dev.hash, data->hash) == 0;
-    if (same)
-        status = zeb_fail(s->error, ZEB_ERR_ARGUMENT, "%s holds the same bytes as the %s split: that is not train",
-                          data->path, dev.split);
-    zeb_arena_destroy(arena);
-    return status;
-}
-
-/* Leaves examples that are long enough, and of these at most the limit, spread evenly. */
-static void thin(zeb_search *s) {
-    zeb_session *session = &s->session;
-    size_t kept = 0, limit = s->options->what.limit;
-    for (size_t i = 0; i < session->data.count; i++) {
-        if (session->sequence[i].length < s->options->min_tokens) continue;
-        session->sequence[kept] = session->sequence[i];
-        session->data.example[kept++] = session->data.example[i];
-    }
-    session->data.count = limit > 0 && limit < kept ? limit : kept;
-    for (size_t i = 0; i < session->data.count; i++) {
-        session->sequence[i] = session->sequence[i * kept / session->data.count];
-        session->data.example[i] = session->data.example[i * kept / session->data.count];
-    }
-}
 
 static zeb_status allocate(zeb_search *s) {
     const zeb_session *session = &s->session;
@@ -83,29 +34,13 @@ static zeb_status allocate(zeb_search *s) {
 
 static zeb_status open_slice(zeb_search *s, zeb_row *row) {
     const zeb_calibration_options *options = s->options;
-    slice_filter filter = {.share = options->share, .error = s->error};
+    const zeb_slice slice = {.share = options->share, .min_tokens = options->min_tokens};
     s->what = options->what;
-    s->what.limit = 0;
-    zeb_status status =
-        zeb_session_open_kept(&s->what, s->registry, in_slice, &filter, s->arena, &s->session, row, s->error);
-    if (filter.status != ZEB_OK) return filter.status;
-    if (status != ZEB_OK) return status;
-    thin(s);
-    if (s->session.data.count < EXAMPLES_MIN)
-        return zeb_fail(
-            s->error, ZEB_ERR_RANGE,
-            "the calibration slice of %s (%.3g %% of %llu rows) has %zu examples of at least %d tokens, too "
-            "few to fit anything on: raise --share",
-            s->session.data.path, 100 * options->share, (unsigned long long)s->session.data.rows_read,
-            s->session.data.count, options->min_tokens);
-    if (s->session.device.info.kind == ZEB_DEVICE_NONE)
-        return zeb_fail(s->error, ZEB_ERR_UNSUPPORTED, "--device %s computes nothing: it cannot tell what matters",
-                        options->what.device);
-    if (s->session.layers < 2)
-        return zeb_fail(s->error, ZEB_ERR_UNSUPPORTED,
-                        "%s has one layer, which already computes [CLS] alone: there is nothing to drop",
-                        options->what.model);
-    status = check_leak(s);
+    zeb_status status = zeb_slice_open(&s->what, &slice, s->registry, s->arena, &s->session, row, s->error);
+    if (status == ZEB_OK && s->session.layers < 2)
+        status = zeb_fail(s->error, ZEB_ERR_UNSUPPORTED,
+                          "%s has one layer, which already computes [CLS] alone: there is nothing to drop",
+                          options->what.model);
     return status == ZEB_OK ? allocate(s) : status;
 }
 
@@ -179,9 +114,7 @@ static zeb_status check_options(const zeb_calibration_options *o, zeb_error *err
     if (o->flops == 0 && !(o->max_drop > 0 && o->max_drop < 1))
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--max-drop must be above 0 and below 100%%");
     if (o->floor < 1) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be at least 1: [CLS] always stays");
-    if (!(o->share > 0 && o->share <= 1))
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--share is the calibration slice's part of train: above 0");
-    return zeb_slice_check(o->what.split, error);
+    return zeb_slice_check(o->what.split, o->share, error);
 }
 
 zeb_status zeb_calibrate(const zeb_calibration_options *options, const zeb_registry *registry,
