@@ -1,5 +1,6 @@
 /* Which tensors change, and to what. */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,36 +34,69 @@ static bool is_table(const zeb_stored_tensor *t) {
     return ends_with(t->name, "_embeddings.weight");
 }
 
-/* By the names that checkpoints of the families give matrices of linear layers, and tables. */
-static zeb_quantise_format wanted(const job *j, const zeb_stored_tensor *t) {
-    const zeb_quantise_options *o = j->options;
-    if (t->rank != 2 || !ends_with(t->name, ".weight")) return ZEB_QUANTISE_KEEP;
-    if (is_table(t)) return o->embeddings;
-    if (strstr(t->name, "embedding") != NULL) return ZEB_QUANTISE_KEEP;
-    const bool matrix = strstr(t->name, "layer.") != NULL || (strstr(t->name, "pooler.") != NULL && o->pooler) ||
-                        (strstr(t->name, "classifier.") != NULL && o->classifier);
-    return matrix ? o->weights : ZEB_QUANTISE_KEEP;
+/* By the names that checkpoints of the families give matrices of linear layers. */
+static bool is_matrix(const job *j, const zeb_stored_tensor *t) {
+    if (t->rank != 2 || !ends_with(t->name, ".weight") || strstr(t->name, "embedding") != NULL) return false;
+    return strstr(t->name, "layer.") != NULL || (strstr(t->name, "pooler.") != NULL && j->options->pooler) ||
+           (strstr(t->name, "classifier.") != NULL && j->options->classifier);
+}
+
+/* The relative error of a matrix's outputs in a format; -1 where nothing is known of its inputs. */
+static zeb_status output_error(const job *j, const zeb_move *m, zeb_quantise_format format, double *error) {
+    zeb_rounding r;
+    zeb_status status = zeb_rounding_open(j, m, format, &r);
+    *error = -1;
+    const bool known = status == ZEB_OK && r.h != NULL;
+    for (size_t row = 0; known && row < (size_t)m->from->extent[0] && status == ZEB_OK; row++)
+        status = zeb_rounding_row(&r, row);
+    if (known) *error = r.outputs > 0 ? sqrt(r.wrong / r.outputs) : 0;
+    zeb_rounding_close(&r);
+    return status;
+}
+
+/* MIXED: the smallest format whose output error is within the budget. */
+static zeb_status choose(const job *j, zeb_move *m) {
+    double error = -1;
+    zeb_status status = ZEB_OK;
+    m->format = ZEB_QUANTISE_U4;
+    if (m->from->extent[1] % m->group == 0) status = output_error(j, m, ZEB_QUANTISE_U4, &error);
+    if (status != ZEB_OK || (error >= 0 && error <= j->options->budget)) return status;
+    m->format = ZEB_QUANTISE_I8;
+    status = output_error(j, m, ZEB_QUANTISE_I8, &error);
+    if (status == ZEB_OK && error > j->options->budget) m->format = ZEB_QUANTISE_KEEP;
+    return status;
 }
 
 static zeb_status judge(const job *j, zeb_move *m) {
     const zeb_stored_tensor *t = m->from;
-    const zeb_quantise_format format = wanted(j, t);
-    if (format != ZEB_QUANTISE_KEEP && is_packed(t))
+    const bool table = t->rank == 2 && is_table(t);
+    m->matrix = is_matrix(j, t);
+    m->format = m->matrix ? j->options->weights : table ? j->options->embeddings : ZEB_QUANTISE_KEEP;
+    m->group = table ? 32 : j->options->group;
+    if (m->format != ZEB_QUANTISE_KEEP && is_packed(t))
         return zeb_fail(j->error, ZEB_ERR_UNSUPPORTED,
                         "%s: \"%.120s\" is quantised already: start from the float checkpoint",
                         zeb_checkpoint_path(j->checkpoint), t->name);
-    m->format = is_float(t->dtype) ? format : ZEB_QUANTISE_KEEP;
+    if (!is_float(t->dtype)) m->format = ZEB_QUANTISE_KEEP;
+    if (m->format == ZEB_QUANTISE_U4 && t->extent[1] % m->group != 0)
+        return zeb_fail(j->error, ZEB_ERR_ARGUMENT, "%s: \"%.120s\" has %lld columns, which groups of %d do not divide",
+                        zeb_checkpoint_path(j->checkpoint), t->name, (long long)t->extent[1], m->group);
+    zeb_status status = m->format == ZEB_QUANTISE_MIXED ? choose(j, m) : ZEB_OK;
     m->half = j->options->half && t->dtype == ZEB_STORED_F32 && m->format == ZEB_QUANTISE_KEEP && !is_scale(j, t);
-    m->group = is_table(t) ? 32 : j->options->group;
-    if (m->format != ZEB_QUANTISE_U4 || t->extent[1] % m->group == 0) return ZEB_OK;
-    return zeb_fail(j->error, ZEB_ERR_ARGUMENT, "%s: \"%.120s\" has %lld columns, which groups of %d do not divide",
-                    zeb_checkpoint_path(j->checkpoint), t->name, (long long)t->extent[1], m->group);
+    return status;
+}
+
+static void count(zeb_quantise_report *report, const zeb_move *m) {
+    report->quantised += m->format != ZEB_QUANTISE_KEEP;
+    report->eight += m->matrix && m->format == ZEB_QUANTISE_I8;
+    report->four += m->matrix && m->format == ZEB_QUANTISE_U4;
+    report->floats += m->matrix && m->format == ZEB_QUANTISE_KEEP;
 }
 
 /* The name of a file that other checkpoints read too, if its tensors may stay there; else NULL. */
 static const char *shared_shard(const job *j, size_t file) {
     const char *name = zeb_checkpoint_name(j->checkpoint, file);
-    return j->options->share && strncmp(name, "../", 3) == 0 ? name : NULL;
+    return j->options->keep_shards && strncmp(name, "../", 3) == 0 ? name : NULL;
 }
 
 static zeb_status list(job *j) {
@@ -80,7 +114,7 @@ static zeb_status list(job *j) {
             m->from = zeb_safetensors_at(file, i);
             status = judge(j, m);
             if (m->format == ZEB_QUANTISE_KEEP && !m->half) m->shard = shared_shard(j, f);
-            j->report->quantised += m->format != ZEB_QUANTISE_KEEP;
+            count(j->report, m);
         }
     }
     j->report->tensors = j->count;
@@ -94,10 +128,14 @@ static zeb_status list(job *j) {
 static zeb_status check_options(const zeb_quantise_options *o, zeb_error *error) {
     if (o->weights == ZEB_QUANTISE_KEEP && o->embeddings == ZEB_QUANTISE_KEEP)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "neither weights nor embeddings are to be quantised");
-    if (o->weights == ZEB_QUANTISE_U4 && o->group != 32 && o->group != 64)
+    if (o->weights >= ZEB_QUANTISE_U4 && o->group != 32 && o->group != 64)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "groups can have 32 or 64 columns");
     if (o->range == ZEB_RANGE_PERCENTILE && !(o->percentile > 0.5 && o->percentile <= 1))
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "a percentile must be above 50 and at most 100 %%");
+    if ((o->gptq || o->weights == ZEB_QUANTISE_MIXED) && o->moments == NULL)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "GPTQ and a mix of formats need inputs that were seen");
+    if (o->weights == ZEB_QUANTISE_MIXED && !(o->budget > 0 && o->budget < 1))
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "the budget of a mix must be above 0 and below 1");
     return ZEB_OK;
 }
 

@@ -1,4 +1,5 @@
-/* models/quantise.h - a checkpoint with float weights made into one with I8 or U4 weights, by rounding to nearest.
+/* models/quantise.h - a checkpoint with float weights made into one with I8 or U4 weights, by rounding to nearest
+ * or with a view to the outputs.
  *
  * The matrices [N,K] of the encoder's layers and the embedding tables become, as asked, I8 with a scale a row (an
  * output channel, a word) or U4 with a scale a group of columns (docs/formats/quantisation.md); everything else is
@@ -7,7 +8,11 @@
  * ranges clip: PERCENTILE the greatest magnitudes of each row (or group), MSE where the mean square error of the row
  * (or group) is least, among 64 clips from a half to the whole.
  *
- * Tensors go from the mapped input to the output a few rows at a time; memory in use stays far below the largest one.
+ * Where second moments of the matrices' inputs are given, errors can be made up for within a row (GPTQ), and a format
+ * be chosen for each matrix by what it does to the outputs.
+ *
+ * Tensors go from the mapped input to the output a few rows at a time; memory in use stays far below the largest one
+ * (GPTQ: and another [k,k] in binary64).
  * The output folder appears whole (model, config, vocabulary, and the policy with the new model's hash) or not at all.
  */
 #ifndef ZEB_MODELS_QUANTISE_H
@@ -20,7 +25,12 @@
 
 typedef enum zeb_range { ZEB_RANGE_ABSMAX = 0, ZEB_RANGE_PERCENTILE, ZEB_RANGE_MSE } zeb_range;
 
-typedef enum zeb_quantise_format { ZEB_QUANTISE_KEEP = 0, ZEB_QUANTISE_I8, ZEB_QUANTISE_U4 } zeb_quantise_format;
+typedef enum zeb_quantise_format {
+    ZEB_QUANTISE_KEEP = 0,
+    ZEB_QUANTISE_I8,
+    ZEB_QUANTISE_U4,
+    ZEB_QUANTISE_MIXED /* of weights: for each matrix the smallest of U4, I8 and float that is within the budget */
+} zeb_quantise_format;
 
 typedef struct zeb_quantise_options {
     zeb_quantise_format weights;    /* of the encoder's matrices */
@@ -31,21 +41,30 @@ typedef struct zeb_quantise_options {
     bool pooler;       /* quantise the pooler's matrix too */
     bool classifier;   /* and the classifier's */
     bool half;         /* F32 tensors that stay float become F16 */
-    bool share;        /* what doesn't change in a shard beside the folder ("../") stays there and is pointed at */
+    bool gptq;         /* errors are made up for in the columns to come (models/gptq.h): needs moments */
+    double budget;     /* MIXED: the relative error of its outputs that a matrix may have: needs moments */
+    /* What is known of a matrix's inputs x [k]: sum of x x^T over a calibration slice, [k,k] of which the lower
+     * triangle is read, by the matrix's name in the checkpoint. NULL: nothing is known of this one, and it is rounded
+     * to nearest (MIXED: to I8). The function is NULL where no inputs were seen. */
+    const double *(*moments)(void *user, const char *tensor, size_t k);
+    void *user;
+    bool keep_shards; /* what doesn't change in a shard beside the folder ("../") stays there and is pointed at */
 } zeb_quantise_options;
 
 typedef struct zeb_quantise_report {
     uint64_t tensors, quantised;  /* of the input */
+    uint64_t eight, four, floats; /* its matrices of linear layers, by what became of them */
     uint64_t bytes_in, bytes_out; /* shared shards included */
-    double error;    /* of the quantised weights: square root of (sum of squared errors / sum of squares) */
-    char sha256[65]; /* of the new model, as zeb_checkpoint_hash has it */
-    bool policy;     /* a policy came along */
+    double error;        /* of the quantised weights: square root of (sum of squared errors / sum of squares) */
+    double output_error; /* the same of the outputs of the quantised matrices, on the inputs that were seen; -1: none */
+    char sha256[65];     /* of the new model, as zeb_checkpoint_hash has it */
+    bool policy;         /* a policy came along */
 } zeb_quantise_report;
 
 /* Reads the checkpoint in folder `from` (single file or shards) and writes folder `to`, which must not exist or be
- * empty, as a single file, or with `share` as an index over encoder.safetensors and the shared shards.
+ * empty, as a single file, or with `keep_shards` as an index over encoder.safetensors and the shared shards.
  * ZEB_ERR_ARGUMENT: options, groups that do not divide a matrix's columns, an output in the way, or not beside `from`
- * as `share` needs it; ZEB_ERR_UNSUPPORTED: weights that are quantised already, or a checkpoint in which there is
+ * as `keep_shards` needs it; ZEB_ERR_UNSUPPORTED: weights that are quantised already, or a checkpoint in which there is
  * nothing to quantise; ZEB_ERR_RANGE: a weight that is not finite, or too large for F16; ZEB_ERR_IO, ZEB_ERR_FORMAT.
  * The sentence names the tensor. */
 ZEB_MUST_CHECK zeb_status zeb_quantise(const char *from, const char *to, const zeb_quantise_options *options,

@@ -12,8 +12,9 @@ enum { ZEB_QUANTISE_NAME_MAX = 512 };
 typedef struct zeb_move {
     const zeb_stored_tensor *from;
     const char *shard;          /* the shared file in which it stays, as the index names it; else NULL */
-    zeb_quantise_format format; /* KEEP: it stays as it is, or: */
+    zeb_quantise_format format; /* never MIXED; KEEP: it stays as it is, or: */
     bool half;                  /* F32 becomes F16 */
+    bool matrix;                /* of a linear layer */
     int32_t group;              /* U4 */
     uint64_t at, size;
     uint64_t scale_at, scale_size;
@@ -29,10 +30,41 @@ typedef struct zeb_quantise_job {
     uint64_t data_at; /* where the tensors' bytes begin in the output */
     uint64_t data_size;
     int file;
-    char *path; /* of the file being written */
-    double squares, misses;
+    char *path;             /* of the file being written */
+    double squares, misses; /* of the weights and their errors */
+    double outputs, wrong;  /* of the outputs and theirs, where inputs are known */
     zeb_error *error;
 } zeb_quantise_job;
+
+/* quantise_matrix.c: a matrix on its way to codes. */
+typedef struct zeb_rounding {
+    const zeb_quantise_job *job;
+    const zeb_stored_tensor *from;
+    zeb_quantise_format format; /* I8 or U4 */
+    size_t group;
+    bool gptq;
+    const double *h; /* second moments of the inputs, or NULL */
+    void *packed;    /* the row's codes */
+    void *scale;     /* and its scales */
+    size_t packed_bytes, scale_bytes;
+    double squares, misses, outputs, wrong; /* over the rows so far */
+    float *x, *scratch;                     /* room for a row */
+    double *w, *u;
+    size_t held; /* the first row whose pages may still be there */
+} zeb_rounding;
+
+ZEB_MUST_CHECK zeb_status zeb_rounding_open(const zeb_quantise_job *job, const zeb_move *move,
+                                            zeb_quantise_format format, zeb_rounding *rounding);
+/* Rows in ascending order, each once. */
+ZEB_MUST_CHECK zeb_status zeb_rounding_row(zeb_rounding *rounding, size_t row);
+void zeb_rounding_close(zeb_rounding *rounding);
+
+/* Elements first .. first + n of a float tensor, which may be misaligned. */
+void zeb_quantise_widen(const zeb_stored_tensor *tensor, size_t first, size_t n, float *to);
+/* Lets go of the pages of a mapped file that were read. */
+void zeb_quantise_forget(const unsigned char *data, size_t bytes);
+ZEB_MUST_CHECK zeb_status zeb_quantise_not_finite(const zeb_quantise_job *job, const zeb_stored_tensor *tensor,
+                                                  size_t index, const char *what);
 
 /* quantise_write.c: the safetensors file at `path` with every move that stays in no shard. */
 ZEB_MUST_CHECK zeb_status zeb_quantise_write(zeb_quantise_job *job, const char *path);

@@ -5,7 +5,7 @@
 
 #include "zeb/number.h"
 
-enum { CLIPS = 64, GROUP_MAX = 64 };
+enum { CLIPS = 64 };
 
 /* What a number format does to x[n] when magnitudes above `clip` are cut: q, and the value of one step. */
 typedef float (*round_fn)(const float *x, size_t n, float clip, int8_t *q);
@@ -22,7 +22,7 @@ static int8_t clamp(float value, float most) {
 }
 
 /* The rule of zeb_quantise_i8 with `clip` in place of the greatest magnitude. */
-static float round8(const float *x, size_t n, float clip, int8_t *q) {
+float zeb_quantise_round8(const float *x, size_t n, float clip, int8_t *q) {
     if (!(clip >= ZEB_QUANTISE_TINY)) {
         memset(q, 0, n);
         return 0.0f;
@@ -89,19 +89,34 @@ static float clip_of(const float *x, size_t n, const zeb_quantise_options *optio
     return most_of(x, n);
 }
 
+float zeb_quantise_clip8(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, int8_t *q) {
+    return clip_of(x, n, options, zeb_quantise_round8, scratch, q);
+}
+
+float zeb_quantise_clip4(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, int8_t *q) {
+    return clip_of(x, n, options, round4, scratch, q);
+}
+
+float zeb_quantise_round4(const float *x, size_t n, float clip, int8_t *q, uint16_t *scale) {
+    *scale = scale4(clip);
+    return round4(x, n, clip, q);
+}
+
+void zeb_quantise_pack4(const int8_t *q, size_t n, uint8_t *packed) {
+    for (size_t i = 0; i < n; i += 2)
+        packed[i / 2] = (uint8_t)((q[i] + 8) | (q[i + 1] + 8) << 4);
+}
+
 float zeb_quantise_row8(const float *x, size_t n, const zeb_quantise_options *options, float *scratch, int8_t *q) {
-    return round8(x, n, clip_of(x, n, options, round8, scratch, q), q);
+    return zeb_quantise_round8(x, n, zeb_quantise_clip8(x, n, options, scratch, q), q);
 }
 
 void zeb_quantise_row4(const float *x, size_t n, size_t group, const zeb_quantise_options *options, float *scratch,
                        uint8_t *packed, uint16_t *scale) {
-    int8_t q[GROUP_MAX];
-    for (size_t g = 0; g < n / group; g++) {
-        const float *part = x + g * group;
-        float clip = clip_of(part, group, options, round4, scratch, q);
-        scale[g] = scale4(clip);
-        (void)round4(part, group, clip, q);
-        for (size_t i = 0; i < group; i += 2)
-            packed[(g * group + i) / 2] = (uint8_t)((q[i] + 8) | (q[i + 1] + 8) << 4);
+    int8_t q[ZEB_QUANTISE_GROUP_MAX];
+    for (size_t g = 0; g < n; g += group) {
+        const float clip = zeb_quantise_clip4(x + g, group, options, scratch, q);
+        (void)zeb_quantise_round4(x + g, group, clip, q, &scale[g / group]);
+        zeb_quantise_pack4(q, group, packed + g / 2);
     }
 }

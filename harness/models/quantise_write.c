@@ -5,11 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "models/quantise_job.h"
-#include "models/quantise_row.h"
 #include "zeb/number.h"
 
 enum { CHUNK = 1 << 18 };
@@ -103,14 +101,14 @@ static int add_entries(json_t *header, const move *m) {
 
 static char *header_text(const job *j) {
     static const char *const range[] = {"absmax", "percentile", "mse"};
-    static const char *const format[] = {"keep", "int8", "int4"};
+    static const char *const format[] = {"keep", "int8", "int4", "mixed"};
     const zeb_quantise_options *o = j->options;
     char how[96];
-    (void)snprintf(how, sizeof how, "weights %s%s, embeddings %s, %s", format[o->weights],
-                   o->weights != ZEB_QUANTISE_U4 ? ""
+    (void)snprintf(how, sizeof how, "weights %s%s, embeddings %s, %s%s", format[o->weights],
+                   o->weights <= ZEB_QUANTISE_I8 ? ""
                    : o->group == 64              ? " in groups of 64"
                                                  : " in groups of 32",
-                   format[o->embeddings], range[o->range]);
+                   format[o->embeddings], range[o->range], o->gptq ? ", gptq" : "");
     json_t *header = json_pack("{s:{s:s, s:s}}", "__metadata__", "format", "pt", "zeb.quantised", how);
     int bad = header == NULL;
     for (size_t i = 0; i < j->count && bad == 0; i++)
@@ -138,37 +136,12 @@ static zeb_status write_header(job *j) {
     return status;
 }
 
-/* Lets go of the pages of a mapped file that were read. */
-static void forget(const unsigned char *data, size_t bytes) {
-    const uintptr_t page = 4096, begin = ((uintptr_t)data + page - 1) / page * page;
-    const uintptr_t end = ((uintptr_t)data + bytes) / page * page;
-    if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* clean pages: read again if needed */
-}
-
-/* Elements first .. first + n of a float tensor, which may be misaligned. */
-static void widen(const zeb_stored_tensor *t, size_t first, size_t n, float *to) {
-    if (t->dtype == ZEB_STORED_F32) {
-        memcpy(to, t->data + 4 * first, 4 * n);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, t->data + 2 * (first + i), sizeof half);
-        to[i] = t->dtype == ZEB_STORED_F16 ? zeb_f16_to_f32(half) : zeb_bf16_to_f32(half);
-    }
-}
-
-static zeb_status not_finite(const job *j, const zeb_stored_tensor *t, size_t index, const char *what) {
-    return zeb_fail(j->error, ZEB_ERR_RANGE, "%s: \"%.120s\" %s (element %zu)", zeb_checkpoint_path(j->checkpoint),
-                    t->name, what, index);
-}
-
 static zeb_status copy(job *j, const move *m) {
     zeb_status status = ZEB_OK;
     for (size_t done = 0; done < m->from->bytes && status == ZEB_OK; done += CHUNK) {
         size_t some = m->from->bytes - done < CHUNK ? m->from->bytes - done : CHUNK;
         status = zeb_quantise_put(j, m->from->data + done, some, j->data_at + m->at + done);
-        forget(m->from->data + done, some);
+        zeb_quantise_forget(m->from->data + done, some);
     }
     return status;
 }
@@ -181,82 +154,34 @@ static zeb_status copy_half(job *j, const move *m) {
     zeb_status status = ZEB_OK;
     for (size_t done = 0; done < count && status == ZEB_OK; done += SOME) {
         size_t some = count - done < SOME ? count - done : SOME;
-        widen(m->from, done, some, value);
+        zeb_quantise_widen(m->from, done, some, value);
         for (size_t i = 0; i < some; i++) {
             half[i] = zeb_f32_to_f16(value[i]);
             if (isfinite(value[i]) && (half[i] & 0x7fffu) >= 0x7c00u)
-                return not_finite(j, m->from, done + i, "is too large for F16: leave out --half");
+                return zeb_quantise_not_finite(j, m->from, done + i, "is too large for F16: leave out --half");
         }
         status = zeb_quantise_put(j, half, 2 * some, j->data_at + m->at + 2 * done);
     }
-    forget(m->from->data, m->from->bytes);
+    zeb_quantise_forget(m->from->data, m->from->bytes);
     return status;
 }
 
-/* What the rounding did to a weight that now is q steps. */
-static void note_error(job *j, float x, int q, float step) {
-    double miss = (double)x - q * (double)step;
-    j->squares += (double)x * (double)x;
-    j->misses += miss * miss;
-}
-
-static void note_row8(job *j, const float *x, size_t n, const int8_t *q, float scale) {
-    for (size_t i = 0; i < n; i++)
-        note_error(j, x[i], q[i], scale);
-}
-
-static void note_row4(job *j, const float *x, size_t n, size_t group, const uint8_t *packed, const uint16_t *scale) {
-    for (size_t i = 0; i < n; i++)
-        note_error(j, x[i], (packed[i / 2] >> (i % 2 * 4) & 15) - 8, zeb_f16_to_f32(scale[i / group]));
-}
-
-/* Room for a row in all its forms. */
-typedef struct row_room {
-    float *x, *scratch;
-    void *packed;
-    void *scale; /* of all rows (I8) or of one (U4) */
-} row_room;
-
-static zeb_status quantise_row(job *j, const move *m, size_t row, const row_room *room) {
-    const zeb_stored_tensor *t = m->from;
-    const size_t k = (size_t)t->extent[1];
-    widen(t, row * k, k, room->x);
-    for (size_t i = 0; i < k; i++)
-        if (!isfinite(room->x[i])) return not_finite(j, t, row * k + i, "holds a weight that is not finite");
-    if (m->format == ZEB_QUANTISE_I8) {
-        float *scale = (float *)room->scale + row;
-        *scale = zeb_quantise_row8(room->x, k, j->options, room->scratch, room->packed);
-        note_row8(j, room->x, k, room->packed, *scale);
-        return zeb_quantise_put(j, room->packed, k, j->data_at + m->at + row * k);
-    }
-    const size_t group = (size_t)m->group, groups = k / group;
-    zeb_quantise_row4(room->x, k, group, j->options, room->scratch, room->packed, room->scale);
-    note_row4(j, room->x, k, group, room->packed, room->scale);
-    zeb_status status = zeb_quantise_put(j, room->packed, k / 2, j->data_at + m->at + row * (k / 2));
-    return status == ZEB_OK ? zeb_quantise_put(j, room->scale, 2 * groups, j->data_at + m->scale_at + row * 2 * groups)
-                            : status;
-}
-
 static zeb_status quantise(job *j, const move *m) {
-    const size_t n = (size_t)m->from->extent[0], k = (size_t)m->from->extent[1];
-    row_room room = {.x = malloc(4 * k), .scratch = malloc(4 * k), .packed = malloc(k), .scale = malloc(4 * n + 4 * k)};
-    zeb_status status = ZEB_OK;
-    if (room.x == NULL || room.scratch == NULL || room.packed == NULL || room.scale == NULL)
-        status = zeb_fail(j->error, ZEB_ERR_MEMORY, "no memory for a row of \"%.120s\"", m->from->name);
-    const size_t row_bytes = k * zeb_stored_dtype_bytes(m->from->dtype);
-    size_t kept = 0; /* the first row whose pages may still be there */
-    for (size_t row = 0; row < n && status == ZEB_OK; row++) {
-        status = quantise_row(j, m, row, &room);
-        if ((row + 1 - kept) * row_bytes < CHUNK && row + 1 < n) continue;
-        forget(m->from->data + kept * row_bytes, (row + 1 - kept) * row_bytes);
-        kept = row + 1;
+    zeb_rounding r;
+    zeb_status status = zeb_rounding_open(j, m, m->format, &r);
+    const size_t rows = (size_t)m->from->extent[0];
+    for (size_t row = 0; row < rows && status == ZEB_OK; row++) {
+        status = zeb_rounding_row(&r, row);
+        if (status == ZEB_OK)
+            status = zeb_quantise_put(j, r.packed, r.packed_bytes, j->data_at + m->at + row * r.packed_bytes);
+        if (status == ZEB_OK)
+            status = zeb_quantise_put(j, r.scale, r.scale_bytes, j->data_at + m->scale_at + row * r.scale_bytes);
     }
-    if (status == ZEB_OK && m->format == ZEB_QUANTISE_I8)
-        status = zeb_quantise_put(j, room.scale, 4 * n, j->data_at + m->scale_at);
-    free(room.x);
-    free(room.scratch);
-    free(room.packed);
-    free(room.scale);
+    j->squares += r.squares;
+    j->misses += r.misses;
+    j->outputs += r.outputs;
+    j->wrong += r.wrong;
+    zeb_rounding_close(&r);
     return status;
 }
 
@@ -279,5 +204,6 @@ zeb_status zeb_quantise_write(job *j, const char *path) {
     status = write_header(j);
     if (status == ZEB_OK) status = write_tensors(j);
     j->report->error = j->squares > 0 ? sqrt(j->misses / j->squares) : 0;
+    j->report->output_error = j->outputs > 0 ? sqrt(j->wrong / j->outputs) : -1;
     return zeb_quantise_close(j, status);
 }

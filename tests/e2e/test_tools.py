@@ -387,7 +387,7 @@ class Quantize(ProgramTest):
         def sha256(text):
             return hashlib.sha256(text).hexdigest()
         for weights, precision in (("int8", "w8a8"), ("int4", "w4a8")):
-            said = json.loads(self.quantize("--model", folder, "--weights", weights, "--share").stdout)
+            said = json.loads(self.quantize("--model", folder, "--weights", weights, "--keep-shards").stdout)
             self.assertEqual({path.suffix for path in self.out.iterdir()} - {".json", ".txt"}, {".safetensors"})
             mine = (self.out / "encoder.safetensors").read_bytes()
             both = sha256((words / "words.safetensors").read_bytes()) + sha256(mine)
@@ -401,10 +401,59 @@ class Quantize(ProgramTest):
             self.assertEqual(self.scores(self.out, precision), scores)
             subprocess.run(["rm", "-r", self.out], check=True)
         (self.folder / "deeper").mkdir()
-        done = self.zeb("quantize", "--model", folder, "--share", "--out", self.folder / "deeper" / "out", check=2)
+        done = self.zeb("quantize", "--model", folder, "--keep-shards", "--out", self.folder / "deeper" / "out", check=2)
         self.assertIn("is not beside", done.stderr)
         self.assertEqual(list((self.folder / "deeper").iterdir()), [])
         self.refuse("word_embeddings.weight\" is quantised already", "--model", folder, "--embeddings", "int4", check=3)
+
+    def seen(self, *words, check=0):
+        """Quantised on sentences of the dev file, under the name of train in a folder of the test's own."""
+        data = self.folder / "data"
+        (data / "SST-2").mkdir(parents=True, exist_ok=True)
+        (data / "SST-2" / "train.tsv").write_bytes(DEV.read_bytes())
+        (data / "SST-2" / "dev.tsv").write_bytes(DEV.read_bytes()[:20000].rpartition(b"\n")[0] + b"\n")
+        return self.quantize("--data", data, "--share", "30%", "--limit", "64", *words, check=check)
+
+    def test_gptq(self):
+        errors = {}
+        for method, weights in (("gptq", "int4"), ("rtn", "mixed"), ("gptq", "int8")):
+            said = json.loads(self.seen("--weights", weights, "--method", method, "--budget", "99%").stdout)
+            self.assertEqual((said["int8"], said["int4"], said["float"]), (0, 24, 0) if weights != "int8" else (24, 0, 0))
+            errors[method, weights] = said["output_error"]
+            self.assertEqual(len(self.scores(self.out, "w8a8" if weights == "int8" else "w4a8")), 24)
+            subprocess.run(["rm", "-r", self.out], check=True)
+        self.assertLess(errors["gptq", "int4"], 0.8 * errors["rtn", "mixed"])
+        self.assertLess(errors["gptq", "int8"], 0.2 * errors["gptq", "int4"])
+        self.assertIsNone(json.loads(self.quantize("--weights", "int4").stdout)["output_error"])
+
+    def test_a_mix_within_a_budget(self):
+        counts, sizes = [], []
+        for budget in ("20%", "7%", "0.6%"):
+            said = json.loads(self.seen("--weights", "mixed", "--budget", budget, "--range", "mse").stdout)
+            self.assertEqual(said["int8"] + said["int4"] + said["float"], 24)
+            self.assertLessEqual(said["output_error"], float(budget[:-1]) / 100)
+            counts.append((said["int4"], said["int8"], said["float"]))
+            sizes.append(said["bytes_out"])
+            tensors = read_tensors(self.out / "model.safetensors")
+            matrices = [dtype for name, (dtype, shape, _) in tensors.items() if "layer." in name and len(shape) == 2
+                        and not name.endswith("_scale")]
+            self.assertEqual([matrices.count(dtype) for dtype in ("U8", "I8", "F16")], list(counts[-1]))
+            self.assertEqual(len(self.scores(self.out, "w4a8" if said["int4"] else "w8a8")), 24)
+            subprocess.run(["rm", "-r", self.out], check=True)
+        self.assertEqual(counts[0], (24, 0, 0))
+        self.assertTrue(counts[1][0] > 0 and counts[1][1] > 0, counts)
+        self.assertTrue(counts[2][2] > 0, counts)
+        self.assertEqual(sizes, sorted(sizes))
+
+    def test_seen_inputs_that_cannot_be(self):
+        def refuse(needle, *words, check):
+            self.assertIn(needle, self.seen(*words, check=check).stderr)
+            self.assertFalse(self.out.exists())
+        refuse("train alone", "--method", "gptq", "--split", "dev", check=2)
+        refuse("too few", "--method", "gptq", "--share", "0.1%", check=3)
+        refuse("budget", "--weights", "mixed", "--budget", "0%", check=2)
+        refuse("computes nothing", "--method", "gptq", "--device", "null", check=3)
+        refuse("unknown task", "--method", "gptq", "--task", "glue/nothing", check=2)
 
     def test_half(self):
         def widen(tensors):

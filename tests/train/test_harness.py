@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import dataset, quantise, store
+from zeb_train import dataset, gptq, quantise, store
 from zeb_train.policy import LayerPolicy, Policy
 from zeb_train.sparsity import Hard
 
@@ -170,3 +170,53 @@ def test_shared_words_open_in_the_harness(tmp_path):
         assert json.loads(done.stdout)["verdict"] == "ok"
         assert {p.name for p in out.glob("*.safetensors*")} == {"encoder.safetensors", store.INDEX}
         assert store.load_model(out).bert.embeddings.word_embeddings.weight.abs().sum() > 0
+
+
+GPTQ = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "models/gptq.h"
+int main(int argc, char **argv) {
+    size_t n = (size_t)atol(argv[1]), k = (size_t)atol(argv[2]), group = (size_t)atol(argv[3]);
+    double *h = malloc(8 * k * k), *u = malloc(8 * k * k), *w = malloc(8 * k);
+    float *x = malloc(4 * k), *scratch = malloc(4 * k);
+    unsigned char *packed = malloc(k);
+    uint16_t *scale = malloc(2 * k);
+    zeb_quantise_options options = {.range = ZEB_RANGE_ABSMAX};
+    zeb_error error;
+    (void)argc;
+    if (fread(h, 8, k * k, stdin) != k * k || zeb_gptq_factor(h, k, u, &error) != ZEB_OK) return 1;
+    for (size_t r = 0; r < n; r++) {
+        if (fread(x, 4, k, stdin) != k) return 2;
+        zeb_gptq_row4(x, k, group, u, &options, scratch, w, packed, scale);
+        fwrite(packed, 1, k / 2, stdout);
+        fwrite(scale, 2, k / group, stdout);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("group", [32, 64])
+def test_gptq_equals_the_harness(tmp_path, group):
+    """The same codes and scales from the same second moments, an input that is never there among them."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "g.c").write_text(GPTQ)
+    models = ROOT / "harness/models"
+    subprocess.run([compiler, "-std=c17", "-O1", "-ffp-contract=off", "-D_GNU_SOURCE", "-I", ROOT / "harness/include",
+                    "-I", ROOT / "harness", tmp_path / "g.c", models / "gptq.c", models / "quantise_row.c", "-lm",
+                    "-o", tmp_path / "g"], check=True)
+    rng, n, k = np.random.default_rng(3), 48, 128
+    x = rng.standard_normal((300, 20)) @ rng.standard_normal((20, k)) + 0.1 * rng.standard_normal((300, k))
+    x[:, 5] = 0
+    h = x.T @ x
+    w = rng.standard_normal((n, k)).astype(np.float32)
+    raw = subprocess.run([tmp_path / "g", str(n), str(k), str(group)], input=h.tobytes() + w.tobytes(),
+                         capture_output=True, check=True).stdout
+    got = np.frombuffer(raw, np.uint8).reshape(n, k // 2 + 2 * k // group)
+    q, scale = gptq.round_matrix(torch.from_numpy(w), torch.from_numpy(h), group)
+    assert (got[:, k // 2:].copy().view(np.float16) == scale.numpy()).all()
+    assert (got[:, :k // 2] == quantise.pack4(q).numpy()).all()
+    assert (q != quantise.int4_groups(torch.from_numpy(w), group)[0]).float().mean() > 0.1

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "models/quantise_row.h"
+#include "models/gptq.h"
 #include "zeb/number.h"
 
 enum { N = 192, ROWS = 300 };
@@ -137,9 +137,150 @@ static void test_edges(void **state) {
     }
 }
 
+/* ---- GPTQ ---- */
+
+enum { K = 64, SEEN = 400 };
+
+/* Inputs that go together: 12 causes and a little noise; column 7 is always 0. */
+static void fill_inputs(zeb_random *random, double *h) {
+    static float mix[12][K];
+    for (int c = 0; c < 12; c++)
+        for (int k = 0; k < K; k++)
+            mix[c][k] = (float)zeb_random_below(random, 2001) / 1000.0f - 1.0f;
+    memset(h, 0, K * K * sizeof *h);
+    for (int t = 0; t < SEEN; t++) {
+        double x[K] = {0};
+        for (int c = 0; c < 12; c++) {
+            double cause = (double)zeb_random_below(random, 2001) / 1000.0 - 1.0;
+            for (int k = 0; k < K; k++)
+                x[k] += cause * (double)mix[c][k];
+        }
+        for (int k = 0; k < K; k++)
+            x[k] += 0.05 * ((double)zeb_random_below(random, 2001) / 1000.0 - 1.0);
+        x[7] = 0;
+        for (int i = 0; i < K; i++)
+            for (int j = 0; j < K; j++)
+                h[i * K + j] += x[i] * x[j];
+    }
+}
+
+static void test_the_factor_inverts(void **state) {
+    (void)state;
+    static double h[K * K], u[K * K];
+    zeb_random random;
+    zeb_error error;
+    zeb_random_seed(&random, 9);
+    fill_inputs(&random, h);
+    for (int i = 0; i < K; i++)
+        for (int j = i + 1; j < K; j++)
+            h[i * K + j] = NAN; /* the upper triangle is not read */
+    assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_OK);
+    double damping = 0;
+    for (int i = 0; i < K; i++)
+        damping += 0.01 * (i == 7 ? 1 : h[i * K + i]) / K;
+    for (int i = 0; i < K; i++) { /* (U^T U) H is the identity */
+        for (int j = 0; j < K; j++) {
+            double sum = 0;
+            for (int c = 0; c < K; c++) {
+                double inverse = 0, at = h[(c > j ? c : j) * K + (c > j ? j : c)];
+                for (int r = 0; r <= i && r <= c; r++)
+                    inverse += u[r * K + i] * u[r * K + c];
+                sum += inverse * (c == j ? (j == 7 ? 1 : at) + damping : at);
+            }
+            assert_true(fabs(sum - (i == j)) < 1e-8);
+        }
+    }
+    h[5 * K + 5] = NAN;
+    assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_ERR_RANGE);
+    h[5 * K + 5] = -1;
+    assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_ERR_RANGE);
+}
+
+/* Squared output error of a row in 8 bits or 4, compensated (u) or to nearest (NULL). */
+static double wrong(const float *x, const double *h, const double *u, bool four) {
+    const zeb_quantise_options o = {.range = ZEB_RANGE_ABSMAX};
+    float scratch[K];
+    double w[K], d[K];
+    int8_t q[K];
+    uint8_t packed[K / 2];
+    uint16_t half[K / 32];
+    if (four) {
+        if (u != NULL)
+            zeb_gptq_row4(x, K, 32, u, &o, scratch, w, packed, half);
+        else
+            zeb_quantise_row4(x, K, 32, &o, scratch, packed, half);
+        for (int i = 0; i < K; i++)
+            d[i] = (double)x[i] - ((packed[i / 2] >> (i % 2 * 4) & 15) - 8) * (double)zeb_f16_to_f32(half[i / 32]);
+    } else {
+        double scale =
+            (double)(u != NULL ? zeb_gptq_row8(x, K, u, &o, scratch, w, q) : zeb_quantise_row8(x, K, &o, scratch, q));
+        for (int i = 0; i < K; i++)
+            d[i] = (double)x[i] - q[i] * scale;
+    }
+    double sum = 0;
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++)
+            sum += d[i] * h[i * K + j] * d[j];
+    assert_true(fabs(zeb_gptq_error(d, h, K) - sum) <= 1e-9 * (1 + sum));
+    return sum;
+}
+
+static void test_compensation_helps_the_outputs(void **state) {
+    (void)state;
+    static double h[K * K], u[K * K];
+    zeb_random random;
+    zeb_error error;
+    zeb_random_seed(&random, 10);
+    fill_inputs(&random, h);
+    assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_OK);
+    for (int four = 0; four < 2; four++) {
+        double nearest = 0, compensated = 0;
+        for (int r = 0; r < 40; r++) {
+            float x[K];
+            for (int k = 0; k < K; k++)
+                x[k] = (float)zeb_random_below(&random, 20001) / 10000.0f - 1.0f;
+            nearest += wrong(x, h, NULL, four);
+            compensated += wrong(x, h, u, four);
+        }
+        assert_true(compensated < 0.5 * nearest);
+    }
+}
+
+/* Inputs that do not go together leave nothing to make up for. */
+static void test_compensation_of_lone_inputs_is_none(void **state) {
+    (void)state;
+    static double h[K * K], u[K * K];
+    zeb_random random;
+    zeb_error error;
+    zeb_random_seed(&random, 11);
+    for (int i = 0; i < K; i++)
+        h[i * K + i] = 1 + i;
+    assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_OK);
+    for (int r = 0; r < 20; r++) {
+        const zeb_quantise_options o = {.range = (zeb_range)(r % 2 == 0 ? ZEB_RANGE_ABSMAX : ZEB_RANGE_MSE)};
+        float x[N], scratch[K];
+        double w[K];
+        int8_t q[K], want[K];
+        uint8_t packed[K / 2], wanted[K / 2];
+        uint16_t half[K / 32], whole[K / 32];
+        fill(&random, x);
+        float scale = zeb_gptq_row8(x, K, u, &o, scratch, w, q);
+        assert_true(scale == zeb_quantise_row8(x, K, &o, scratch, want));
+        assert_memory_equal(q, want, sizeof q);
+        zeb_gptq_row4(x, K, 32, u, &o, scratch, w, packed, half);
+        zeb_quantise_row4(x, K, 32, &o, scratch, wanted, whole);
+        assert_memory_equal(packed, wanted, sizeof packed);
+        assert_memory_equal(half, whole, sizeof half);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_absmax_is_the_format),
                                        cmocka_unit_test(test_mse_is_never_worse),
-                                       cmocka_unit_test(test_percentile_clips), cmocka_unit_test(test_edges)};
+                                       cmocka_unit_test(test_percentile_clips),
+                                       cmocka_unit_test(test_edges),
+                                       cmocka_unit_test(test_the_factor_inverts),
+                                       cmocka_unit_test(test_compensation_helps_the_outputs),
+                                       cmocka_unit_test(test_compensation_of_lone_inputs_is_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "run/slice.h"
+#include "run/inputs.h"
 
 static bool has(const char *a, const char *b, int64_t group, double share) {
     zeb_example example = {.a = a, .b = b, .a_len = strlen(a), .b_len = b != NULL ? strlen(b) : 0, .group = group};
@@ -53,17 +53,45 @@ static void test_share_is_about_kept(void **state) {
 static void test_only_train(void **state) {
     (void)state;
     zeb_error error = {{0}};
-    assert_int_equal(zeb_slice_check("train", &error), ZEB_OK);
-    assert_int_equal(zeb_slice_check("train_subset", &error), ZEB_OK);
+    assert_int_equal(zeb_slice_check("train", 0.05, &error), ZEB_OK);
+    assert_int_equal(zeb_slice_check("train_subset", 1, &error), ZEB_OK);
+    assert_int_equal(zeb_slice_check("train", 0, &error), ZEB_ERR_ARGUMENT);
+    assert_int_equal(zeb_slice_check("train", 1.01, &error), ZEB_ERR_ARGUMENT);
     static const char *const scored[] = {"dev", "test", "dev_matched", "", "Train"};
     for (size_t i = 0; i < sizeof scored / sizeof scored[0]; i++) {
-        assert_int_equal(zeb_slice_check(scored[i], &error), ZEB_ERR_ARGUMENT);
+        assert_int_equal(zeb_slice_check(scored[i], 0.05, &error), ZEB_ERR_ARGUMENT);
         assert_non_null(strstr(error.text, "train alone"));
+    }
+}
+
+/* Second moments of what is seen there: any number of rows and columns, the lower triangle only. */
+static void test_moments(void **state) {
+    (void)state;
+    enum { K = 19, ROWS = 9 };
+    float x[ROWS * K];
+    for (int i = 0; i < ROWS * K; i++)
+        x[i] = (float)(i * 37 % 101) - 50.0f;
+    for (size_t k = 1; k <= K; k++) {
+        for (size_t rows = 0; rows <= ROWS; rows++) {
+            double h[K * K];
+            for (size_t i = 0; i < k * k; i++)
+                h[i] = 0.5;
+            zeb_inputs_add(x, rows, k, h);
+            for (size_t i = 0; i < k; i++) {
+                for (size_t j = 0; j < k; j++) {
+                    double want = 0.5;
+                    for (size_t r = 0; r < rows && j <= i; r++)
+                        want += (double)x[r * k + i] * (double)x[r * k + j];
+                    assert_true(h[i * k + j] == want); /* integers and a half: exact */
+                }
+            }
+        }
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_answers), cmocka_unit_test(test_groups_stay_whole),
-                                       cmocka_unit_test(test_share_is_about_kept), cmocka_unit_test(test_only_train)};
+                                       cmocka_unit_test(test_moments), cmocka_unit_test(test_share_is_about_kept),
+                                       cmocka_unit_test(test_only_train)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
