@@ -11,11 +11,12 @@
 
 enum {
     COPIES_MIN = 4,
-    COPIES_MAX = 16,
+    COPIES_MAX = 32,
+    SHARING = 4, /* copies that read the same rows: a plan's rows are near, and what is made of them is made once */
     PASSES_MIN = 7,
     PASSES_MAX = 51,
     TIMED_NS = 1500000, /* enough, with so many passes */
-    SLOW_NS = 30000000  /* enough, with any; a plan that takes longer has one copy */
+    SLOW_NS = 30000000  /* enough, with any; a plan that takes longer gets fewer copies */
 };
 
 /* One node in a plan of its own. */
@@ -29,7 +30,7 @@ typedef struct probe {
     const zeb_graph *graph;
     zeb_plan *plan;
     int32_t rows, few; /* offsets of the space that the time is a function of, and of one with a row a sequence */
-    int32_t weight[ZEB_NODE_INPUTS_MAX];
+    int32_t input[ZEB_NODE_INPUTS_MAX]; /* in the probe: weights, and the rows that the next copies read */
     zeb_error *error;
 } probe;
 
@@ -46,10 +47,10 @@ static zeb_status copy_constant(probe *p, int32_t id, int32_t *copy) {
 static zeb_status copy_weight(probe *p, uint32_t input) {
     const zeb_tensor *t = &p->from->tensor[p->node->input[input]];
     int32_t scale = ZEB_NONE;
-    zeb_status status = copy_constant(p, p->node->input[input], &p->weight[input]);
+    zeb_status status = copy_constant(p, p->node->input[input], &p->input[input]);
     if (status == ZEB_OK && t->scale != ZEB_NONE) status = copy_constant(p, t->scale, &scale);
     if (status == ZEB_OK && scale != ZEB_NONE)
-        status = zeb_builder_quantised(p->builder, p->weight[input], scale, t->group, p->error);
+        status = zeb_builder_quantised(p->builder, p->input[input], scale, t->group, p->error);
     return status;
 }
 
@@ -72,6 +73,15 @@ static zeb_status add_input(probe *p, uint32_t copy, uint32_t input, int32_t *id
                              id, p->error);
 }
 
+/* Every so many copies have inputs of their own. */
+static zeb_status add_inputs(probe *p, uint32_t copy) {
+    zeb_status status = ZEB_OK;
+    for (uint32_t i = 0; i < ZEB_NODE_INPUTS_MAX && status == ZEB_OK; i++)
+        if (p->node->input[i] != ZEB_NONE && p->from->tensor[p->node->input[i]].role != ZEB_ROLE_WEIGHT)
+            status = add_input(p, copy, i, &p->input[i]);
+    return status;
+}
+
 static zeb_status add_copy(probe *p, uint32_t copy, bool half) {
     zeb_node node = *p->node;
     char name[ZEB_NAME_MAX];
@@ -79,13 +89,9 @@ static zeb_status add_copy(probe *p, uint32_t copy, bool half) {
     zeb_status status = ZEB_OK;
     (void)snprintf(name, sizeof name, "node.%u", copy);
     node.name = name;
-    for (uint32_t i = 0; i < ZEB_NODE_INPUTS_MAX && status == ZEB_OK; i++) {
-        if (node.input[i] == ZEB_NONE) continue;
-        if (p->from->tensor[node.input[i]].role == ZEB_ROLE_WEIGHT)
-            node.input[i] = p->weight[i];
-        else
-            status = add_input(p, copy, i, &node.input[i]);
-    }
+    if (copy % SHARING == 0) status = add_inputs(p, copy);
+    for (uint32_t i = 0; i < ZEB_NODE_INPUTS_MAX; i++)
+        if (node.input[i] != ZEB_NONE) node.input[i] = p->input[i];
     if (zeb_costs_selects(&node))
         node.attr.attention.select = (zeb_select){.mode = ZEB_SELECT_RATIO, .value = half ? 0.5f : 1.0f, .floor = 1};
     bool importance = node.op == ZEB_OP_ATTENTION && p->node->output[ZEB_ATTENTION_IMPORTANCE] != ZEB_NONE;
@@ -313,9 +319,10 @@ static zeb_status measure_node(const probe *model, bool half, const char *signat
     zeb_status status = open_probe(&p, half, &done);
     if (status == ZEB_OK && done) status = time_rows(&p, p.reach, &ns);
     if (status == ZEB_OK && ns > SLOW_NS) {
+        double fewer = p.copies;
         close_probe(&p);
         p = *model;
-        p.copies = 1;
+        p.copies = (uint32_t)(fewer * SLOW_NS / ns) + 1;
         status = open_probe(&p, half, &done);
     }
     if (status == ZEB_OK && done) status = time_all(&p, signature, bare_ns, made);
