@@ -1,5 +1,4 @@
 /* zeb calibrate: a sparsity policy for a checkpoint, without training. */
-#include <signal.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -77,13 +76,6 @@ static const char *const examples[] = {
     "zeb calibrate --model ./my-bert --task glue/mrpc --data ./glue_data --max-drop 1%",
     "zeb calibrate --mode ratio --flops 0.4 && zeb run --device cpu --policy policy.json", NULL};
 
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
 static void on_progress(const zeb_shared *shared, void *user) {
     static const char *const name[] = {"opening", "dense", "searching"};
     uint32_t stage = atomic_load(&shared->stage);
@@ -94,24 +86,17 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
     if (set->flops > 0 && set->max_drop > 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops and --max-drop are two goals: give one");
     if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
-    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
-    if (set->seq_max < 3 || set->seq_max > 65536)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     if (set->min_tokens > set->seq_max)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
-    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
-    return ZEB_OK;
+    return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
 }
 
 static zeb_status make_options(const calibrate_settings *set, const zeb_places *places, zeb_arena *arena,
                                zeb_calibration_options *to, zeb_error *error) {
-    const zeb_task *task = zeb_task_find(set->task);
-    const char *near = zeb_task_suggest(set->task);
-    if (task == NULL)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", set->task,
-                        near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
-                        near != NULL ? "'?" : "");
+    const zeb_task *task;
+    zeb_status status = zeb_cli_task(set->task, &task, error);
+    if (status != ZEB_OK) return status;
     double flops = set->flops <= 0 && set->max_drop <= 0 ? 0.5 : set->flops;
     zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,
@@ -143,8 +128,8 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
                                     .made_by = "zeb " ZEB_VERSION " (" ZEB_COMMIT ")"};
     if (set->name != NULL) return ZEB_OK;
     char *name;
-    zeb_status status = zeb_arena_format(arena, &name, error, "%s-%s%.4g", set->mode, flops > 0 ? "" : "drop-",
-                                         flops > 0 ? flops : set->max_drop);
+    status = zeb_arena_format(arena, &name, error, "%s-%s%.4g", set->mode, flops > 0 ? "" : "drop-",
+                              flops > 0 ? flops : set->max_drop);
     to->name = name;
     return status;
 }
@@ -196,15 +181,11 @@ static void print_json(const zeb_calibration_options *o, const zeb_calibration *
 
 static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, zeb_calibration *result,
                          zeb_error *error) {
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
     zeb_progress progress;
     zeb_progress_begin(&progress, stderr);
     zeb_worker_watch watch = {.timeout_ns = o->what.timeout_ns,
                               .grace_ns = UINT64_C(10000000000),
-                              .stop = &stop_asked,
+                              .stop = zeb_cli_stop(),
                               .progress = on_progress,
                               .user = &progress};
     zeb_status status = zeb_calibrate(o, registry, &watch, result, error);

@@ -2,10 +2,13 @@
 #ifndef ZEB_CLI_COMMANDS_H
 #define ZEB_CLI_COMMANDS_H
 
+#include <signal.h>
+
 #include "base/arena.h"
 #include "base/log.h"
 #include "cli/options.h"
 #include "plugins/registry.h"
+#include "suites/task.h"
 
 /* Exit status of the program. */
 enum { ZEB_EXIT_OK = 0, ZEB_EXIT_NOT_OK = 1, ZEB_EXIT_USAGE = 2, ZEB_EXIT_NOTHING = 3 };
@@ -41,6 +44,15 @@ bool zeb_cli_colour(FILE *stream);
 
 /* Prints "zeb: error: text" to stderr and hands the exit status back. */
 int zeb_cli_fail(int exit_status, const zeb_error *error);
+
+/* From now on SIGINT and SIGTERM ask to stop: what is returned is then not 0. */
+const volatile sig_atomic_t *zeb_cli_stop(void);
+
+/* The task of that name; ZEB_ERR_ARGUMENT suggests the nearest. */
+ZEB_MUST_CHECK zeb_status zeb_cli_task(const char *name, const zeb_task **task, zeb_error *error);
+
+/* ZEB_ERR_ARGUMENT for --batch, --seq-max or --threads out of any sensible range; a command without --batch gives 1. */
+ZEB_MUST_CHECK zeb_status zeb_cli_sizes(uint64_t batch, uint64_t seq_max, uint64_t threads, zeb_error *error);
 
 /* Exit status for an error that ended a command. */
 int zeb_cli_exit(zeb_status status);

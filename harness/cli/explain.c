@@ -1,5 +1,4 @@
 /* zeb explain: the stages of a compiled plan, what each needs at least and what it took. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,13 +59,6 @@ static const zeb_option options[] = {
 
 static const char *const examples[] = {"zeb roofline && zeb explain --device cpu --threads 1",
                                        "zeb explain --policy policy.json --precision w8a8 --format json", NULL};
-
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
 
 /* ---- printing --------------------------------------------------------------------------------------------------- */
 
@@ -219,16 +211,10 @@ static void on_progress(const zeb_shared *shared, void *user) {
 }
 
 static zeb_status make_case(const explain_settings *set, const zeb_places *places, zeb_case *what, zeb_error *error) {
-    const zeb_task *task = zeb_task_find(set->task);
-    const char *near = zeb_task_suggest(set->task);
-    if (task == NULL)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", set->task,
-                        near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
-                        near != NULL ? "'?" : "");
-    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
-    if (set->seq_max < 3 || set->seq_max > 65536)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
-    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
+    const zeb_task *task;
+    zeb_status status = zeb_cli_task(set->task, &task, error);
+    if (status == ZEB_OK) status = zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
+    if (status != ZEB_OK) return status;
     *what = (zeb_case){.model = set->model != NULL ? set->model : places->model,
                        .task = task->name,
                        .data = set->data != NULL ? set->data : places->data,
@@ -257,14 +243,10 @@ static zeb_status explain(const explain_settings *set, const zeb_places *places,
     zeb_status status = make_case(set, places, &asked.what, error);
     if (status != ZEB_OK) return status;
     find_known(set, arena, log, &asked);
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
     zeb_progress_begin(&progress, stderr);
     zeb_worker_watch watch = {.timeout_ns = set->timeout_ns,
                               .grace_ns = UINT64_C(2000000000),
-                              .stop = &stop_asked,
+                              .stop = zeb_cli_stop(),
                               .progress = on_progress,
                               .user = &progress};
     status = zeb_explain(&asked, &watch, result, error);

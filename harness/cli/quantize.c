@@ -1,5 +1,4 @@
 /* zeb quantize: a float checkpoint to I8 or U4 weights and tables, without Python. */
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -78,13 +77,6 @@ static const char *const examples[] = {"zeb quantize --out ./bert-int8 && zeb ru
                                        "zeb quantize --weights int4 --method gptq --data ./glue_data --out ./bert-gptq",
                                        NULL};
 
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
 static void on_progress(const zeb_shared *shared, void *user) {
     const uint64_t done = atomic_load(&shared->done), total = atomic_load(&shared->total);
     zeb_progress_show(user, "quantize", done < total ? "running the slice" : "rounding", done, total);
@@ -116,11 +108,9 @@ static void print_table(const quantize_settings *set, const zeb_quantise_report 
 static zeb_status check_ranges(const quantize_settings *set, zeb_error *error) {
     if (set->out == NULL || set->out[0] == '\0')
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--out DIR is needed: where the new checkpoint goes");
-    if (set->seq_max < 3 || set->seq_max > 65536)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     if (set->min_tokens > set->seq_max)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
-    return set->threads > 4096 ? zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096") : ZEB_OK;
+    return zeb_cli_sizes(1, set->seq_max, set->threads, error);
 }
 
 static zeb_quantise_options make_options(const quantize_settings *set) {
@@ -144,11 +134,10 @@ static zeb_status with_inputs(const quantize_settings *set, const zeb_places *pl
     zeb_registry *registry = NULL;
     zeb_model *model = NULL;
     char *policy = NULL;
-    const zeb_task *task = zeb_task_find(set->task);
-    if (task == NULL)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; 'zeb list tasks' lists them", set->task);
+    const zeb_task *task;
     const char *path = set->model != NULL ? set->model : places->model;
-    zeb_status status = zeb_model_open(path, &model, error);
+    zeb_status status = zeb_cli_task(set->task, &task, error);
+    if (status == ZEB_OK) status = zeb_model_open(path, &model, error);
     if (status == ZEB_OK) status = zeb_path_join(arena, zeb_model_folder(model), "policy.json", &policy, error);
     zeb_model_close(model);
     if (status == ZEB_OK) status = zeb_registry_open(places->plugins, places->plugin_count, &log, &registry, error);
@@ -167,15 +156,11 @@ static zeb_status with_inputs(const quantize_settings *set, const zeb_places *pl
                                      .slice = {.share = set->share, .min_tokens = (int32_t)set->min_tokens},
                                      .out = set->out,
                                      .quantise = *o};
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
     zeb_progress progress;
     zeb_progress_begin(&progress, stderr);
     zeb_worker_watch watch = {.timeout_ns = set->timeout_ns,
                               .grace_ns = UINT64_C(10000000000),
-                              .stop = &stop_asked,
+                              .stop = zeb_cli_stop(),
                               .progress = on_progress,
                               .user = &progress};
     status = zeb_inputs_quantise(&with, registry, &watch, report, error);

@@ -93,16 +93,10 @@ static const char *const examples[] = {
     "zeb run --device cpu --country FRA --tdp 65",
     NULL};
 
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
 typedef struct run_context {
     zeb_store *store;
     int64_t run_id;
+    const volatile sig_atomic_t *stop;
     zeb_log log;
     zeb_progress progress;
     zeb_row_format format;
@@ -201,20 +195,16 @@ static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, co
 }
 
 static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
-    if (set->batch < 1 || set->batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
-    if (set->seq_max < 3 || set->seq_max > 65536)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     if (set->seed > INT64_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seed must be below 2^63");
     if (set->limit > UINT32_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--limit must be at most %u", UINT32_MAX);
     if (*set->db == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--db needs a file");
     if (set->carbon < 0 && set->carbon != -1)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--carbon must not be negative; -1 asks the tables");
-    if (set->threads > 4096) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096");
     if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
     if (set->pue < 1)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 or more");
     if (set->tdp < 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--tdp must not be negative");
-    return ZEB_OK;
+    return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
 }
 
 static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
@@ -264,12 +254,9 @@ static zeb_status make_cases(const run_settings *set, const zeb_places *places, 
     if (status != ZEB_OK) return status;
     *list = (case_list){.cases = memory};
     for (size_t t = 0; t < tasks; t++) {
-        const zeb_task *task = zeb_task_find(task_name[t]);
-        const char *near = zeb_task_suggest(task_name[t]);
-        if (task == NULL)
-            return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", task_name[t],
-                            near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
-                            near != NULL ? "'?" : "");
+        const zeb_task *task;
+        status = zeb_cli_task(task_name[t], &task, error);
+        if (status != ZEB_OK) return status;
         for (size_t d = 0; d < devices; d++)
             list->cases[list->count++] = make_case(set, places, task, device[d]);
     }
@@ -336,13 +323,10 @@ static zeb_status print_rows(run_context *context, zeb_arena *arena, zeb_error *
     return zeb_rows_write(stdout, context->format, how, row, count, error);
 }
 
-static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+/* A closed pipe, and a limit of file size, are errors like a full disk. */
+static void ignore_signals(void) {
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file size is then an error like a full disk */
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Everything between an open database and its end; *exit_status is set when ZEB_OK. */
@@ -352,7 +336,7 @@ static zeb_status run_cases(run_context *context, const zeb_registry *registry, 
                        .log = &context->log,
                        .timing = context->timing,
                        .timings = context->timings,
-                       .stop = &stop_asked,
+                       .stop = context->stop,
                        .on_progress = on_progress,
                        .on_row = on_row,
                        .user = context};
@@ -369,7 +353,9 @@ static zeb_status run_cases(run_context *context, const zeb_registry *registry, 
     if (status != ZEB_OK && status != ZEB_ERR_INTERRUPTED) return status;
     if (status == ZEB_ERR_INTERRUPTED) zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s", error->text);
     bool all_ok = status == ZEB_OK && summary.ok == list->count && printed == ZEB_OK && !context->unstored;
-    *exit_status = all_ok ? ZEB_EXIT_OK : summary.opened == 0 && stop_asked == 0 ? ZEB_EXIT_NOTHING : ZEB_EXIT_NOT_OK;
+    *exit_status = all_ok                                       ? ZEB_EXIT_OK
+                   : summary.opened == 0 && *context->stop == 0 ? ZEB_EXIT_NOTHING
+                                                                : ZEB_EXIT_NOT_OK;
     char utc[21];
     zeb_clock_utc(utc);
     if (zeb_store_end_run(context->store, context->run_id, utc, *exit_status, &why) != ZEB_OK)
@@ -390,7 +376,8 @@ static int run(const void *settings, const char *const *operands, size_t operand
     case_list list = {0};
     size_t spoilt; /* they are missing, and said so where they are missed */
     int result = ZEB_EXIT_NOTHING;
-    catch_signals();
+    context.stop = zeb_cli_stop();
+    ignore_signals();
     zeb_progress_begin(&context.progress, stderr);
     zeb_status status = check_ranges(set, &error);
     if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);

@@ -1,0 +1,34 @@
+/* What commands that open a case share: its task, its sizes, and the user's wish to stop. */
+#include <signal.h>
+
+#include "cli/commands.h"
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+const volatile sig_atomic_t *zeb_cli_stop(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    return &stop_asked;
+}
+
+zeb_status zeb_cli_task(const char *name, const zeb_task **task, zeb_error *error) {
+    const char *near = zeb_task_suggest(name);
+    *task = zeb_task_find(name);
+    if (*task != NULL) return ZEB_OK;
+    return zeb_fail(error, ZEB_ERR_ARGUMENT, "unknown task '%s'; %s%s%s", name,
+                    near != NULL ? "did you mean '" : "'zeb list tasks' lists them", near != NULL ? near : "",
+                    near != NULL ? "'?" : "");
+}
+
+zeb_status zeb_cli_sizes(uint64_t batch, uint64_t seq_max, uint64_t threads, zeb_error *error) {
+    if (batch < 1 || batch > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--batch must be 1 to 65536");
+    if (seq_max < 3 || seq_max > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
+    return threads > 4096 ? zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096") : ZEB_OK;
+}
