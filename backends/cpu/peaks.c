@@ -46,6 +46,28 @@ typedef void (*peak_loop)(const void *data, size_t bytes, uint64_t rounds);
 OPERATIONS(fma_512, "avx512f", R24(ZERO512) ZERO512(30) ZERO512(31), R24(FMA512), CLOBBER32)
 OPERATIONS(bf16_512, "avx512f", R24(ZERO512) ZERO512(30) ZERO512(31), R24(BF512), CLOBBER32)
 OPERATIONS(dot_512, "avx512f", R24(ZERO512) ZERO512(30) ZERO512(31), R24(DOT512), CLOBBER32)
+/* Four sums by two tiles of rows and two of weights, all of 16 x 64 bytes. */
+#define TILES(op)                                                                                                      \
+    op " %%tmm6, %%tmm4, %%tmm0\n\t" op " %%tmm7, %%tmm4, %%tmm1\n\t" op " %%tmm6, %%tmm5, %%tmm2\n\t" op              \
+       " %%tmm7, %%tmm5, %%tmm3\n\t"
+#define ZERO_TILES                                                                                                     \
+    "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\ttilezero %%tmm4\n\t"                  \
+    "tilezero %%tmm5\n\ttilezero %%tmm6\n\ttilezero %%tmm7\n\t"
+static const unsigned char whole_tiles[64] = {
+    [0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+    [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, [55] = 16}; /* as ldtilecfg reads it */
+#define OPERATIONS_TILES(name, isa, op)                                                                                \
+    __attribute__((target(isa))) static void name(const void *data, size_t bytes, uint64_t rounds) {                   \
+        (void)data, (void)bytes;                                                                                       \
+        __asm__ volatile("ldtilecfg %1\n\t" ZERO_TILES ".p2align 5\n1:\n\t" TILES(op)                                  \
+                             TILES(op) "dec %0\n\tjnz 1b\n\ttilerelease"                                               \
+                         : "+r"(rounds)                                                                                \
+                         : "m"(whole_tiles)                                                                            \
+                         : "cc", "memory");                                                                            \
+    }
+OPERATIONS_TILES(bf16_tiles, "amx-tile,amx-bf16", "tdpbf16ps")
+OPERATIONS_TILES(dot_tiles, "amx-tile,amx-int8", "tdpbusd")
+
 OPERATIONS(fma_256, "avx2", "vzeroall\n\t", R12(FMA256) R12(FMA256), CLOBBER16)
 OPERATIONS(dot_256, "avx2", "vzeroall\n\t", R12(DOT256) R12(DOT256), CLOBBER16)
 OPERATIONS(madd_256, "avx2", "vzeroall\n\t", R12(MADD256) R12(MADD256), CLOBBER16)
@@ -134,11 +156,17 @@ static bool has_avxvnni(void) {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 }
 
-static peak_loop list_operations(task *tasks, uint32_t *count) {
+static peak_loop list_operations(const zeb_device *device, task *tasks, uint32_t *count) {
+    const bool tiles = device->kernels->slab_i8 != NULL; /* the system grants them, and --isa did not refuse them */
     if (__builtin_cpu_supports("avx512f")) {
         add_operations(tasks, count, "fp32", fma_512, 24 * 32);
-        if (__builtin_cpu_supports("avx512bf16")) add_operations(tasks, count, "bf16", bf16_512, 24 * 64);
-        if (__builtin_cpu_supports("avx512vnni"))
+        if (tiles)
+            add_operations(tasks, count, "bf16", bf16_tiles, 8 * 16 * 16 * 64);
+        else if (__builtin_cpu_supports("avx512bf16"))
+            add_operations(tasks, count, "bf16", bf16_512, 24 * 64);
+        if (tiles)
+            add_operations(tasks, count, "int8", dot_tiles, 8 * 16 * 16 * 128);
+        else if (__builtin_cpu_supports("avx512vnni"))
             add_operations(tasks, count, "int8", dot_512, 24 * 128);
         else
             add_operations(tasks, count, "int8", madd_256, 24 * 64);
@@ -152,7 +180,8 @@ static peak_loop list_operations(task *tasks, uint32_t *count) {
     return read_128;
 }
 #elif defined(__aarch64__)
-static peak_loop list_operations(task *tasks, uint32_t *count) {
+static peak_loop list_operations(const zeb_device *device, task *tasks, uint32_t *count) {
+    (void)device;
     enum { CAP_DOT = 20, CAP2_I8MM = 13, CAP2_BF16 = 14 }; /* bits of the kernel's arch/arm64 uapi hwcap.h */
     const unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
     add_operations(tasks, count, "fp32", fma_neon, 24 * 8);
@@ -172,8 +201,8 @@ static void read_plain(const void *data, size_t bytes, uint64_t rounds) {
         __asm__ volatile("" : : "r"(sum) : "memory");
     }
 }
-static peak_loop list_operations(task *tasks, uint32_t *count) {
-    (void)tasks, (void)count;
+static peak_loop list_operations(const zeb_device *device, task *tasks, uint32_t *count) {
+    (void)device, (void)tasks, (void)count;
     return read_plain;
 }
 #endif
@@ -342,7 +371,7 @@ static zeb_status measure_all(trial *t, const task *tasks, uint32_t count, zeb_p
 zeb_status cpu_peaks(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count, zeb_error *error) {
     task tasks[TASKS_MAX];
     uint32_t listed = 0;
-    const peak_loop loop = list_operations(tasks, &listed);
+    const peak_loop loop = list_operations(device, tasks, &listed);
     list_levels(tasks, &listed, loop);
     const uint32_t workers = cpu_pool_threads(device->pool);
     trial t = {

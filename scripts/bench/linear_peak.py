@@ -9,13 +9,14 @@ import numpy as np
 import peer
 
 PRECISION = {"fp32": (0, 0), "bf16": (1, 1), "int8": (2, 2), "w4a8": (3, 2), "w4a16": (4, 0)}  # id, column of peak
+TILES = {"bf16": 3, "int8": 4}  # the column where the plugin multiplies in AMX tiles
 SHAPES = [(256, 256), (256, 768), (256, 1024), (1024, 256), (384, 1152), (384, 1536), (1536, 384)]  # K, N
 
 
 def peak_of():
     out = os.path.join(peer.ROOT, "build", "bench", "libpeak.so")
     subprocess.check_call(["cc", "-O2", "-shared", "-fPIC", os.path.join(peer.ROOT, "scripts", "bench", "peak.c"), "-o", out])
-    lib, rate = C.CDLL(out), (C.c_double * 3)()
+    lib, rate = C.CDLL(out), (C.c_double * 5)()
 
     def measure(column):
         lib.bench_peak(rate)
@@ -35,6 +36,7 @@ def main():
     a = p.parse_args()
     lib = peer.driver()
     lib.bench_open_linear.restype = C.c_void_p
+    text = C.create_string_buffer(512)
     code, column = PRECISION[a.precision]
     rng, error = np.random.default_rng(3), C.create_string_buffer(512)
     rows = [int(r) for r in a.rows.split(",")]
@@ -47,6 +49,9 @@ def main():
                                       w.ctypes.data_as(C.c_void_p), x.ctypes.data_as(C.c_void_p), error)
             if not b:
                 peer.fail(error.value.decode())
+            lib.bench_settings(C.c_void_p(b), text)
+            if "isa=amx " in text.value.decode():
+                column = TILES.get(a.precision, column)
             passes = max(15, int(3e-3 / (2e-9 * m * k * n / 200)))
             ns = np.zeros(passes, np.uint64)
             for _ in range(a.rounds):  # the peak just before and after, so that both see the same machine
@@ -58,7 +63,7 @@ def main():
                 rates.setdefault((m, k, n), []).append(rate)
                 shares.setdefault((m, k, n), []).append(100 * rate / (top * a.threads))
             lib.bench_close(C.c_void_p(b))
-    print(f"# {a.precision}, {a.threads} thread(s): peak {np.median(tops):.0f} GOP/s a core ({min(tops):.0f} - {max(tops):.0f})")
+    print(f"# {a.precision}, {a.threads} thread(s), {text.value.decode()}: peak {np.median(tops):.0f} GOP/s a core ({min(tops):.0f} - {max(tops):.0f})")
     print("| rows | " + " | ".join(f"{k}x{n}" for k, n in SHAPES) + " | median GOP/s | share of peak, % | best rounds, % |")
     print("| --- " * (len(SHAPES) + 4) + "|")
     worst = 1e9
