@@ -243,16 +243,23 @@ static const char *dtype_name(zeb_dtype dtype) {
     }
 }
 
+/* "I8", or of a mixture how many matrices are in each: "I8:6,U4:18". */
 static void describe_dtype(zeb_model *model, const bert *state) {
-    zeb_dtype first = state->layer[0].weight[Q_W].dtype;
-    bool same = true;
-    for (int32_t l = 0; l < model->info.layers; l++) {
-        for (int i = 0; i < LAYER_COUNT; i++) {
-            const zeb_weight *weight = &state->layer[l].weight[i];
-            if (weight->rank == 2 && weight->dtype != first) same = false;
-        }
+    int count[ZEB_U4 + 1] = {0}, kinds = 0;
+    for (int32_t l = 0; l < model->info.layers; l++)
+        for (int i = 0; i < LAYER_COUNT; i++)
+            if (state->layer[l].weight[i].rank == 2) count[state->layer[l].weight[i].dtype]++;
+    for (int dtype = 0; dtype <= ZEB_U4; dtype++)
+        kinds += count[dtype] > 0;
+    size_t used = 0;
+    for (int dtype = 0; dtype <= ZEB_U4 && used < sizeof model->info.dtype; dtype++) {
+        char *to = model->info.dtype + used;
+        const size_t room = sizeof model->info.dtype - used;
+        if (count[dtype] == 0) continue;
+        used += (size_t)(kinds == 1 ? snprintf(to, room, "%s", dtype_name((zeb_dtype)dtype))
+                                    : snprintf(to, room, "%s%s:%d", used > 0 ? "," : "", dtype_name((zeb_dtype)dtype),
+                                               count[dtype]));
     }
-    (void)snprintf(model->info.dtype, sizeof model->info.dtype, "%s", same ? dtype_name(first) : "mixed");
 }
 
 static zeb_status bert_open(zeb_model *model, zeb_error *error) {

@@ -22,7 +22,7 @@ typedef struct zeb_model_info {
     const char *const *label_name; /* [labels], owned by the model; "LABEL_0" where the config gives no names */
     uint64_t parameters;           /* elements of the weights that the graph uses; scales are not counted */
     uint64_t file_bytes;           /* of all safetensors files */
-    char dtype[16];                /* of the encoder's matrices: "F32", "F16", "BF16", "I8", "U4", or "mixed" */
+    char dtype[32];                /* of the encoder's matrices: "F32", "F16", "BF16", "I8", "U4", or "I8:6,U4:18" */
 } zeb_model_info;
 
 /* Opens a Hugging Face folder (config.json, model.safetensors or its shards), or a card: a JSON file whose "checkpoint"

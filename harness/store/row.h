@@ -191,7 +191,7 @@ typedef struct zeb_row {
     char model[ZEB_ROW_NAME_MAX]; /* required */
     const char *model_path;
     char model_hash[ZEB_ROW_HASH_MAX]; /* sha256 */
-    char model_dtype[16];
+    char model_dtype[32];
     char family[32];
     zeb_maybe_u64 parameters;
 

@@ -277,6 +277,7 @@ class Quantize(ProgramTest):
         (row,), _ = self.run_cases("cpu", "--model", model, "--precision", precision, "--limit", "24", "--max-time",
                                    "50ms", "--predictions", out)
         self.assertEqual(row["verdict"], "ok", row["reason"])
+        self.row = row
         return [json.loads(line)["scores"] for line in out.read_text().splitlines()]
 
     def source_copy(self, change):
@@ -412,7 +413,7 @@ class Quantize(ProgramTest):
         (data / "SST-2").mkdir(parents=True, exist_ok=True)
         (data / "SST-2" / "train.tsv").write_bytes(DEV.read_bytes())
         (data / "SST-2" / "dev.tsv").write_bytes(DEV.read_bytes()[:20000].rpartition(b"\n")[0] + b"\n")
-        return self.quantize("--data", data, "--share", "30%", "--limit", "64", *words, check=check)
+        return self.quantize("--data", data, "--share", "30%", "--limit", "32", *words, check=check)
 
     def test_gptq(self):
         errors = {}
@@ -429,7 +430,7 @@ class Quantize(ProgramTest):
     def test_a_mix_within_a_budget(self):
         counts, sizes = [], []
         for budget in ("20%", "7%", "0.6%"):
-            said = json.loads(self.seen("--weights", "mixed", "--budget", budget, "--range", "mse").stdout)
+            said = json.loads(self.seen("--weights", "mixed", "--budget", budget).stdout)
             self.assertEqual(said["int8"] + said["int4"] + said["float"], 24)
             self.assertLessEqual(said["output_error"], float(budget[:-1]) / 100)
             counts.append((said["int4"], said["int8"], said["float"]))
@@ -439,6 +440,8 @@ class Quantize(ProgramTest):
                         and not name.endswith("_scale")]
             self.assertEqual([matrices.count(dtype) for dtype in ("U8", "I8", "F16")], list(counts[-1]))
             self.assertEqual(len(self.scores(self.out, "w4a8" if said["int4"] else "w8a8")), 24)
+            parts = [f"{name}:{n}" for name, n in zip(("F16", "I8", "U4"), reversed(counts[-1])) if n > 0]
+            self.assertEqual(self.row["model_dtype"], ",".join(parts) if len(parts) > 1 else parts[0].split(":")[0])
             subprocess.run(["rm", "-r", self.out], check=True)
         self.assertEqual(counts[0], (24, 0, 0))
         self.assertTrue(counts[1][0] > 0 and counts[1][1] > 0, counts)
