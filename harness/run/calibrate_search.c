@@ -29,7 +29,7 @@ static zeb_status note_importance(zeb_search *s) {
     const int32_t *offsets = session->batch.offsets; /* of the rows that enter the layer */
     zeb_status status = ZEB_OK;
     for (int32_t l = 0; l + 1 < session->layers && status == ZEB_OK; l++) {
-        zeb_kept kept;
+        zeb_kept kept = {.tokens = -1};
         status = session->device.backend->read(session->plan, session->importance[l], s->importance[l] + s->rows[l],
                                                rows * sizeof(float), s->error);
         if (status == ZEB_OK && s->options->mode == ZEB_SELECT_RELATIVE)

@@ -10,7 +10,7 @@ from zeb_program import ProgramTest
 class Tuning(ProgramTest):
     """Decisions from cost tables that the test has written: what they say is not so, but it is the same everywhere."""
 
-    WORDS = ["--device", "cpu", "--threads", "1", "--seq-max", "48", "--limit", "6"]
+    WORDS = ["--device", "cpu", "--threads", "1", "--seq-max", "24", "--limit", "6"]
 
     def policy(self, *tokens):
         layers = [{"tokens": one, "score_threshold": 0, "heads": None, "ffn": None} for one in tokens]
