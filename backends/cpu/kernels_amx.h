@@ -251,8 +251,26 @@ static void half_pack_rows(const float *x, size_t ld, int rows, int n, uint16_t 
     }
 }
 
-/* p = 2^(by (s - peak)); gives the sum. */
-INLINE float half_exp_of_row(const float *s, int n, float by, float peak, uint16_t *p, int padded) {
+/* As vf_load_n, other lanes `rest`. */
+INLINE vf amx_load_or(const float *p, int live, vf rest) {
+    return live >= VW ? vf_load(p) : _mm512_mask_loadu_ps(rest, vf_mask(live > 0 ? live : 0), p);
+}
+
+/* The greatest of s, or the least. */
+INLINE float half_peak(const float *s, int n, const bool least) {
+    const vf first = vf_set1(s[0]);
+    vf a = first, b = first;
+    for (int i = 0; i < n; i += 2 * VW) {
+        const vf x = amx_load_or(s + i, n - i, first), y = amx_load_or(s + i + VW, n - i - VW, first);
+        a = least ? vf_min(a, x) : vf_max(a, x);
+        b = least ? vf_min(b, y) : vf_max(b, y);
+    }
+    const vf none = vf_zero();
+    return least ? -vf_top(vf_sub(none, vf_min(a, b))) : vf_top(vf_max(a, b));
+}
+
+/* p = 2^(by (s - peak)); gives the sum. Zeros from n on. */
+INLINE float half_exp(const float *s, int n, float by, float peak, uint16_t *p, int padded) {
     const vf factor = vf_set1(by), top = vf_set1(peak);
     vf sum = vf_zero();
     int i = 0;
@@ -262,23 +280,18 @@ INLINE float half_exp_of_row(const float *s, int n, float by, float peak, uint16
         sum = vf_add(sum, vf_add(a, b));
         vi_store((int32_t *)(void *)(p + i), amx_narrow(a, b));
     }
-    float total = vf_sum(sum);
     if (i < n) {
-        float last[2 * VW];
-        vf_store(last + VW, vf_zero());
-        for (int j = 0; i + j < n; j += VW) {
-            const int live = n - i - j < VW ? n - i - j : VW;
-            const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load_n(s + i + j, live), top), factor));
-            const vf kept = _mm512_maskz_mov_ps(vf_mask(live), a);
-            vf_store(last + j, kept);
-            total += vf_sum(kept);
-        }
-        vi_store((int32_t *)(void *)(p + i), amx_narrow(vf_load(last), vf_load(last + VW)));
+        const int low = n - i < VW ? n - i : VW, high = n - i - low;
+        const vf a = vf_exp2_down(vf_mul(vf_sub(amx_load_or(s + i, low, top), top), factor));
+        const vf b = vf_exp2_down(vf_mul(vf_sub(amx_load_or(s + i + VW, high, top), top), factor));
+        const vf x = _mm512_maskz_mov_ps(vf_mask(low), a), y = _mm512_maskz_mov_ps(vf_mask(high), b);
+        sum = vf_add(sum, vf_add(x, y));
+        vi_store((int32_t *)(void *)(p + i), amx_narrow(x, y));
         i += 2 * VW;
     }
     for (; i < padded; i += 2 * VW)
         vi_store((int32_t *)(void *)(p + i), vi_zero());
-    return total;
+    return vf_sum(sum);
 }
 
 static void half_softmax(const float *s, size_t ld, int rows, int n, const int *seen, float scale, uint16_t *p,
@@ -290,12 +303,12 @@ static void half_softmax(const float *s, size_t ld, int rows, int n, const int *
         for (int r = first; r < end; r++) {
             const float *row = s + (size_t)r * ld;
             peak[r - first] = seen[r] <= 0 ? 0.0f
-                              : scale < 0  ? peak_of_row(row, seen[r], true)
-                                           : peak_of_row(row, seen[r], false);
+                              : scale < 0  ? half_peak(row, seen[r], true)
+                                           : half_peak(row, seen[r], false);
         }
         for (int r = first; r < end; r++)
-            sum[r] = half_exp_of_row(s + (size_t)r * ld, seen[r] > 0 ? seen[r] : 0, scale * 1.44269504088896341f,
-                                     peak[r - first], (uint16_t *)(void *)((char *)p + (size_t)r * ldp), padded);
+            sum[r] = half_exp(s + (size_t)r * ld, seen[r] > 0 ? seen[r] : 0, scale * 1.44269504088896341f,
+                              peak[r - first], (uint16_t *)(void *)((char *)p + (size_t)r * ldp), padded);
     }
 }
 
