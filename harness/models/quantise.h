@@ -18,6 +18,7 @@
 #ifndef ZEB_MODELS_QUANTISE_H
 #define ZEB_MODELS_QUANTISE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ typedef struct zeb_quantise_options {
      * to nearest (MIXED: to I8). The function is NULL where no inputs were seen. */
     const double *(*moments)(void *user, const char *tensor, size_t k);
     void *user;
+    const _Atomic uint32_t *stop; /* not 0: end with ZEB_ERR_INTERRUPTED, nothing written; NULL: never */
     bool keep_shards; /* what doesn't change in a shard beside the folder ("../") stays there and is pointed at */
 } zeb_quantise_options;
 

@@ -95,6 +95,8 @@ zeb_status zeb_rounding_row(zeb_rounding *r, size_t row) {
     const zeb_stored_tensor *t = r->from;
     const zeb_quantise_options *o = r->job->options;
     const size_t k = (size_t)t->extent[1], bytes = k * zeb_stored_dtype_bytes(t->dtype);
+    if (o->stop != NULL && atomic_load(o->stop) != 0)
+        return zeb_fail(r->job->error, ZEB_ERR_INTERRUPTED, "stopped by the user; no checkpoint was written");
     zeb_quantise_widen(t, row * k, k, r->x);
     for (size_t i = 0; i < k; i++)
         if (!isfinite(r->x[i]))

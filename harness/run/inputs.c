@@ -162,6 +162,7 @@ static zeb_status quantise(inputs *in) {
     zeb_quantise_options options = in->options->quantise;
     options.moments = moments;
     options.user = in;
+    options.stop = &in->shared->stop;
     zeb_status status =
         zeb_slice_open(&in->what, &in->options->slice, in->registry, in->arena, &in->session, &row, in->error);
     if (status == ZEB_OK) status = see(in);

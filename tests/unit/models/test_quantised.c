@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -139,6 +140,19 @@ static void tables_are_quantised_by_themselves(void **state) {
     }
 }
 
+static void a_stop_leaves_nothing(void **state) {
+    (void)state;
+    zeb_error error = {{0}};
+    const _Atomic uint32_t stop = 1;
+    const zeb_quantise_options options = {.weights = ZEB_QUANTISE_I8, .stop = &stop};
+    zeb_quantise_report report;
+    assert_int_equal(zeb_quantise(GOLDEN, folder, &options, &report, &error), ZEB_ERR_INTERRUPTED);
+    char part[128];
+    (void)snprintf(part, sizeof part, "%s.%ld.part", folder, (long)getpid());
+    assert_int_equal(access(part, F_OK), -1);
+    assert_int_equal(access(folder, F_OK), -1);
+}
+
 /* Replaces text in the weights' header by as much other text, and opens. */
 static void refuse_after(const char *from, const char *to, const char *first, const char *second) {
     char path[128];
@@ -186,6 +200,7 @@ int main(void) {
         IN_FOLDER(checkpoints_run_in_what_they_are_made_for),
         IN_FOLDER(weights_come_with_their_scales),
         IN_FOLDER(tables_are_quantised_by_themselves),
+        IN_FOLDER(a_stop_leaves_nothing),
         IN_FOLDER(scales_must_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
