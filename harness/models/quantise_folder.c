@@ -115,6 +115,15 @@ static zeb_status copy_policy(job *j, const char *from, const char *to) {
     if (status != ZEB_OK || !zeb_path_is_file(source)) return status;
     status = zeb_json_open(source, &json, j->error);
     if (status != ZEB_OK) return status;
+    const char *beside = json_string_value(json_object_get(json_object_get(zeb_json_root(json), "weights"), "file"));
+    if (beside != NULL && strchr(beside, '/') == NULL) {
+        status = zeb_arena_copy(j->arena, beside, strlen(beside), &j->policy_weights, j->error);
+        if (status == ZEB_OK) status = copy_file(j, from, to, j->policy_weights);
+    }
+    if (status != ZEB_OK) {
+        zeb_json_close(json);
+        return status;
+    }
     json_t *policy = json_deep_copy(zeb_json_root(json));
     json_t *origin = json_object_get(policy, "provenance");
     if (!json_is_object(origin)) {
@@ -143,9 +152,10 @@ static zeb_status fill(job *j, const char *from, const char *part, const char *t
 /* Removes what was begun: our own files in our own folder. */
 static void undo(job *j, const char *part) {
     static const char *const ours[] = {single, own, index_name, "policy.json", NULL};
-    const char *const *const lists[] = {ours, companions};
+    const char *const theirs[] = {j->policy_weights, NULL};
+    const char *const *const lists[] = {ours, companions, theirs};
     zeb_error ignored;
-    for (size_t l = 0; l < 2; l++) {
+    for (size_t l = 0; l < 3; l++) {
         for (size_t i = 0; lists[l][i] != NULL; i++) {
             char *path;
             if (zeb_path_join(j->arena, part, lists[l][i], &path, &ignored) == ZEB_OK) (void)unlink(path);

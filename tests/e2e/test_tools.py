@@ -180,6 +180,38 @@ class Policies(ProgramTest):
                     for x, y in zip(a, b):
                         self.assertAlmostEqual(x, y, delta=2e-4, msg=f"{floor} {key}")
 
+    def exits(self, bias, confidence, name="zeb.exit.0", **more):
+        """A policy whose head behind layer 0 says the same of everything."""
+        path = self.folder / "exits.safetensors"
+        write_tensors(path, {"zeb.exit.0.weight": ("F32", [2, 256], bytes(4 * 512)),
+                             "zeb.exit.0.bias": ("F32", [len(bias)], struct.pack(f"<{len(bias)}f", *bias))},
+                      aligned=True)
+        weights = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **more}
+        leave = {"weight": f"{name}.weight", "bias": f"{name}.bias", "confidence": confidence}
+        return self.policy(None, weights=weights, layers=[{"exit": leave}, {}, {}, {}])
+
+    def test_exits(self):
+        for device in ("ref", "cpu"):
+            for batch in ("1", "6"):
+                where = (device, "--scenario", "offline", "--batch", batch, "--policy")
+                row, scores = self.scores(*where, self.exits([3.0, 0.0], 0.9))
+                self.assertEqual(scores, [[3.0, 0.0]] * 6)
+                self.assertEqual([layer["exits"] for layer in row["kept"]], [1.0, None, None, None])
+                self.assertEqual([layer["tokens_in"] for layer in row["kept"][1:]], [0.0] * 3)
+                self.assertLess(row["flops"]["executed"], 0.3 * row["flops"]["dense"])
+            row, scores = self.scores(device, "--policy", self.exits([0.0, 0.0], 1.0))
+            self.assertEqual(row["kept"][0]["exits"], 0.0)
+            for a, b in zip(self.scores(device)[1], scores):
+                for x, y in zip(a, b):
+                    self.assertAlmostEqual(x, y, delta=1e-5, msg=device)
+        for needle, bias, more in (("do not belong together", [1.0, 0.0], {"sha256": "0" * 64}),
+                                   ("zeb.exit.7.weight", [1.0, 0.0], {"name": "zeb.exit.7"}),
+                                   ("bias", [1.0, 0.0, 1.0], {}), ("weights.sha256", [1.0, 0.0], {"sha256": 1}),
+                                   ("nowhere.safetensors", [1.0, 0.0], {"file": "nowhere.safetensors"})):
+            rows, _ = self.run_cases("cpu", "--limit", "2", "--policy", self.exits(bias, 0.9, **more), check=3)
+            self.assertEqual(rows[0]["verdict"], "failed")
+            self.assertIn(needle, rows[0]["reason"])
+
     def test_what_is_refused(self):
         half = {"mode": "ratio", "value": 0.5}
         for needle, path in (("made for the model", self.policy(half, model_sha256="0" * 64)),):
@@ -251,12 +283,13 @@ def read_tensors(path):
             for name, tensor in header.items()}
 
 
-def write_tensors(path, tensors):
+def write_tensors(path, tensors, aligned=False):
     header, at = {}, 0
     for name, (dtype, shape, data) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
         at += len(data)
     text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8 if aligned else 0)
     pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
 
 
@@ -338,12 +371,16 @@ class Quantize(ProgramTest):
         layer = {"tokens": {"mode": "ratio", "value": 0.5}, "score_threshold": 0, "heads": None, "ffn": None}
         policy = {"schema": "zeb-policy-1", "name": "half", "model_sha256": mine, "floor": 2, "keep_last": False,
                   "layers": [layer] * 4}
+        write_tensors(folder / "own.safetensors", {"unused": ("F32", [1], bytes(4))})
+        own = (folder / "own.safetensors").read_bytes()
+        policy["weights"] = {"file": "own.safetensors", "sha256": hashlib.sha256(own).hexdigest()}
         (folder / "policy.json").write_text(json.dumps(policy))
         said = json.loads(self.quantize("--model", folder).stdout)
         moved = json.loads((self.out / "policy.json").read_text())
         self.assertEqual(moved["model_sha256"], said["sha256"])
         self.assertEqual(moved["provenance"]["float_model_sha256"], mine)
         self.assertEqual(moved["layers"], policy["layers"])
+        self.assertEqual((self.out / "own.safetensors").read_bytes(), own)
         rows, _ = self.run_cases("cpu", "--model", self.out, "--precision", "w8a8", "--limit", "4", "--max-time", "50ms",
                                  "--policy", self.out / "policy.json")
         self.assertEqual(rows[0]["verdict"], "ok", rows[0]["reason"])

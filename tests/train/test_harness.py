@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import dataset, gptq, quantise, store
+from zeb_train import dataset, exits, gptq, quantise, store
 from zeb_train.policy import LayerPolicy, Policy
 from zeb_train.sparsity import Hard
 
@@ -96,8 +96,8 @@ def program() -> Path | None:
 
 
 def test_masked_logits_equal_the_harness(tmp_path):
-    """Thresholds, top-k, ratio, head gates and score thresholds on the default checkpoint: the masks of
-    training against rows really removed by zeb, fp32."""
+    """Thresholds, top-k, ratio, head gates, score thresholds, closed blocks and an exit on the default
+    checkpoint: the masks of training against rows really removed by zeb, fp32."""
     zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
     data = ROOT / "suites/data"
     if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
@@ -111,18 +111,27 @@ def test_masked_logits_equal_the_harness(tmp_path):
     store.save_model(tmp_path, model, ("0", "1"), torch.float16)
     for name in ("vocab.txt", "tokenizer_config.json"):
         shutil.copyfile(shipped / name, tmp_path / name)
-    policy = Policy("all", [LayerPolicy("threshold", 0.02, 0.01, True),
-                            LayerPolicy("topk", 9, 0.02, True), LayerPolicy("ratio", 0.6),
-                            LayerPolicy(None, 0.0, 0.03)], 2, True)
+    policy = Policy("all", [LayerPolicy("relative", 0.4, 0.01, True, 32, 0.3),
+                            LayerPolicy("topk", 9, 0.02, True, confidence=0.6),
+                            LayerPolicy("ratio", 0.6), LayerPolicy(None, 0.0, 0.03, False, 64, 0.5)],
+                    2, True)
+    model = store.load_model(tmp_path)
+    split = dataset.open_split(data, shipped / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
+    split = dataset.Store(split.packed.take(np.arange(60)), split.device)
+    head = policy.exits[1] = torch.nn.Linear(256, 2)
+    nobody = Policy("nobody", [*policy.layers[:1], LayerPolicy("topk", 9, 0.02, True), *policy.layers[2:]],
+                    2, True)
+    first, _ = exits._look(model, nobody, split, [1], 60)
+    sure = torch.softmax(head(first[1]), 1).max(1).values.sort().values
+    policy.layers[1].confidence = float(sure[30:32].detach().mean())      # half of them, none on the edge
     policy.write(tmp_path)
     subprocess.run([zeb, "run", "--model", tmp_path, "--policy", tmp_path / "policy.json", "--task",
                     "glue/sst2", "--data", data, "--device", "ref", "--limit", "60", "--scenario",
                     "offline", "--max-time", "1s", "--format", "jsonl", "--db", tmp_path / "z.db",
                     "--predictions", tmp_path / "p.jsonl"], check=True, capture_output=True)
-    model = store.load_model(tmp_path)
-    split = dataset.open_split(data, shipped / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
-    split = dataset.Store(split.packed.take(np.arange(60)), split.device)
-    want = dataset.predict(model, split, sparsity=Hard(model.config, policy), precise=True)
+    hard = Hard(model.config, policy)
+    want = dataset.predict(model, split, sparsity=hard, precise=True)
+    assert 0 < int(hard.gone.sum()) < 60
     got = np.zeros_like(want)
     for line in (tmp_path / "p.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -20,6 +20,10 @@ POLICIES = {
     "topk": [LayerPolicy("topk", 7), LayerPolicy("topk", 3), LayerPolicy()],
     "ratio": [LayerPolicy("ratio", 0.5), LayerPolicy("ratio", 0.7), LayerPolicy()],
     "scores": [LayerPolicy("ratio", 0.6, 0.05), LayerPolicy(None, 0, 0.1), LayerPolicy(None, 0, 0.1)],
+    "blocks": [LayerPolicy(block=4, block_threshold=0.3), LayerPolicy("topk", 9, block=2, block_threshold=0.2),
+               LayerPolicy(block=16, block_threshold=0.6)],
+    "exits": [LayerPolicy("ratio", 0.8, confidence=0.75), LayerPolicy(confidence=0.7, block=4,
+                                                                     block_threshold=0.2), LayerPolicy()],
     "heads": [LayerPolicy("threshold", 0.05, 0.0, True), LayerPolicy(None, 0, 0, True),
               LayerPolicy()],
 }
@@ -34,8 +38,17 @@ def test_hard_masks_equal_removed_rows(model, batch, name, keep_last):
         torch.nn.init.normal_(gate.weight, std=0.5)
         torch.nn.init.zeros_(gate.bias)
     policy = Policy(name, POLICIES[name], 2, keep_last)
+    for i, layer in enumerate(policy.layers):
+        if layer.confidence:
+            torch.manual_seed(i)
+            policy.exits[i] = torch.nn.Linear(32, 2)
+    hard = Hard(model.config, policy)
     with torch.no_grad():
-        masked = model(ids, types, live, sparsity=Hard(model.config, policy)).logits
+        out = model(ids, types, live, sparsity=hard)
+    masked = out.logits
+    if policy.exits:
+        assert 0 < int(hard.gone.sum()) < len(ids) and hard.exited[0].sum() < hard.exited[1].sum()
+        assert out.stats["kept"][2][hard.gone].sum() == 0
     torch.testing.assert_close(masked, each(model, policy, ids, types, live), atol=1e-5, rtol=1e-5)
 
 

@@ -116,11 +116,12 @@ class Layer(nn.Module):
         a = self.attention.self
         return self.split(a.query(rows)), self.split(a.key(x)), self.split(a.value(x))
 
-    def finish(self, context: Tensor, rows: Tensor) -> Tensor:
-        """Output projection, residuals, norms and FFN; context [B,H,T,d], rows [B,T,D]."""
+    def finish(self, context: Tensor, rows: Tensor, close=lambda inner: inner) -> Tensor:
+        """Output projection, residuals, norms and FFN; context [B,H,T,d], rows [B,T,D]; `close` sees what the
+        neurons activate."""
         context = context.transpose(1, 2).flatten(2)
         y = self.attention.output(context, rows)
-        return self.output(F.gelu(self.intermediate.dense(y)), y)
+        return self.output(close(F.gelu(self.intermediate.dense(y))), y)
 
     def dense(self, x: Tensor, rows: Tensor, mask: Tensor):
         q, k, v = self.project(x, rows)
@@ -202,11 +203,13 @@ class Bert(nn.Module):
             context = p.to(v.dtype) @ v
             if gate is not None:
                 context = context * gate[:, :, None, None].to(context.dtype)
-            x = layer.finish(context, rows)
+            x = layer.finish(context, rows, lambda inner, i=i: sparsity.close(i, inner))
             sparsity.count(i, alive, after, gate)
+            sparsity.leave(i, x)
             alive = after
             states.append(x)
-        return Output(self.head(x[:, 0]).float(), states if hidden else [], (), sparsity.stats())
+        logits = sparsity.join(self.head(x[:, 0]).float())
+        return Output(logits, states if hidden else [], (), sparsity.stats())
 
 
 def _initialise(module: nn.Module) -> None:

@@ -163,7 +163,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--task", required=True)
     p.add_argument("--model", type=Path, required=True)
     p.add_argument("--name", default="calibrated")
-    p.add_argument("--mode", choices=("threshold", "relative", "ratio"), default="ratio")
+    p.add_argument("--mode", choices=("threshold", "relative", "ratio", "dense"), default="ratio")
+    p.add_argument("--exits", type=lambda text: [int(i) for i in text.split(",")], default=None,
+                   help="layers behind which sure sequences leave, as 0,1,2; their heads are fitted on train")
+    p.add_argument("--agreement", type=float, default=0.99,
+                   help="of the results with the whole model's on calib, with the exits")
     p.add_argument("--target", type=float, default=0.5, help="cost, executed over dense")
     p.add_argument("--score-budget", type=float, default=0.0,
                    help="also zero attention scores, within this loss of calib's metric")
@@ -313,7 +317,7 @@ def _quantize(args) -> dict:
 def _calibrate(args) -> dict:
     from . import ptq
     return ptq.calibrate_policy(args.model, _open(args), args.name, args.mode, args.target,
-                                args.score_budget)
+                                args.score_budget, args.exits, args.agreement)
 
 
 def _export(args) -> dict:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .bert import Bert
 from .policy import Policy
-from .sparsity import gate_evidence, importance, select
+from .sparsity import close_blocks, exit_logits, gate_evidence, importance, select
 
 
 @torch.no_grad()
@@ -36,7 +36,11 @@ def forward(model: Bert, policy: Policy, ids: Tensor, types: Tensor) -> tuple[Te
         if gate is not None:
             context = context * gate[:, :, None, None]
         y = layer.attention.output(context.transpose(1, 2).flatten(2), x[:, rows])
-        x = layer.output(F.gelu(layer.intermediate.dense(y)), y)
+        x = layer.output(close_blocks(F.gelu(layer.intermediate.dense(y)), how), y)
         place = place[rows]
         left.append(place)
+        if how.confidence:
+            logits, sure = exit_logits(policy, i, x[:, 0])
+            if sure[0]:
+                return logits[0], left
     return model.head(x[:, 0])[0], left

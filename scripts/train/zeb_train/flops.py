@@ -14,8 +14,8 @@ def layer(c: Config, n_in, n_out, last: bool, heads_on=1.0):
     of heads that are computed."""
     d, f = c.hidden_size, c.intermediate_size
     width = c.num_attention_heads * c.dim_head
-    queries = 1.0 if last else n_in
-    rows = 1.0 if last else n_out
+    queries = (n_in > 0) * 1.0 if last else n_in         # nobody is left of a sequence that has exited
+    rows = (n_in > 0) * 1.0 if last else n_out
     project = 2.0 * d * width * (queries + 2.0 * n_in)
     attend = 2.0 * width * n_in * (queries + rows)
     return (project + attend + 2.0 * d * width * rows) * heads_on + 4.0 * d * f * rows

@@ -5,9 +5,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors.torch import load_file, save
+from torch import nn
+
 from . import store
 
 SCHEMA = "zeb-policy-1"
+EXITS = "exits.safetensors"
 THRESHOLDS = ("threshold", "relative")   # of importance, of importance x rows
 MODES = (*THRESHOLDS, "topk", "ratio")
 
@@ -22,14 +26,21 @@ class LayerPolicy:
     value: float = 0.0
     score_threshold: float = 0.0
     gated: bool = False                # the model holds zeb.gate.L.{weight,bias}
+    block: int = 0                     # FFN neurons closed together; 0: none are
+    block_threshold: float = 0.0
+    confidence: float = 0.0            # of those that leave behind the layer (Policy.exits); 0: nobody
 
     def json(self, number: int) -> dict:
         value = int(self.value) if self.mode == "topk" else float(self.value)
-        name = f"zeb.gate.{number}"
+        name, out = f"zeb.gate.{number}", f"zeb.exit.{number}"
         return {"tokens": {"mode": self.mode, "value": value} if self.mode else None,
                 "score_threshold": float(self.score_threshold),
                 "heads": {"weight": f"{name}.weight", "bias": f"{name}.bias"} if self.gated
-                else None, "ffn": None}
+                else None,
+                "ffn": {"block": self.block, "threshold": float(self.block_threshold)}
+                if self.block else None,
+                "exit": {"weight": f"{out}.weight", "bias": f"{out}.bias",
+                         "confidence": float(self.confidence)} if self.confidence else None}
 
 
 @dataclass
@@ -38,13 +49,25 @@ class Policy:
     layers: list[LayerPolicy] = field(default_factory=list)
     floor: int = 2
     keep_last: bool = False
+    exits: dict[int, nn.Linear] = field(default_factory=dict)   # heads of the layers with a confidence
+
+    def _write_exits(self, folder: Path) -> dict | None:
+        """The heads beside the policy; what policy.json says of them."""
+        state = {f"zeb.exit.{i}.{name}": value.detach().float().cpu().contiguous()
+                 for i, head in self.exits.items() for name, value in head.state_dict().items()}
+        path = Path(folder) / EXITS
+        if not state:
+            path.unlink(missing_ok=True)
+            return None
+        store.write_bytes(path, save(state))
+        return {"file": EXITS, "sha256": store.sha256(path)}
 
     def write(self, folder: Path) -> None:
         weights = store.shards(folder)
         store.write_json(Path(folder) / "policy.json", {
             "schema": SCHEMA, "name": self.name,
             "model_sha256": store.model_sha256(folder) if weights[0].is_file() else None,
-            "floor": self.floor, "keep_last": self.keep_last,
+            "floor": self.floor, "keep_last": self.keep_last, "weights": self._write_exits(folder),
             "layers": [layer.json(i) for i, layer in enumerate(self.layers)]})
 
 
@@ -76,6 +99,28 @@ def read(path: Path, weights: Path | None = None) -> Policy:
         if mode == "ratio" and not 0.0 < value <= 1.0 or mode == "topk" and value < 1 \
                 or mode in THRESHOLDS and not 0.0 <= value <= most:
             raise PolicyError(f"{path}: layer {i}: {mode} {value} is out of range")
+        ffn, leave = layer.get("ffn") or {}, layer.get("exit") or {}
+        if leave and not 0.0 < leave["confidence"] <= 1.0 or ffn and not 0.0 <= ffn["threshold"] <= 1000.0:
+            raise PolicyError(f"{path}: layer {i}: a confidence or threshold is out of range")
         out.layers.append(LayerPolicy(mode, value, float(layer.get("score_threshold", 0.0)),
-                                      layer.get("heads") is not None))
+                                      layer.get("heads") is not None, int(ffn.get("block", 0)),
+                                      float(ffn.get("threshold", 0.0)), float(leave.get("confidence", 0.0))))
+    if any(layer.confidence for layer in out.layers):
+        out.exits = _read_exits(path, raw)
     return out
+
+
+def _read_exits(path: Path, raw: dict) -> dict[int, nn.Linear]:
+    weights = raw.get("weights")
+    if weights is None:
+        raise PolicyError(f"{path}: exits need \"weights\"")
+    file = path.parent / weights["file"]
+    if not file.is_file() or store.sha256(file) != weights["sha256"]:
+        raise PolicyError(f"{file}: not there, or not the weights that {path} was written with")
+    state, exits = load_file(file), {}
+    for i, layer in enumerate(raw["layers"]):
+        if layer.get("exit"):
+            weight = state[layer["exit"]["weight"]]
+            exits[i] = nn.Linear(weight.shape[1], weight.shape[0])
+            exits[i].load_state_dict({"weight": weight, "bias": state[layer["exit"]["bias"]]})
+    return exits

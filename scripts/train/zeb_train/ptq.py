@@ -81,23 +81,30 @@ def quantize(folder: Path, out: Path, name: str, method: str, data: TaskData | N
 
 
 def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target: float,
-                     score_budget: float = 0.0) -> dict:
-    """Writes a training-free policy beside a checkpoint."""
+                     score_budget: float = 0.0, exits: list[int] | None = None,
+                     agreement: float = 0.99) -> dict:
+    """Writes a training-free policy beside a checkpoint; `exits` are layers behind which sure sequences leave."""
     from . import calibrate
     model = store.load_model(folder).to(data.calib.device).eval()
     if mode in policy.THRESHOLDS:
         how = calibrate.quantile_thresholds(model, data.calib, name, target, mode=mode)
     elif mode == "ratio":
         how = calibrate.search_ladder(model, data.calib, name, target)
+    elif mode == "dense":
+        how = policy.dense(name, len(model.layers))
     else:
-        raise ValueError(f"unknown mode {mode!r}: threshold, relative or ratio")
+        raise ValueError(f"unknown mode {mode!r}: threshold, relative, ratio or dense")
 
     def quality(p: policy.Policy) -> float:
         return metrics.headline(data.task, dataset.measure(
             data.task, model, data.calib, sparsity=Hard(model.config, p)))
     if score_budget > 0:
         how = calibrate.score_thresholds(how, quality, score_budget)
+    said = {}
+    if exits:
+        from . import exits as fit
+        how, said = fit.add(how, model, data, exits, agreement)
     how.write(folder)
-    return {"policy": str(Path(folder) / "policy.json"), "calib": quality(how),
+    return {"policy": str(Path(folder) / "policy.json"), "calib": quality(how), "exits": said,
             "dense_calib": quality(policy.dense("dense", len(model.layers))),
             "cost": calibrate.cost(model, how, data.calib)}

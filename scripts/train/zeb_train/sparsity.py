@@ -84,6 +84,32 @@ class Base(nn.Module):
     def scores(self, i: int, p: Tensor) -> Tensor:
         return p
 
+    def close(self, i: int, inner: Tensor) -> Tensor:
+        return inner
+
+    def leave(self, i: int, x: Tensor) -> None:
+        """Called with the rows behind layer i."""
+
+    def join(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+def close_blocks(inner: Tensor, layer: LayerPolicy) -> Tensor:
+    """Zeros for the blocks of neurons that are small throughout."""
+    if not layer.block:
+        return inner
+    blocks = inner.unflatten(-1, (-1, layer.block))
+    small = (blocks.detach().abs() < layer.block_threshold).all(-1, keepdim=True)
+    return blocks.masked_fill(small, 0.0).flatten(-2)
+
+
+def exit_logits(policy: Policy, i: int, cls: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of the head behind layer i for first rows [B,D], and who is sure."""
+    head = policy.exits[i].to(cls.device)
+    with torch.autocast(cls.device.type, enabled=False):
+        logits = nn.functional.linear(cls.float(), head.weight, head.bias)
+    return logits, torch.softmax(logits, -1).max(-1).values >= policy.layers[i].confidence
+
 
 def gate_evidence(model, i: int, x: Tensor, alive: Tensor) -> Tensor:
     """g [B,H] = W mean_rows(x) + b over the live rows of the layer's input."""
@@ -117,6 +143,30 @@ class Hard(Base):
             return alive
         s = importance(p.detach(), alive, None if gate is None else gate.detach())
         return select(s, alive > 0, layer, self.policy.floor, self.policy.keep_last).float()
+
+    def begin(self, live: Tensor) -> None:
+        super().begin(live)
+        self.early, self.gone = None, torch.zeros(len(live), dtype=torch.bool, device=live.device)
+        self.exited: list[Tensor] = []
+
+    def count(self, i: int, alive: Tensor, after: Tensor, gate: Tensor | None) -> None:
+        """Sequences are independent, so those that left are carried along; they only cost nothing more."""
+        stay = ~self.gone[:, None]
+        super().count(i, alive * stay, after * stay, gate)
+
+    def close(self, i: int, inner: Tensor) -> Tensor:
+        return close_blocks(inner, self.policy.layers[i])
+
+    def leave(self, i: int, x: Tensor) -> None:
+        if not self.policy.layers[i].confidence:
+            return
+        logits, sure = exit_logits(self.policy, i, x[:, 0])
+        self.early = logits if self.early is None else torch.where(self.gone[:, None], self.early, logits)
+        self.gone = self.gone | sure
+        self.exited.append(self.gone)
+
+    def join(self, logits: Tensor) -> Tensor:
+        return logits if self.early is None else torch.where(self.gone[:, None], self.early, logits)
 
     def scores(self, i: int, p: Tensor) -> Tensor:
         t = self.policy.layers[i].score_threshold
