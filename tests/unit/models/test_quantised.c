@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -150,7 +151,7 @@ static void a_stop_leaves_nothing(void **state) {
     char part[128];
     (void)snprintf(part, sizeof part, "%s.%ld.part", folder, (long)getpid());
     assert_int_equal(access(part, F_OK), -1);
-    assert_int_equal(access(folder, F_OK), -1);
+    assert_int_equal(mkdir(folder, 0777), 0); /* nothing is in its place; the teardown wants it */
 }
 
 /* Replaces text in the weights' header by as much other text, and opens. */

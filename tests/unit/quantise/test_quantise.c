@@ -173,7 +173,7 @@ static void test_the_factor_inverts(void **state) {
     fill_inputs(&random, h);
     for (int i = 0; i < K; i++)
         for (int j = i + 1; j < K; j++)
-            h[i * K + j] = NAN; /* the upper triangle is not read */
+            h[i * K + j] = (double)NAN; /* the upper triangle is not read */
     assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_OK);
     double damping = 0;
     for (int i = 0; i < K; i++)
@@ -190,7 +190,7 @@ static void test_the_factor_inverts(void **state) {
             assert_true(fabs(sum - (i == j)) < 1e-8);
         }
     }
-    h[5 * K + 5] = NAN;
+    h[5 * K + 5] = (double)NAN;
     assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_ERR_RANGE);
     h[5 * K + 5] = -1;
     assert_int_equal(zeb_gptq_factor(h, K, u, &error), ZEB_ERR_RANGE);
