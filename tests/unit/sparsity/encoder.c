@@ -122,7 +122,7 @@ zeb_status encoder_graph(const encoder *e, uint32_t pool, zeb_builder *builder, 
 zeb_status encoder_weight(void *context, const char *name, zeb_policy_weight *weight_out, zeb_error *error) {
     const encoder *e = context;
     for (int l = 0; l < LAYERS; ++l) {
-        char gate[16], bias[16], out[16], out_bias[20];
+        char gate[24], bias[24], out[24], out_bias[24];
         (void)snprintf(out, sizeof out, "exit.%d", l);
         (void)snprintf(out_bias, sizeof out_bias, "exit.%d.bias", l);
         (void)snprintf(gate, sizeof gate, "gate.%d", l);
