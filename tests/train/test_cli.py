@@ -82,6 +82,18 @@ steps:
 """
 
 
+
+def test_an_intermediate_encoder_teaches_its_heads_on(world):
+    run(world, "intermediate", "--start", world / "base", "--out", world / "inter", "--set", "epochs=0.01",
+        "--set", "evals=0")
+    heads = store.load_heads(world / "inter")
+    assert set(heads) == {"glue/sst2", "similar", "grammar"}
+    pairs, _ = store.load_packed(world / "inter" / "pairs.npz")
+    assert len(pairs) and pairs.types.max() == 1
+    run(world, "distill", "--teacher", world / "inter", "--config", world / "small.json", "--out",
+        world / "heir", "--set", "epochs=0.2", "--set", "tokens=512", "--set", "batch=32", "--set", "evals=0")
+    assert set(store.load_heads(world / "heir")) == set(heads)
+
 def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     (world / "tiny.yaml").write_text(RECIPE)
     args = ("recipe", world / "tiny.yaml", "--work", world / "work", "--jobs", 2)
