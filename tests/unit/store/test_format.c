@@ -294,10 +294,8 @@ static void assert_front(json_t *report, const char *view, const char *cost) {
 }
 
 static void test_report(void **state) {
-    (void)state;
-    test_folder folder;
-    test_folder_make(&folder);
-    const char *path = test_folder_file(&folder, "a.db");
+    test_folder *folder = *state;
+    const char *path = test_folder_file(folder, "a.db");
     demo_database(path);
     char *text = report_text(path, ZEB_FORMAT_JSON);
     json_t *report = json_loads(text, 0, NULL);
@@ -328,21 +326,18 @@ static void test_report(void **state) {
     assert_null(strstr(text, "src=\"http"));
     assert_null(strstr(text, "href=\"http"));
     free(text);
-    test_folder_remove(&folder);
 }
 
 static void test_report_is_replaced_whole(void **state) {
-    (void)state;
-    test_folder folder;
+    test_folder *folder = *state;
     zeb_error error = {.text = ""};
     char out[128];
-    test_folder_make(&folder);
-    (void)snprintf(out, sizeof out, "%s", test_folder_file(&folder, "r.html"));
+    (void)snprintf(out, sizeof out, "%s", test_folder_file(folder, "r.html"));
     FILE *old = fopen(out, "w");
     assert_non_null(old);
     (void)fputs("old", old);
     (void)fclose(old);
-    const char *path = test_folder_file(&folder, "none.db");
+    const char *path = test_folder_file(folder, "none.db");
     assert_int_equal(zeb_report_save(path, ZEB_FORMAT_HTML, out, &error), ZEB_ERR_NOT_FOUND);
     struct stat info;
     assert_int_equal(stat(out, &info), 0);
@@ -352,7 +347,6 @@ static void test_report_is_replaced_whole(void **state) {
     assert_int_equal(stat(out, &info), 0);
     assert_true(info.st_size > 100000);
     assert_int_equal(zeb_report_save(path, ZEB_FORMAT_HTML, "/nonexistent/r.html", &error), ZEB_ERR_IO);
-    test_folder_remove(&folder);
 }
 
 int main(void) {
@@ -365,8 +359,8 @@ int main(void) {
         cmocka_unit_test(test_nasty_text_stays_in_its_cell),
         cmocka_unit_test(test_numbers_for_people),
         cmocka_unit_test(test_write_error_is_seen),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_report_is_replaced_whole),
+        IN_TEST_FOLDER(test_report),
+        IN_TEST_FOLDER(test_report_is_replaced_whole),
     };
     return cmocka_run_group_tests_name("store_format", tests, setup, teardown);
 }

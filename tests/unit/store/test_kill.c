@@ -118,10 +118,8 @@ static void assert_whole(const char *path, size_t told) {
 }
 
 static void test_killed_writers_lose_nothing(void **state) {
-    (void)state;
-    test_folder folder;
-    test_folder_make(&folder);
-    const char *path = test_folder_file(&folder, "a.db");
+    test_folder *folder = *state;
+    const char *path = test_folder_file(folder, "a.db");
     uint64_t random = 20261123;
     size_t told = 0;
     for (int i = 0; i < KILLS; i++) {
@@ -130,8 +128,8 @@ static void test_killed_writers_lose_nothing(void **state) {
         /* From before the schema is there to well into the rows; a few lives on a file that does not exist yet. */
         uint64_t life_us = (random >> 33) % (i % 4 == 0 ? 4000 : 40000);
         if (i < 20) {
-            test_folder_remove(&folder);
-            assert_int_equal(mkdir(folder.path, 0777), 0);
+            test_folder_remove(folder);
+            assert_int_equal(mkdir(folder->path, 0777), 0);
             told = 0;
         }
         told += live_and_die(path, random, life_us, &last);
@@ -140,10 +138,9 @@ static void test_killed_writers_lose_nothing(void **state) {
     assert_true(told > 0); /* else nothing was tested */
     assert_whole(path, told);
     print_message("%d kills, %zu rows acknowledged, all there\n", (int)KILLS, told);
-    test_folder_remove(&folder);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_killed_writers_lose_nothing)};
+    const struct CMUnitTest tests[] = {IN_TEST_FOLDER(test_killed_writers_lose_nothing)};
     return cmocka_run_group_tests_name("store_kill", tests, NULL, NULL);
 }

@@ -40,16 +40,14 @@ static size_t make_peaks(zeb_stored_peak peak[5]) {
 }
 
 static void test_back_and_newest(void **state) {
-    (void)state;
-    test_folder folder;
-    test_folder_make(&folder);
+    test_folder *folder = *state;
     zeb_store *store;
     zeb_arena *arena;
     zeb_error error = {{0}};
     zeb_run_info info = test_run_info();
     int64_t run;
     assert_int_equal(zeb_arena_create(&arena, &error), ZEB_OK);
-    assert_int_equal(zeb_store_open(test_folder_file(&folder, "a.db"), true, &store, &error), ZEB_OK);
+    assert_int_equal(zeb_store_open(test_folder_file(folder, "a.db"), true, &store, &error), ZEB_OK);
     assert_int_equal(zeb_store_begin_run(store, &info, &run, &error), ZEB_OK);
     zeb_stored_peak peak[5], *back;
     size_t count = make_peaks(peak), n;
@@ -81,7 +79,6 @@ static void test_back_and_newest(void **state) {
         assert_true(back[i].peak.per_second < 999e9);
     zeb_store_close(store);
     zeb_arena_destroy(arena);
-    test_folder_remove(&folder);
 }
 
 /* 10 examples of 1 GFLOP each, 80 a second: 80 GFLOP/s. */
@@ -148,10 +145,8 @@ static void test_bound_is_unknown_without_its_parts(void **state) {
 
 /* A file as zeb 0.1 with schema 1 left it: opened for writing it is brought up to date and keeps its rows. */
 static void test_schema_1_is_brought_up_to_date(void **state) {
-    (void)state;
-    test_folder folder;
-    test_folder_make(&folder);
-    const char *path = test_folder_file(&folder, "old.db");
+    test_folder *folder = *state;
+    const char *path = test_folder_file(folder, "old.db");
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, zeb_migration[0].data, NULL, NULL, NULL), SQLITE_OK);
@@ -178,12 +173,11 @@ static void test_schema_1_is_brought_up_to_date(void **state) {
     assert_false(record[0].row.bound_share.has);
     zeb_store_close(store);
     zeb_arena_destroy(arena);
-    test_folder_remove(&folder);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_back_and_newest), cmocka_unit_test(test_bound_by_hand),
+    const struct CMUnitTest tests[] = {IN_TEST_FOLDER(test_back_and_newest), cmocka_unit_test(test_bound_by_hand),
                                        cmocka_unit_test(test_bound_is_unknown_without_its_parts),
-                                       cmocka_unit_test(test_schema_1_is_brought_up_to_date)};
+                                       IN_TEST_FOLDER(test_schema_1_is_brought_up_to_date)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,26 +23,28 @@ typedef struct fixture {
     zeb_error error;
 } fixture;
 
-static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    test_folder_make(&f->folder);
-    zeb_run_info info = test_run_info();
-    if (zeb_arena_create(&f->arena, NULL) != ZEB_OK ||
-        zeb_store_open(test_folder_file(&f->folder, "a.db"), true, &f->store, &f->error) != ZEB_OK ||
-        zeb_store_begin_run(f->store, &info, &f->run, &f->error) != ZEB_OK) {
-        print_error("%s\n", f->error.text);
-        return -1;
-    }
-    *state = f;
-    return 0;
-}
-
 static int teardown(void **state) {
     fixture *f = *state;
     zeb_store_close(f->store);
     zeb_arena_destroy(f->arena);
     test_folder_remove(&f->folder);
     free(f);
+    return 0;
+}
+
+static int setup(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    if (f == NULL) return -1;
+    *state = f;
+    test_folder_make(&f->folder);
+    zeb_run_info info = test_run_info();
+    if (zeb_arena_create(&f->arena, NULL) != ZEB_OK ||
+        zeb_store_open(test_folder_file(&f->folder, "a.db"), true, &f->store, &f->error) != ZEB_OK ||
+        zeb_store_begin_run(f->store, &info, &f->run, &f->error) != ZEB_OK) {
+        print_error("%s\n", f->error.text);
+        (void)teardown(state); /* cmocka doesn't, after a failure here */
+        return -1;
+    }
     return 0;
 }
 
