@@ -69,6 +69,8 @@ uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
     if (n < capacity) isa[n++] = (cpu_isa){"neon", &cpu_kernels_neon, 1};
     const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
     if (n < capacity) isa[n++] = (cpu_isa){"dotprod", &cpu_kernels_dotprod, dotprod};
+    const int i8mm = dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    if (n < capacity) isa[n++] = (cpu_isa){"i8mm", &cpu_kernels_i8mm, i8mm};
 #endif
     return n;
 }

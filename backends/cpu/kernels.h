@@ -163,6 +163,7 @@ extern const cpu_kernels cpu_kernels_amx;
 #elif defined(__aarch64__)
 extern const cpu_kernels cpu_kernels_neon;
 extern const cpu_kernels cpu_kernels_dotprod;
+extern const cpu_kernels cpu_kernels_i8mm;
 #endif
 
 #endif

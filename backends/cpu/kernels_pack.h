@@ -188,7 +188,6 @@ static void widen(zeb_dtype dtype, const void *from, float *to, size_t n) {
     }
 }
 
-#endif
 /* Loops of a fixed length, which the compiler turns into vectors. */
 static void widen_codes(zeb_dtype dtype, const void *from, float scale, float *restrict to, size_t n) {
     enum { SOME = 32 };
@@ -216,3 +215,4 @@ static void widen_codes(zeb_dtype dtype, const void *from, float scale, float *r
         to[i] = (float)((q[i / 2] >> (i % 2 * 4) & 15) - 8) * scale;
 }
 
+#endif

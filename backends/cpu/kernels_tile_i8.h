@@ -5,6 +5,52 @@
 /* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
 enum { I8_DEPTH = 4 };
 
+#ifdef VI_PAIRS
+/* Instructions that multiply two rows by two columns: while sums are made, acc[r] and acc[r + 1] of an even r hold both
+ * rows of the first and of the second half of each vector's columns. A last odd row stands for two. */
+#define I8_CHAINS(rows) 1
+
+INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int v, vi begin) {
+    UNROLL for (int r = 0; r < rows; r += 2) {
+        acc[r][v] = vi_low_pairs(begin, begin);
+        acc[r + 1][v] = vi_high_pairs(begin, begin);
+    }
+}
+
+INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
+                    size_t ldx, const int8_t *w, int k) {
+    const size_t at = (size_t)k * I8_STEP;
+    (void)first;
+    vi xv[TILE_ROWS / 2];
+    UNROLL for (int r = 0; r < rows; r += 2) {
+        const int s = r + 1 < rows ? r + 1 : r;
+        xv[r / 2] = vi_two_rows(row[r / 3] + (size_t)(r % 3) * ldx + at, row[s / 3] + (size_t)(s % 3) * ldx + at);
+    }
+    UNROLL for (int v = 0; v < 2 * TILE_VECTORS; v++) {
+        const vi wv = vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW / 2)) * I8_STEP);
+        UNROLL for (int r = 0; r < rows; r += 2) acc[r + v % 2][v / 2] = vi_dot(acc[r + v % 2][v / 2], xv[r / 2], wv);
+    }
+}
+
+/* To one row each. */
+INLINE void i8_join(const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+    UNROLL for (int r = 0; r < rows; r += 2) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            const vi low = acc[r][v], high = acc[r + 1][v];
+            acc[r][v] = vi_low_pairs(low, high);
+            acc[r + 1][v] = vi_high_pairs(low, high);
+        }
+    }
+}
+#else
+#define I8_CHAINS(rows) CHAINS(rows)
+
+/* Vector v of all rows starts with `begin`, that of further chains with 0. */
+INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int v, vi begin) {
+    const int chains = I8_CHAINS(rows);
+    UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+}
+
 INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
                     size_t ldx, const int8_t *w, int k) {
     const size_t at = (size_t)k * I8_STEP * I8_BYTES;
@@ -17,10 +63,19 @@ INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECT
     }
 }
 
+/* Adds up the chains. */
+INLINE void i8_join(const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+    const int chains = I8_CHAINS(rows);
+    UNROLL for (int r = rows; r < chains * rows; r++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
+    }
+}
+#endif
+
 /* acc += x . w over the steps k .. end. */
 INLINE void i8_run(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4], size_t ldx,
                    const int8_t *w, int k, int end) {
-    const int chains = CHAINS(rows);
+    const int chains = I8_CHAINS(rows);
     for (; k + I8_DEPTH <= end; k += I8_DEPTH) {
         UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
     }
@@ -31,11 +86,10 @@ INLINE void i8_run(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsign
 /* acc[rows] = start + x . w over all steps. */
 INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x, size_t ldx, const int8_t *w,
                    const int32_t *start, int steps, const char *ahead) {
-    const int chains = CHAINS(rows);
+    const int chains = I8_CHAINS(rows);
     const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-        const vi begin = vi_load(start + v * VW);
-        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+        i8_begin(rows, acc, v, vi_load(start + v * VW));
     }
     int k = 0;
     if (ahead != NULL) {
@@ -47,9 +101,7 @@ INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsign
         }
     }
     i8_run(rows, acc, row, ldx, w, k, steps);
-    UNROLL for (int r = rows; r < chains * rows; r++) {
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
-    }
+    i8_join(rows, acc);
 }
 
 /* Sums to results, row by row. */
@@ -79,7 +131,7 @@ INLINE void i8_finish(const int rows, vf sum[TILE_ROWS][TILE_VECTORS], const cpu
 
 /* acc[rows] = the starts of the groups in t->run + x . w over their steps. */
 INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_tile_i8 *t) {
-    const int chains = CHAINS(rows), steps = t->steps;
+    const int steps = t->steps;
     const size_t ldx = t->ldx;
     const unsigned char *const x = t->x, *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
@@ -87,13 +139,11 @@ INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
         for (int i = 0; i < t->runs; i++)
             for (int32_t g = t->run[2 * i]; g < t->run[2 * i + 1]; g++)
                 begin = vi_add(begin, vi_load(t->start + (size_t)g * TILE_COLUMNS + v * VW));
-        UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
+        i8_begin(rows, acc, v, begin);
     }
     for (int i = 0; i < t->runs; i++)
         i8_run(rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
-    UNROLL for (int r = rows; r < chains * rows; r++) {
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
-    }
+    i8_join(rows, acc);
 }
 
 /* Integer sums to results. */

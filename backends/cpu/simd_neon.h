@@ -122,16 +122,36 @@ static inline void vi_store(int32_t *p, vi a) {
 static inline vi vi_spread(const void *p) {
     return vld1q_dup_s32(p); /* rows of codes and their groups are aligned to four bytes */
 }
-#ifdef KERNELS_DOTPROD
+#if defined(KERNELS_I8MM) || defined(KERNELS_DOTPROD)
 #define I8_WIDE 0
-enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 0 };
 static inline vi vi_weights(const int8_t *p) {
     return vreinterpretq_s32_s8(vld1q_s8(p));
 }
+#ifdef KERNELS_I8MM
+/* Eight neighbours of k of two rows by the same of two columns. */
+#define VI_PAIRS 1
+enum { I8_STEP = 8, I8_BYTES = 1, I8_OFFSET = 0 };
+static inline vi vi_dot(vi sum, vi x, vi w) {
+    __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(x), "w"(w)); /* kept in order: see CMakeLists.txt */
+    return sum;
+}
+static inline vi vi_two_rows(const unsigned char *a, const unsigned char *b) {
+    return vreinterpretq_s32_u8(vcombine_u8(vld1_u8(a), vld1_u8(b)));
+}
+/* The first two lanes of both, and the last two. */
+static inline vi vi_low_pairs(vi a, vi b) {
+    return vcombine_s32(vget_low_s32(a), vget_low_s32(b));
+}
+static inline vi vi_high_pairs(vi a, vi b) {
+    return vcombine_s32(vget_high_s32(a), vget_high_s32(b));
+}
+#else
+enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 0 };
 static inline vi vi_dot(vi sum, vi x, vi w) {
     __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(x), "w"(w)); /* kept in order: see CMakeLists.txt */
     return sum;
 }
+#endif
 static inline void i8_store(void *p, int at, vf a, int n) {
     int32_t lane[4];
     vst1q_s32(lane, vcvtnq_s32_f32(a));
@@ -160,7 +180,7 @@ static inline void i8_store(void *p, int at, vf a, int n) {
 static inline void i8_store4(void *p, int at, const vf a[4]) {
     const int16x8_t low = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a[0])), vmovn_s32(vcvtnq_s32_f32(a[1])));
     const int16x8_t high = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a[2])), vmovn_s32(vcvtnq_s32_f32(a[3])));
-#ifdef KERNELS_DOTPROD
+#if !I8_WIDE
     vst1q_s8((int8_t *)p + at, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 #else
     vst1q_s16((int16_t *)p + at, low);
