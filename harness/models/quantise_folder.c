@@ -1,6 +1,8 @@
 /* The folder of a quantised checkpoint: made beside its place under another name, and renamed when it is whole. */
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,10 +118,7 @@ static zeb_status copy_policy(job *j, const char *from, const char *to) {
     status = zeb_json_open(source, &json, j->error);
     if (status != ZEB_OK) return status;
     const char *beside = json_string_value(json_object_get(json_object_get(zeb_json_root(json), "weights"), "file"));
-    if (beside != NULL && strchr(beside, '/') == NULL) {
-        status = zeb_arena_copy(j->arena, beside, strlen(beside), &j->policy_weights, j->error);
-        if (status == ZEB_OK) status = copy_file(j, from, to, j->policy_weights);
-    }
+    if (beside != NULL && strchr(beside, '/') == NULL) status = copy_file(j, from, to, beside);
     if (status != ZEB_OK) {
         zeb_json_close(json);
         return status;
@@ -149,19 +148,36 @@ static zeb_status fill(job *j, const char *from, const char *part, const char *t
     return status == ZEB_OK ? copy_policy(j, from, part) : status;
 }
 
-/* Removes what was begun: our own files in our own folder. */
+/* Removes a folder that a run began: nobody else puts files there. */
 static void undo(job *j, const char *part) {
-    static const char *const ours[] = {single, own, index_name, "policy.json", NULL};
-    const char *const theirs[] = {j->policy_weights, NULL};
-    const char *const *const lists[] = {ours, companions, theirs};
+    DIR *folder = opendir(part);
     zeb_error ignored;
-    for (size_t l = 0; l < 3; l++) {
-        for (size_t i = 0; lists[l][i] != NULL; i++) {
-            char *path;
-            if (zeb_path_join(j->arena, part, lists[l][i], &path, &ignored) == ZEB_OK) (void)unlink(path);
-        }
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        char *path;
+        if (zeb_path_join(j->arena, part, entry->d_name, &path, &ignored) == ZEB_OK) (void)unlink(path);
     }
+    if (folder != NULL) (void)closedir(folder);
     (void)rmdir(part);
+}
+
+/* Removes what earlier runs to the same place, the first `end` bytes of `to`, left when they were killed. */
+static void sweep(job *j, const char *to, size_t end) {
+    size_t name = end;
+    char *path, *rest;
+    zeb_error ignored;
+    while (name > 0 && to[name - 1] != '/')
+        name--;
+    if (zeb_arena_format(j->arena, &path, &ignored, "%.*s.", (int)name, to) != ZEB_OK) return;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        const char *after = entry->d_name + (end - name);
+        if (strncmp(entry->d_name, to + name, end - name) != 0 || *after != '.') continue;
+        const long pid = strtol(after + 1, &rest, 10);
+        if (pid <= 0 || strcmp(rest, ".part") != 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
+        if (zeb_arena_format(j->arena, &path, &ignored, "%.*s%s", (int)name, to, entry->d_name) == ZEB_OK)
+            undo(j, path);
+    }
+    if (folder != NULL) (void)closedir(folder);
 }
 
 zeb_status zeb_quantise_folder(job *j, const char *from, const char *to) {
@@ -171,6 +187,7 @@ zeb_status zeb_quantise_folder(job *j, const char *from, const char *to) {
         end--;
     zeb_status status = zeb_arena_format(j->arena, &part, j->error, "%.*s.%ld.part", (int)end, to, (long)getpid());
     if (status != ZEB_OK) return status;
+    sweep(j, to, end);
     if (mkdir(part, 0777) != 0)
         return zeb_fail(j->error, ZEB_ERR_IO, "%s: could not make it: %s", part, strerror(errno));
     status = fill(j, from, part, to);

@@ -31,7 +31,6 @@ typedef struct zeb_quantise_job {
     uint64_t data_size;
     int file;
     char *path;             /* of the file being written */
-    char *policy_weights;   /* the file beside the policy that came along, or NULL */
     double squares, misses; /* of the weights and their errors */
     double outputs, wrong;  /* of the outputs and theirs, where inputs are known */
     zeb_error *error;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -154,6 +155,27 @@ static void a_stop_leaves_nothing(void **state) {
     assert_int_equal(mkdir(folder, 0777), 0); /* nothing is in its place; the teardown wants it */
 }
 
+/* The folder that a process of the number leaves when it is killed. */
+static void leave_part(long pid, char part[128]) {
+    (void)snprintf(part, 128, "%s.%ld.part", folder, pid);
+    assert_int_equal(mkdir(part, 0777), 0);
+    fixture_write(part, "policy.safetensors", "x", 1);
+}
+
+static void a_killed_run_is_cleared_away(void **state) {
+    (void)state;
+    char dead[128], alive[128];
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    leave_part(child, dead);
+    leave_part(getppid(), alive);
+    quantised_to(ZEB_QUANTISE_I8, ZEB_QUANTISE_KEEP);
+    assert_int_equal(access(dead, F_OK), -1);
+    assert_int_equal(access(alive, F_OK), 0); /* still at work */
+    fixture_remove(alive);
+}
+
 /* Replaces text in the weights' header by as much other text, and opens. */
 static void refuse_after(const char *from, const char *to, const char *first, const char *second) {
     char path[128];
@@ -202,6 +224,7 @@ int main(void) {
         IN_FOLDER(weights_come_with_their_scales),
         IN_FOLDER(tables_are_quantised_by_themselves),
         IN_FOLDER(a_stop_leaves_nothing),
+        IN_FOLDER(a_killed_run_is_cleared_away),
         IN_FOLDER(scales_must_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
