@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
@@ -22,7 +23,7 @@ static uint64_t extended_control(void) {
 }
 
 typedef struct x86_features {
-    int avx2, avx2vnni, avx512, avx512vnni, amx;
+    int avx2, avx2vnni, avx512, avx512vnni, avx512bf16, amx;
 } x86_features;
 
 /* Linux hands the tiles out on request: their eight kilobytes make a thread's state too large for some signal stacks.
@@ -33,7 +34,7 @@ static int tiles_granted(void) {
 }
 
 static x86_features x86_probe(void) {
-    x86_features found = {0, 0, 0, 0, 0};
+    x86_features found = {0, 0, 0, 0, 0, 0};
     uint32_t a, b, c, d, c1;
     if (!__get_cpuid(1, &a, &b, &c1, &d)) return found;
     const int osxsave = c1 >> 27 & 1, fma = c1 >> 12 & 1, avx = c1 >> 28 & 1, f16c = c1 >> 29 & 1;
@@ -47,7 +48,8 @@ static x86_features x86_probe(void) {
     found.amx = found.avx512vnni && (d & tiles) == tiles && (extended_control() & 0x60000) == 0x60000;
     if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         found.avx2vnni = found.avx2 && (a >> 4 & 1);
-        found.amx = found.amx && (a >> 5 & 1) && tiles_granted(); /* with BF16 among the AVX-512 instructions */
+        found.avx512bf16 = found.avx512vnni && (a >> 5 & 1);
+        found.amx = found.amx && found.avx512bf16 && tiles_granted();
     } else {
         found.amx = 0;
     }
@@ -55,32 +57,100 @@ static x86_features x86_probe(void) {
 }
 #endif
 
+static void add(cpu_isa *isa, uint32_t *count, uint32_t capacity, const cpu_kernels *kernels, int available) {
+    if (*count < capacity) isa[(*count)++] = (cpu_isa){kernels->isa, kernels, available, NULL};
+}
+
 uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
     uint32_t n = 0;
-    if (n < capacity) isa[n++] = (cpu_isa){"scalar", &cpu_kernels_scalar, 1};
+    add(isa, &n, capacity, &cpu_kernels_scalar, 1);
 #if defined(__x86_64__)
     const x86_features found = x86_probe();
-    if (n < capacity) isa[n++] = (cpu_isa){"avx2", &cpu_kernels_avx2, found.avx2};
-    if (n < capacity) isa[n++] = (cpu_isa){"avx2vnni", &cpu_kernels_avx2vnni, found.avx2vnni};
-    if (n < capacity) isa[n++] = (cpu_isa){"avx512", &cpu_kernels_avx512, found.avx512};
-    if (n < capacity) isa[n++] = (cpu_isa){"avx512vnni", &cpu_kernels_avx512vnni, found.avx512vnni};
-    if (n < capacity) isa[n++] = (cpu_isa){"amx", &cpu_kernels_amx, found.amx};
+    add(isa, &n, capacity, &cpu_kernels_avx2, found.avx2);
+    add(isa, &n, capacity, &cpu_kernels_avx2vnni, found.avx2vnni);
+    add(isa, &n, capacity, &cpu_kernels_avx512, found.avx512);
+    add(isa, &n, capacity, &cpu_kernels_avx512vnni, found.avx512vnni);
+    add(isa, &n, capacity, &cpu_kernels_avx512bf16, found.avx512bf16);
+    add(isa, &n, capacity, &cpu_kernels_amx, found.amx);
 #elif defined(__aarch64__)
-    if (n < capacity) isa[n++] = (cpu_isa){"neon", &cpu_kernels_neon, 1};
-    const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-    if (n < capacity) isa[n++] = (cpu_isa){"dotprod", &cpu_kernels_dotprod, dotprod};
-    const int i8mm = dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
-    if (n < capacity) isa[n++] = (cpu_isa){"i8mm", &cpu_kernels_i8mm, i8mm};
+    const unsigned long more = getauxval(AT_HWCAP2);
+    const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, i8mm = dotprod && (more & HWCAP2_I8MM) != 0;
+    add(isa, &n, capacity, &cpu_kernels_neon, 1);
+    add(isa, &n, capacity, &cpu_kernels_dotprod, dotprod);
+    add(isa, &n, capacity, &cpu_kernels_i8mm, i8mm);
+    add(isa, &n, capacity, &cpu_kernels_i8mmbf16, i8mm && (more & HWCAP2_BF16) != 0);
 #endif
     return n;
+}
+
+/* What a trial multiplies: a register tile, its operands in the first-level cache. */
+enum { TRIAL_K = 256, TRIAL_ROUNDS = 16, TRIAL_TRIES = 9 };
+typedef struct trial {
+    float a[CPU_TILE_ROWS_MAX * TRIAL_K], b[TRIAL_K * CPU_TILE_COLUMNS_MAX];
+    uint16_t x[CPU_TILE_ROWS_MAX * TRIAL_K], w[TRIAL_K * CPU_TILE_COLUMNS_MAX];
+    float c[CPU_TILE_ROWS_MAX * CPU_TILE_COLUMNS_MAX];
+} trial;
+
+/* Nanoseconds of the fastest try. */
+static int64_t time_tile(const cpu_kernels *kernels, int halves, trial *t) {
+    const int rows = kernels->tile_rows, columns = kernels->tile_columns;
+    const cpu_slab slab = {.x = t->x,
+                           .ldx = TRIAL_K * 2,
+                           .w = t->w,
+                           .c = t->c,
+                           .ldc = (size_t)columns,
+                           .rows = rows,
+                           .n = columns,
+                           .steps = TRIAL_K / 32,
+                           .activation = ZEB_ACT_NONE};
+    const cpu_tile tile = {.a = t->a,
+                           .lda = TRIAL_K,
+                           .b = t->b,
+                           .ldb = (size_t)columns,
+                           .c = t->c,
+                           .ldc = (size_t)columns,
+                           .k = TRIAL_K,
+                           .n = columns};
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < TRIAL_TRIES; i++) {
+        struct timespec begin, end;
+        (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+        for (int j = 0; j < TRIAL_ROUNDS; j++) {
+            if (halves)
+                kernels->slab_bf16(&slab);
+            else
+                kernels->tile[rows](&tile);
+        }
+        (void)clock_gettime(CLOCK_MONOTONIC, &end);
+        const int64_t took = (end.tv_sec - begin.tv_sec) * (int64_t)1000000000 + (end.tv_nsec - begin.tv_nsec);
+        if (took < least) least = took;
+    }
+    return least;
+}
+
+int cpu_halves_pay(const cpu_kernels *kernels) {
+    trial *t = malloc(sizeof *t);
+    if (t == NULL) return 0;
+    for (size_t i = 0; i < sizeof t->a / sizeof t->a[0]; i++)
+        t->a[i] = 0.5f, t->x[i] = 0x3f00;
+    for (size_t i = 0; i < sizeof t->b / sizeof t->b[0]; i++)
+        t->b[i] = 0.5f, t->w[i] = 0x3f00;
+    const int64_t halves = time_tile(kernels, 1, t), floats = time_tile(kernels, 0, t);
+    free(t);
+    return halves + halves / 10 < floats;
 }
 
 enum { ISA_MAX = 8 };
 
 zeb_status cpu_isa_choose(const char *asked, cpu_isa *chosen, int *lowered, zeb_error *error) {
     cpu_isa isa[ISA_MAX];
-    const uint32_t n = cpu_isa_list(isa, ISA_MAX);
+    return cpu_isa_choose_of(isa, cpu_isa_list(isa, ISA_MAX), asked, chosen, lowered, error);
+}
+
+zeb_status cpu_isa_choose_of(const cpu_isa *isa, uint32_t n, const char *asked, cpu_isa *chosen, int *lowered,
+                             zeb_error *error) {
     uint32_t limit = n;
+    const char *slower = NULL;
     if (asked[0] != '\0') {
         for (limit = 0; limit < n && strcmp(isa[limit].name, asked) != 0;)
             limit++;
@@ -97,11 +167,17 @@ zeb_status cpu_isa_choose(const char *asked, cpu_isa *chosen, int *lowered, zeb_
     }
     *lowered = 0;
     for (uint32_t i = limit; i-- > 0;) {
-        if (isa[i].available) {
+        const cpu_kernels *k = isa[i].kernels;
+        const int halves_alone = k->slab_bf16 != NULL && k->slab_i8 == NULL; /* is all that it adds */
+        if (!isa[i].available) {
+            *lowered = asked[0] != '\0';
+        } else if (halves_alone && strcmp(isa[i].name, asked) != 0 && !cpu_halves_pay(k)) {
+            slower = isa[i].name;
+        } else {
             *chosen = isa[i];
+            chosen->slower = slower;
             return ZEB_OK;
         }
-        *lowered = asked[0] != '\0';
     }
     return zeb_fail(error, ZEB_ERR_INTERNAL, "no instruction set is available");
 }

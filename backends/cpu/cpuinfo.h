@@ -9,15 +9,25 @@
 typedef struct cpu_isa {
     const char *name;
     const cpu_kernels *kernels;
-    int available; /* on this processor, with its operating system */
+    int available;      /* on this processor, with its operating system */
+    const char *slower; /* of a chosen set: a greater one that was not taken, being slower; or NULL */
 } cpu_isa;
 
 /* Fills isa[capacity] with the sets of this build, weakest first; returns how many. */
 uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity);
 
-/* The best available set not above `asked` ("" for the best of all). A name that no build knows is ZEB_ERR_ARGUMENT; a
- * set of this architecture that the processor lacks is lowered, with *lowered = 1. */
+/* Whether a table multiplies bfloat16 faster by slab_bf16 than as F32, by a tenth at least: about a millisecond of
+ * trial. */
+int cpu_halves_pay(const cpu_kernels *kernels);
+
+/* The best available set not above `asked` ("" for the best of all). A set that adds nothing but products of bfloat16
+ * is taken unasked where those pay: processors differ by a factor of four. A name that no build knows is
+ * ZEB_ERR_ARGUMENT; a set of this architecture that the processor lacks is lowered, with *lowered = 1. */
 ZEB_MUST_CHECK zeb_status cpu_isa_choose(const char *asked, cpu_isa *chosen, int *lowered, zeb_error *error);
+
+/* The same among isa[n]. */
+ZEB_MUST_CHECK zeb_status cpu_isa_choose_of(const cpu_isa *isa, uint32_t n, const char *asked, cpu_isa *chosen,
+                                            int *lowered, zeb_error *error);
 
 enum { CPU_PROCESSORS_MAX = 1024 };
 

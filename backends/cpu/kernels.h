@@ -61,12 +61,12 @@ typedef void (*cpu_tile_i8_fn)(const cpu_tile_i8 *tile);
 
 /* Many rows by all of some panels at once, for processors that multiply by the slab:
  * c[rows, n] = act(factor * (x . w) + bias) (+ residual). x and w come in steps of 64 bytes of k, zeros where k ends
- * early: rows as `quantise` writes them, or bfloat16; panels as cpu_tile_i8 reads them, or pairs of bfloat16. */
+ * early: rows as `quantise` writes them, or bfloat16; panels as cpu_tile_i8 reads them, or bfloat16 alike. */
 typedef struct cpu_slab {
     const void *x;
     size_t ldx;           /* bytes */
     const float *x_scale; /* of the rows; NULL: 1 (bfloat16 only) */
-    const void *w;        /* [panels][16 * steps][tile_columns][4 bytes] */
+    const void *w; /* I8: [panels][16 * steps][tile_columns][4]; bfloat16: [panels][..][tile_columns][half_step] */
     const int32_t *start; /* [panels][tile_columns]; I8 only, as w_scale */
     const float *w_scale;
     float *c;
@@ -84,8 +84,6 @@ typedef void (*cpu_slab_fn)(const cpu_slab *slab);
 
 /* What an attention in bfloat16 takes besides slabs. All numbers of 16 bits are bfloat16; ld of them in bytes. */
 typedef struct cpu_half_kernels {
-    /* Rows rounded, zeros up to a multiple of 32. */
-    void (*narrow)(const float *x, size_t ldx, int rows, int n, uint16_t *out, size_t ldo);
     /* Rows as columns of weights: [panel][ceil(k / 32) * 16][tile_columns][2], missing rows and k 0. */
     void (*pack_columns)(const float *x, size_t ld, int rows, int k, uint16_t *panel);
     /* Rows as weights, k running over them: [panel][ceil(rows / 32) * 16][tile_columns][2]. */
@@ -114,11 +112,15 @@ typedef struct cpu_kernels {
     cpu_tile_i8_fn tile_open[CPU_TILE_ROWS_MAX + 1];   /* as tile_i8, of the groups in `run` alone; w_scale is of all */
     int groups_rows;                                   /* the tallest of those */
     int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
-    cpu_slab_fn slab_i8, slab_bf16;                    /* or NULL, as half is NULL and slab_least 0 */
+    cpu_slab_fn slab_i8;                               /* or NULL, as half is NULL and slab_least 0 */
     const cpu_half_kernels *half;
-    int slab_least; /* rows from which slabs are faster than tiles */
+    int slab_least;        /* rows from which slabs are faster than tiles */
+    cpu_slab_fn slab_bf16; /* or NULL, as narrow is NULL and half_step 0; without `half`, x_scale must be NULL */
+    int half_step;         /* neighbours of k in its panels */
     /* Rows to I8 by the rule of docs/formats/quantisation.md, in the form tile_i8 reads; ldq in bytes. */
     void (*quantise)(const float *x, size_t ldx, int rows, int n, void *q, size_t ldq, float *scale);
+    /* Rows rounded to bfloat16, zeros up to a multiple of 32; ldo in bytes. */
+    void (*narrow)(const float *x, size_t ldx, int rows, int n, uint16_t *out, size_t ldo);
     /* out = x rounded to bfloat16 */
     void (*round_bf16)(const float *x, int n, float *out);
     /* x[rows, n] = act(x) */
@@ -159,11 +161,13 @@ extern const cpu_kernels cpu_kernels_avx2;
 extern const cpu_kernels cpu_kernels_avx2vnni;
 extern const cpu_kernels cpu_kernels_avx512;
 extern const cpu_kernels cpu_kernels_avx512vnni;
+extern const cpu_kernels cpu_kernels_avx512bf16;
 extern const cpu_kernels cpu_kernels_amx;
 #elif defined(__aarch64__)
 extern const cpu_kernels cpu_kernels_neon;
 extern const cpu_kernels cpu_kernels_dotprod;
 extern const cpu_kernels cpu_kernels_i8mm;
+extern const cpu_kernels cpu_kernels_i8mmbf16;
 #endif
 
 #endif

@@ -5,6 +5,7 @@
 #define KERNELS_ISA "amx"
 #define KERNELS_TILE_ROWS 12
 #define KERNELS_VNNI 1
+#define KERNELS_HALVES 1
 #define KERNELS_AMX 1
 #include "simd_avx512.h"
 

@@ -196,25 +196,6 @@ AMX_SLAB(slab_bf16, false)
 
 /* ---- attention in bfloat16 -------------------------------------------------------------------------------------- */
 
-/* Two vectors to bfloat16, a before b. */
-INLINE vi amx_narrow(vf a, vf b) {
-    return (vi)_mm512_cvtne2ps_pbh(b, a);
-}
-
-/* `live` floats from p on, up to two vectors of them, to one of bfloat16. */
-INLINE vi amx_narrow_n(const float *p, int live) {
-    if (live >= 2 * VW) return amx_narrow(vf_load(p), vf_load(p + VW));
-    return live > VW ? amx_narrow(vf_load(p), vf_load_n(p + VW, live - VW))
-                     : amx_narrow(live > 0 ? vf_load_n(p, live) : vf_zero(), vf_zero());
-}
-
-static void half_narrow(const float *x, size_t ldx, int rows, int n, uint16_t *out, size_t ldo) {
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < n; i += 2 * VW)
-            vi_store((int32_t *)(void *)((char *)out + (size_t)r * ldo + (size_t)i * 2),
-                     amx_narrow_n(x + (size_t)r * ldx + i, n - i));
-}
-
 /* Sixteen rows narrowed: pairs of k as 32 bits, which are transposed. */
 static void half_pack_columns(const float *x, size_t ld, int rows, int k, uint16_t *panel) {
     const int pairs = (k + 31) / 32 * 16;
@@ -224,8 +205,7 @@ static void half_pack_columns(const float *x, size_t ld, int rows, int k, uint16
             for (int j = 0; j < k; j += 32) {
                 float pair[VW * VW];
                 for (int i = 0; i < live; i++)
-                    vi_store((int32_t *)(void *)(pair + i * VW),
-                             amx_narrow_n(x + (size_t)(first + c + i) * ld + j, k - j));
+                    vi_store((int32_t *)(void *)(pair + i * VW), narrow_n(x + (size_t)(first + c + i) * ld + j, k - j));
                 vf_transpose(pair, VW, live, (float *)(void *)panel + (size_t)(j / 2) * TILE_COLUMNS + c, TILE_COLUMNS);
             }
         }
@@ -246,7 +226,7 @@ static void half_pack_rows(const float *x, size_t ld, int rows, int n, uint16_t 
             const float *from = x + (size_t)(2 * j) * ld + c;
             const vf a = 2 * j < rows ? vf_load_n(from, live) : vf_zero();
             const vf b = 2 * j + 1 < rows ? vf_load_n(from + ld, live) : vf_zero();
-            vi_store(to, _mm512_permutexvar_epi16(order, amx_narrow(a, b)));
+            vi_store(to, _mm512_permutexvar_epi16(order, vi_narrow(a, b)));
         }
     }
 }
@@ -278,7 +258,7 @@ INLINE float half_exp(const float *s, int n, float by, float peak, uint16_t *p, 
         const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i), top), factor));
         const vf b = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i + VW), top), factor));
         sum = vf_add(sum, vf_add(a, b));
-        vi_store((int32_t *)(void *)(p + i), amx_narrow(a, b));
+        vi_store((int32_t *)(void *)(p + i), vi_narrow(a, b));
     }
     if (i < n) {
         const int low = n - i < VW ? n - i : VW, high = n - i - low;
@@ -286,7 +266,7 @@ INLINE float half_exp(const float *s, int n, float by, float peak, uint16_t *p, 
         const vf b = vf_exp2_down(vf_mul(vf_sub(amx_load_or(s + i + VW, high, top), top), factor));
         const vf x = _mm512_maskz_mov_ps(vf_mask(low), a), y = _mm512_maskz_mov_ps(vf_mask(high), b);
         sum = vf_add(sum, vf_add(x, y));
-        vi_store((int32_t *)(void *)(p + i), amx_narrow(x, y));
+        vi_store((int32_t *)(void *)(p + i), vi_narrow(x, y));
         i += 2 * VW;
     }
     for (; i < padded; i += 2 * VW)
@@ -332,7 +312,6 @@ static void half_add_rows(float *y, const uint16_t *p, size_t ldp, int rows, int
     }
 }
 
-static const cpu_half_kernels half_kernels = {half_narrow, half_pack_columns, half_pack_rows, half_softmax,
-                                              half_add_rows};
+static const cpu_half_kernels half_kernels = {half_pack_columns, half_pack_rows, half_softmax, half_add_rows};
 
 #endif

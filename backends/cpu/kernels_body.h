@@ -42,6 +42,9 @@ enum { PHASE_ROWS = 16 };
 #include "kernels_rows.h"
 #include "kernels_tile.h"
 #include "kernels_tile_i8.h"
+#ifdef KERNELS_HALVES
+#include "kernels_half.h"
+#endif
 #ifdef KERNELS_AMX
 #include "kernels_amx.h"
 #endif
@@ -101,6 +104,13 @@ const cpu_kernels KERNELS_TABLE = {
 #if KERNELS_UNSIGNED
     .pack_values = pack_values,
     .split = split,
+#endif
+#ifdef KERNELS_HALVES
+    .half_step = I8_STEP / 2,
+    .narrow = narrow,
+#ifndef KERNELS_AMX
+    .slab_bf16 = slab_half,
+#endif
 #endif
 #ifdef KERNELS_AMX
     .slab_i8 = slab_i8,

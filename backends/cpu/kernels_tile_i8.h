@@ -5,6 +5,16 @@
 /* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
 enum { I8_DEPTH = 4 };
 
+/* One step of sums. All of this is written for bytes; with `halves` they are of bfloat16, and sums hold bits of floats.
+ */
+INLINE vi i8_dot(const bool halves, vi sum, vi x, vi w) {
+#ifdef KERNELS_HALVES
+    if (halves) return vi_dot_halves(sum, x, w);
+#endif
+    (void)halves;
+    return vi_dot(sum, x, w);
+}
+
 #ifdef VI_PAIRS
 /* Instructions that multiply two rows by two columns: while sums are made, acc[r] and acc[r + 1] of an even r hold both
  * rows of the first and of the second half of each vector's columns. A last odd row stands for two. */
@@ -17,8 +27,8 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
     }
 }
 
-INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
-                    size_t ldx, const int8_t *w, int k) {
+INLINE void i8_step(const bool halves, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
+                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
     const size_t at = (size_t)k * I8_STEP;
     (void)first;
     vi xv[TILE_ROWS / 2];
@@ -28,12 +38,14 @@ INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECT
     }
     UNROLL for (int v = 0; v < 2 * TILE_VECTORS; v++) {
         const vi wv = vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW / 2)) * I8_STEP);
-        UNROLL for (int r = 0; r < rows; r += 2) acc[r + v % 2][v / 2] = vi_dot(acc[r + v % 2][v / 2], xv[r / 2], wv);
+        UNROLL for (int r = 0; r < rows; r += 2) acc[r + v % 2][v / 2] =
+            i8_dot(halves, acc[r + v % 2][v / 2], xv[r / 2], wv);
     }
 }
 
 /* To one row each. */
-INLINE void i8_join(const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+INLINE void i8_join(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+    (void)halves;
     UNROLL for (int r = 0; r < rows; r += 2) {
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vi low = acc[r][v], high = acc[r + 1][v];
@@ -51,41 +63,49 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
     UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
 }
 
-INLINE void i8_step(const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4],
-                    size_t ldx, const int8_t *w, int k) {
+INLINE void i8_step(const bool halves, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
+                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
     const size_t at = (size_t)k * I8_STEP * I8_BYTES;
     vi wv[TILE_VECTORS];
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
         vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW)) * I8_STEP);
     UNROLL for (int r = 0; r < rows; r++) {
         const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = vi_dot(acc[first + r][v], xv, wv[v]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = i8_dot(halves, acc[first + r][v], xv, wv[v]);
     }
 }
 
+INLINE vi i8_add(const bool halves, vi a, vi b) {
+#ifdef KERNELS_HALVES
+    if (halves) return vf_as_bits(vf_add(vi_as_floats(a), vi_as_floats(b)));
+#endif
+    (void)halves;
+    return vi_add(a, b);
+}
+
 /* Adds up the chains. */
-INLINE void i8_join(const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+INLINE void i8_join(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
     const int chains = I8_CHAINS(rows);
     UNROLL for (int r = rows; r < chains * rows; r++) {
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = vi_add(acc[r % rows][v], acc[r][v]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = i8_add(halves, acc[r % rows][v], acc[r][v]);
     }
 }
 #endif
 
 /* acc += x . w over the steps k .. end. */
-INLINE void i8_run(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *const row[4], size_t ldx,
-                   const int8_t *w, int k, int end) {
+INLINE void i8_run(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS],
+                   const unsigned char *const row[4], size_t ldx, const int8_t *w, int k, int end) {
     const int chains = I8_CHAINS(rows);
     for (; k + I8_DEPTH <= end; k += I8_DEPTH) {
-        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(halves, rows, c % chains * rows, acc, row, ldx, w, k + c);
     }
     for (; k < end; k++)
-        i8_step(rows, 0, acc, row, ldx, w, k);
+        i8_step(halves, rows, 0, acc, row, ldx, w, k);
 }
 
 /* acc[rows] = start + x . w over all steps. */
-INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x, size_t ldx, const int8_t *w,
-                   const int32_t *start, int steps, const char *ahead) {
+INLINE void i8_sum(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x,
+                   size_t ldx, const int8_t *w, const int32_t *start, int steps, const char *ahead) {
     const int chains = I8_CHAINS(rows);
     const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
@@ -96,12 +116,12 @@ INLINE void i8_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsign
         for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
             UNROLL for (int c = 0; c < I8_DEPTH; c++) {
                 __builtin_prefetch(ahead + (size_t)(k + c) * 64, 0, 2);
-                i8_step(rows, c % chains * rows, acc, row, ldx, w, k + c);
+                i8_step(halves, rows, c % chains * rows, acc, row, ldx, w, k + c);
             }
         }
     }
-    i8_run(rows, acc, row, ldx, w, k, steps);
-    i8_join(rows, acc);
+    i8_run(halves, rows, acc, row, ldx, w, k, steps);
+    i8_join(halves, rows, acc);
 }
 
 /* Sums to results, row by row. */
@@ -142,8 +162,8 @@ INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
         i8_begin(rows, acc, v, begin);
     }
     for (int i = 0; i < t->runs; i++)
-        i8_run(rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
-    i8_join(rows, acc);
+        i8_run(false, rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
+    i8_join(false, rows, acc);
 }
 
 /* Integer sums to results. */
@@ -160,7 +180,7 @@ INLINE void i8_scale(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
 
 INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
     vi acc[TILE_ROWS][TILE_VECTORS];
-    i8_sum(rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    i8_sum(false, rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
     i8_scale(rows, acc, t);
 }
 
@@ -178,7 +198,7 @@ INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
     }
     for (int g = 0; g < t->groups; g++) {
         vi acc[TILE_ROWS][TILE_VECTORS];
-        i8_sum(rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx, t->w + (size_t)g * group * TILE_COLUMNS,
+        i8_sum(false, rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx, t->w + (size_t)g * group * TILE_COLUMNS,
                t->start + g * TILE_COLUMNS, t->steps, NULL);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);

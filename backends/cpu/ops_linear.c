@@ -256,7 +256,7 @@ static zeb_status pack_halves(zeb_plan *plan, cpu_linear *l, const zeb_node *con
     const size_t panel = (size_t)l->steps * (size_t)plan->kernels->tile_columns * 2;
     const zeb_status status = cpu_plan_hold(plan, (size_t)l->panels * panel * sizeof *packed, (void **)&packed, error);
     for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++)
-        cpu_pack_pairs(plan->kernels, &plan->tensor[node[i]->input[ZEB_LINEAR_W]], row,
+        cpu_pack_halves(plan->kernels, &plan->tensor[node[i]->input[ZEB_LINEAR_W]], row,
                        packed + (size_t)l->part[i].first * panel);
     l->codes_w = (const int8_t *)packed;
     return status;

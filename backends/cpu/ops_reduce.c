@@ -14,7 +14,7 @@ static void round_rows(const zeb_plan *plan, int32_t x, int32_t halves, int64_t 
     const cpu_kernels *kernels = plan->kernels;
     const cpu_tensor *h = &plan->tensor[halves], *t = &plan->tensor[x];
     if (h->dtype == ZEB_BF16) {
-        kernels->half->narrow(cpu_row(plan, x, r0), t->ld, (int)(r1 - r0), (int)t->width,
+        kernels->narrow(cpu_row(plan, x, r0), t->ld, (int)(r1 - r0), (int)t->width,
                               (uint16_t *)h->data + (size_t)r0 * h->ld, h->ld * sizeof(uint16_t));
         return;
     }
@@ -92,7 +92,7 @@ zeb_status cpu_want_halves(zeb_plan *plan, int32_t x, zeb_error *error) {
     const cpu_tensor *t = &plan->tensor[x];
     size_t ld = ((size_t)t->width + 31) / 32 * 32; /* whole steps of slabs */
     if (ld % 256 == 0) ld += 32;
-    const bool slabs = plan->kernels->half != NULL && t->flags == ZEB_NONE;
+    const bool slabs = plan->kernels->slab_bf16 != NULL && t->flags == ZEB_NONE;
     const int32_t halves = cpu_add_tensor(plan, x, slabs ? ZEB_BF16 : ZEB_F32, t->width, slabs ? ld : t->ld);
     plan->tensor[x].halves = halves;
     add_stage(plan, x, ZEB_NONE, halves);

@@ -33,15 +33,15 @@ void cpu_pack_bf16(const cpu_kernels *kernels, const cpu_tensor *weight, float *
         kernels->round_bf16(packed + i, 65536, packed + i);
 }
 
-void cpu_pack_pairs(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed) {
+void cpu_pack_halves(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed) {
     const int64_t n = weight->rows, k = weight->width, columns = kernels->tile_columns;
-    const int64_t pairs = (k + 31) / 32 * CPU_SLAB_STEP;
+    const int64_t step = kernels->half_step, panel = (k + 31) / 32 * 32 * columns;
     for (int64_t c = 0; c < n; c++) {
         const char *from = (const char *)weight->data + zeb_dtype_bytes(weight->dtype, (size_t)(c * k));
-        uint16_t *to = packed + (c / columns * pairs * columns + c % columns) * 2;
+        uint16_t *to = packed + c / columns * panel + c % columns * step;
         kernels->widen(weight->dtype, from, row, (size_t)k);
         for (int64_t i = 0; i < k; i++)
-            to[i / 2 * columns * 2 + i % 2] = zeb_f32_to_bf16(row[i]);
+            to[i / step * columns * step + i % step] = zeb_f32_to_bf16(row[i]);
     }
 }
 

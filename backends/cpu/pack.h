@@ -13,8 +13,9 @@ void cpu_pack_f32(const cpu_kernels *kernels, const cpu_tensor *weight, float *p
 /* The same, every weight rounded to bfloat16. */
 void cpu_pack_bf16(const cpu_kernels *kernels, const cpu_tensor *weight, float *packed);
 
-/* The same as pairs for slabs: [panel][ceil(k / 32) * 16][tile_columns][2]. row[k] is scratch, here and below. */
-void cpu_pack_pairs(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed);
+/* The same for slabs: [panel][ceil(k / 32) * 32 / half_step][tile_columns][half_step]. row[k] is scratch, here and
+ * below. */
+void cpu_pack_halves(const cpu_kernels *kernels, const cpu_tensor *weight, float *row, uint16_t *packed);
 
 /* A weight in four bits (U4 with its F16 scales, or floats quantised in groups of 32), multiplied out to F32 panels.
  * number[k] is scratch, too, here and below. */

@@ -80,7 +80,7 @@ typedef struct cpu_linear {
     int panels;
     const float *packed; /* [panels][k][tile_columns] */
     const float *bias;   /* [panels][tile_columns] or NULL */
-    bool halves; /* bfloat16 in slabs: pairs of it in codes_w, groups of four bytes as for eight bits */
+    bool halves;         /* bfloat16 in slabs: pairs of it in codes_w, groups of four bytes as for eight bits */
     /* Eight-bit arithmetic: */
     bool integers;
     int32_t codes;         /* of x */

@@ -47,6 +47,8 @@ static void settle(zeb_device *device, const zeb_device_options *options, const 
     if (lowered)
         used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-asked=%.*s isa-lowered=processor ",
                                  ZEB_NAME_MAX - 1, options->isa);
+    if (isa->slower != NULL)
+        used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-slower=%s ", isa->slower);
     if (options->threads > threads)
         used += (size_t)snprintf(s->note + used, sizeof s->note - used, "threads-asked=%u threads-lowered=%s ",
                                  options->threads, places->limit < places->count ? "cgroup-quota" : "affinity");

@@ -165,6 +165,23 @@ static inline void vi_split(vf x, unsigned char *high, unsigned char *low, int n
     _mm512_mask_cvtepi32_storeu_epi8(low, vf_mask(n), q);
     _mm512_mask_cvtepi32_storeu_epi8(high, vf_mask(n), _mm512_srli_epi32(q, 8));
 }
+#ifdef KERNELS_HALVES
+static inline vf vi_as_floats(vi a) {
+    return _mm512_castsi512_ps(a);
+}
+static inline vi vf_as_bits(vf a) {
+    return _mm512_castps_si512(a);
+}
+/* Two vectors to bfloat16, a before b. */
+static inline vi vi_narrow(vf a, vf b) {
+    return (vi)_mm512_cvtne2ps_pbh(b, a);
+}
+/* Pairs of bfloat16, as vi_dot those of bytes. Denormals count as 0. */
+static inline vi vi_dot_halves(vi sum, vi x, vi w) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+}
+#endif
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
     int32_t group;

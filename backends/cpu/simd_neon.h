@@ -118,6 +118,24 @@ static inline vf vi_to_float(vi a) {
 static inline void vi_store(int32_t *p, vi a) {
     vst1q_s32(p, a);
 }
+#ifdef KERNELS_HALVES
+static inline vf vi_as_floats(vi a) {
+    return vreinterpretq_f32_s32(a);
+}
+static inline vi vf_as_bits(vf a) {
+    return vreinterpretq_s32_f32(a);
+}
+/* Two vectors to bfloat16, a before b. */
+static inline vi vi_narrow(vf a, vf b) {
+    const uint32x4_t low = vreinterpretq_u32_f32(vf_round_bf16(a)), high = vreinterpretq_u32_f32(vf_round_bf16(b));
+    return vreinterpretq_s32_u16(vcombine_u16(vshrn_n_u32(low, 16), vshrn_n_u32(high, 16)));
+}
+/* Four neighbours of k of two rows by the same of two columns, as vi_dot eight. Denormals count as 0. */
+static inline vi vi_dot_halves(vi sum, vi x, vi w) {
+    __asm__("bfmmla %0.4s, %1.8h, %2.8h" : "+w"(sum) : "w"(x), "w"(w));
+    return sum;
+}
+#endif
 /* A group of I8_STEP activations for all lanes. */
 static inline vi vi_spread(const void *p) {
     return vld1q_dup_s32(p); /* rows of codes and their groups are aligned to four bytes */

@@ -355,6 +355,86 @@ static void check_slab_i8(const cpu_kernels *k, const slab_case *o) {
         }
 }
 
+/* Bfloat16 against sums of the rounded numbers in binary64. */
+static void check_slab_bf16(const cpu_kernels *k, const slab_case *o) {
+    enum { HALF_K = 2 * SLAB_K / 4 };
+    static float x[SLAB_ROWS * HALF_K], w[SLAB_N * HALF_K], c[SLAB_ROWS * SLAB_N], want[SLAB_ROWS * SLAB_N];
+    static float residual[SLAB_ROWS * SLAB_N];
+    static uint16_t rows[SLAB_ROWS * HALF_K], panel[SLAB_N * HALF_K];
+    float bias[SLAB_N];
+    uint32_t seed = (uint32_t)(o->rows * 1000 + o->n);
+    const int padded = o->steps * 32, depth = padded - o->n % 30, columns = k->tile_columns, step = k->half_step;
+    for (int i = 0; i < SLAB_ROWS * HALF_K; i++)
+        x[i] = random_float(&seed);
+    for (int i = 0; i < SLAB_ROWS * SLAB_N; i++)
+        residual[i] = random_float(&seed), c[i] = 7.0f;
+    memset(rows, 0xff, sizeof rows); /* NaNs, which narrow has to leave none of */
+    memset(panel, 0, sizeof panel);
+    k->narrow(x, HALF_K, o->rows, depth, rows, HALF_K * sizeof *rows);
+    for (int j = 0; j < SLAB_N; j++) {
+        bias[j] = random_float(&seed);
+        for (int i = 0; i < depth; i++) {
+            w[j * HALF_K + i] = zeb_bf16_to_f32(zeb_f32_to_bf16(random_float(&seed)));
+            panel[((j / columns * (padded / step) + i / step) * columns + j % columns) * step + i % step] =
+                zeb_f32_to_bf16(w[j * HALF_K + i]);
+        }
+    }
+    const bool with_bias = o->extras & 1, with_residual = o->extras >> 1 & 1;
+    const cpu_slab slab = {.x = rows,
+                           .ldx = HALF_K * sizeof *rows,
+                           .w = panel,
+                           .c = c,
+                           .ldc = SLAB_N,
+                           .bias = with_bias ? bias : NULL,
+                           .residual = with_residual ? residual : NULL,
+                           .ldr = SLAB_N,
+                           .rows = o->rows,
+                           .n = o->n,
+                           .steps = o->steps,
+                           .activation = o->activation};
+    k->slab_bf16(&slab);
+    for (int r = 0; r < SLAB_ROWS; r++)
+        for (int j = 0; j < SLAB_N; j++) {
+            double sum = with_bias ? (double)bias[j] : 0;
+            for (int i = 0; i < depth; i++)
+                sum += (double)zeb_bf16_to_f32(zeb_f32_to_bf16(x[r * HALF_K + i])) * (double)w[j * HALF_K + i];
+            want[r * SLAB_N + j] = (float)sum;
+        }
+    k->activate(o->activation, want, SLAB_N, SLAB_ROWS, SLAB_N);
+    for (int r = 0; r < SLAB_ROWS; r++)
+        for (int j = 0; j < SLAB_N; j++) {
+            const bool live = r < o->rows && j < o->n;
+            const float y = live ? want[r * SLAB_N + j] + (with_residual ? residual[r * SLAB_N + j] : 0.0f) : 7.0f;
+            if (!(fabsf(c[r * SLAB_N + j] - y) <= (live ? 2e-5f : 0.0f)))
+                fail_msg("%s bf16 slab %dx%d, k %d, extras %d: [%d,%d] is %.9g instead of %.9g", k->isa, o->rows, o->n,
+                         depth, o->extras, r, j, (double)c[r * SLAB_N + j], (double)y);
+        }
+}
+
+static void check_slabs_bf16(const cpu_kernels *k) {
+    if (k->slab_bf16 == NULL) return;
+    for (int rows = 1; rows <= SLAB_ROWS; rows += rows < 40 ? 1 : 17) {
+        const slab_case o = {rows, 1 + rows * 37 % SLAB_N, 1 + rows % 3, rows % 4, rows % 2 ? ZEB_ACT_GELU_ERF : 0};
+        check_slab_bf16(k, &o);
+    }
+    for (uint32_t activation = ZEB_ACT_NONE; activation <= ZEB_ACT_TANH; activation++)
+        check_slab_bf16(k, &(slab_case){33, 64, 2, 3, activation});
+}
+
+static void test_slabs_bf16(void **state) {
+    (void)state;
+    cpu_isa isa[ISA_MAX];
+    const uint32_t n = cpu_isa_list(isa, ISA_MAX);
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++)
+        any |= isa[i].available && isa[i].kernels->slab_bf16 != NULL;
+    for_each_isa(check_slabs_bf16);
+    if (!any) {
+        print_message("SKIPPED: this processor multiplies no bfloat16, no slab was computed\n");
+        skip();
+    }
+}
+
 static void check_slabs(const cpu_kernels *k) {
     if (k->slab_i8 == NULL) return;
     for (int rows = 2; rows <= SLAB_ROWS; rows += rows < 40 ? 1 : 17) {
@@ -396,11 +476,54 @@ static void test_choice_of_isa(void **state) {
     assert_non_null(strstr(error.text, "scalar"));
 }
 
+static void slab_of_no_time(const cpu_slab *slab) {
+    (void)slab;
+}
+
+static volatile float nowhere;
+static void slab_of_much_time(const cpu_slab *slab) {
+    for (int i = 0; i < slab->rows * slab->n * slab->steps * 32; i++)
+        nowhere = (float)i;
+}
+
+/* A set that adds products of bfloat16 alone is taken where they are faster, or where it is asked for. */
+static void test_choice_by_trial(void **state) {
+    (void)state;
+    zeb_error error = {""};
+    cpu_kernels fast = cpu_kernels_scalar, slow = cpu_kernels_scalar;
+    fast.slab_bf16 = slab_of_no_time;
+    slow.slab_bf16 = slab_of_much_time;
+    const cpu_isa list[] = {{"plain", &cpu_kernels_scalar, 1, NULL},
+                            {"fast", &fast, 1, NULL},
+                            {"slow", &slow, 1, NULL},
+                            {"missing", &cpu_kernels_scalar, 0, NULL}};
+    static const struct {
+        uint32_t n;
+        const char *asked, *chosen, *slower;
+        int lowered;
+    } want[] = {{4, "", "fast", "slow", 0},
+                {2, "", "fast", NULL, 0},
+                {4, "slow", "slow", NULL, 0},
+                {4, "plain", "plain", NULL, 0},
+                {4, "missing", "fast", "slow", 1}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        cpu_isa isa;
+        int lowered = -1;
+        assert_int_equal(cpu_isa_choose_of(list, want[i].n, want[i].asked, &isa, &lowered, &error), ZEB_OK);
+        assert_string_equal(isa.name, want[i].chosen);
+        assert_int_equal(lowered, want[i].lowered);
+        assert_int_equal(isa.slower == NULL, want[i].slower == NULL);
+        if (want[i].slower != NULL) assert_string_equal(isa.slower, want[i].slower);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_softmax),  cmocka_unit_test(test_tiles),
-        cmocka_unit_test(test_quantise),    cmocka_unit_test(test_i8_tiles), cmocka_unit_test(test_choice_of_isa),
+        cmocka_unit_test(test_activations), cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_tiles),       cmocka_unit_test(test_quantise),
+        cmocka_unit_test(test_i8_tiles),    cmocka_unit_test(test_choice_of_isa),
         cmocka_unit_test(test_bf16),        cmocka_unit_test(test_slabs),
+        cmocka_unit_test(test_slabs_bf16),  cmocka_unit_test(test_choice_by_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
