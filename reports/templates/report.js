@@ -53,21 +53,22 @@
     row.place = row.device && row.device !== "0" && row.device !== row.backend ? `${row.backend}:${row.device}` : row.backend;
     row.place += has(row.threads) ? ` ×${row.threads}` : "";
     if (hosts.size > 1 && runs.get(row.run_id).host) row.place += ` @ ${runs.get(row.run_id).host}`;
-    row.label = [row.model, row.policy === "dense" ? null : row.policy, row.place].filter(Boolean).join(" · ");
+    row.label = [row.model, row.precision, row.policy === "dense" ? null : row.policy, row.place].filter(Boolean).join(" · ");
   }
   const newest = rows.filter((row) => row.latest);
   const unique = (values) => [...new Set(values)];
   const backends = unique(newest.map((row) => row.backend)).sort();
   const policies = unique(newest.map((row) => row.policy)).sort((a, b) => (a === "dense" ? -1 : b === "dense" ? 1 : a < b ? -1 : 1));
-  const shapes = ["circle", "triangle", "rect", "rectRot", "star", "crossRot"];
+  const shapes = ["circle", "triangle", "rect", "rectRot", "star", "crossRot", "cross", "dash"];
   const colour = (row) => css(`--c${backends.indexOf(row.backend) % 8}`);
-  const shape = (row) => shapes[policies.indexOf(row.policy) % shapes.length];
 
   /* ---- what is shown ---- */
   const view = { task: null, scenario: null, history: false, sort: "metric", down: true, open: new Set() };
   const inView = (row) => row.task === view.task && row.scenario === view.scenario;
   const shown = () => rows.filter((row) => inView(row) && (row.latest || view.history));
   const good = () => newest.filter((row) => inView(row) && row.verdict === "ok");
+  /* Shapes are few: they are given to the policies in view alone, "dense" first. */
+  const shape = (policy) => shapes[policies.filter((name) => good().some((row) => computes(row) && row.policy === name)).indexOf(policy) % shapes.length];
   /* A device that computes nothing measures the harness: it is shown, but ranks with nobody. */
   const computes = (row) => !row.flags.includes("no-compute");
 
@@ -148,7 +149,7 @@
     });
   }
   function pointSet(list, hollow) {
-    return { type: "scatter", points: true, data: list, pointStyle: list.map((p) => shape(p.row)), pointRadius: 6.5, pointHoverRadius: 9,
+    return { type: "scatter", points: true, data: list, pointStyle: list.map((p) => shape(p.row.policy)), pointRadius: 6.5, pointHoverRadius: 9,
       pointBackgroundColor: list.map((p) => (hollow ? css("--card") : p.colour)), pointBorderColor: list.map((p) => p.colour),
       pointBorderWidth: hollow ? 2.2 : 1, order: 1 };
   }
@@ -230,7 +231,8 @@
     const fill = hollow ? "none" : hue;
     const paint = { fill, stroke: hue, "stroke-width": 1.8 };
     const path = { circle: "M7 2a5 5 0 1 0 .01 0z", triangle: "M7 1.5 12.5 12h-11z", rect: "M2.5 2.5h9v9h-9z", rectRot: "M7 1 13 7 7 13 1 7z",
-      star: "M7 1v12M1.8 4l10.4 6M12.2 4 1.8 10", crossRot: "M2.5 2.5l9 9M11.5 2.5l-9 9" }[kind];
+      star: "M7 1v12M1.8 4l10.4 6M12.2 4 1.8 10", crossRot: "M2.5 2.5l9 9M11.5 2.5l-9 9",
+      cross: "M7 1v12M1 7h12", dash: "M7 7h6" }[kind];
     return svg("svg", { width: 14, height: 14, "aria-hidden": "true" }, svg("path", { d: path, ...paint }));
   }
   function legend() {
@@ -241,7 +243,7 @@
       el("span", { class: "group" }, "Colour: backend"),
       ...used("backend", backends).map((name) => item(mark("circle", css(`--c${backends.indexOf(name) % 8}`), false), name)),
       el("span", { class: "group" }, "Shape: policy"),
-      ...used("policy", policies).map((name) => item(mark(shapes[policies.indexOf(name) % shapes.length], css("--quiet"), false), name)),
+      ...used("policy", policies).map((name) => item(mark(shape(name), css("--quiet"), false), name)),
       list.some((row) => has(row.uj) && estimated(row)) ? item(mark("circle", css("--quiet"), true), "estimated energy") : "");
   }
 
