@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "suite.h"
+#include "told.h"
 
-enum { VARIANTS = 2, DRAWS_MAX = 40 };
+enum { VARIANTS = 2 };
 
 typedef struct run {
     op_suite *suite;
@@ -15,14 +14,16 @@ typedef struct run {
     const char *name;
     op_fixture fx;
     zeb_plan *ref, *plan[VARIANTS];
+    op_told *told; /* instead of ref, where choices may turn */
     const zeb_graph *graph[VARIANTS];
-    void **want;    /* [tensor_count] what ref computed */
+    void **want;    /* [tensor_count] what ref computed; told: the first plan */
     void **another; /* [tensor_count] room for a second result */
     bool failed;
 } run;
 
 const char *op_line_name(int line) {
     if (line == OP_LINE_CHAIN) return "chain";
+    if (line == OP_LINE_RANDOM) return "random";
     return line == OP_LINE_CONTRACT ? "contract" : zeb_op_name((zeb_op)line);
 }
 
@@ -103,69 +104,9 @@ static zeb_status run_ref(run *r, void **result, zeb_error *error) {
     return status;
 }
 
-/* Live rows of a tensor, by the counts that ref computed. */
-static int64_t live_rows(const run *r, uint32_t tensor) {
-    const zeb_extent *extent = &r->fx.graph.tensor[tensor].extent[0];
-    if (extent->live == ZEB_NONE) return extent->max;
-    if (extent->live == r->fx.count) return r->fx.offsets_data[r->fx.batch_max];
-    return ((const int32_t *)r->want[extent->live])[0];
-}
-
-/* Moves every number of the drawn inputs by up to a relative `by`: far more than arithmetic differs by. */
-static void shake(run *r, double by) {
-    for (size_t n = 0; n < r->fx.input_count; ++n) {
-        const op_input *input = &r->fx.input[n];
-        if (input->fill != OP_FILL_NORMAL && input->fill != OP_FILL_WIDE) continue;
-        const float *drawn = input->saved;
-        float *value = input->data;
-        for (size_t i = 0; i < r->fx.graph.tensor[input->tensor].bytes / sizeof *value; ++i)
-            value[i] = (float)((double)drawn[i] * (1.0 + by * (2.0 * op_random_unit(&r->fx.random) - 1.0)));
-    }
-}
-
-static void copy_inputs(run *r, bool save) {
-    for (size_t n = 0; n < r->fx.input_count; ++n) {
-        const op_input *input = &r->fx.input[n];
-        size_t bytes = r->fx.graph.tensor[input->tensor].bytes;
-        memcpy(save ? input->saved : input->data, save ? input->data : input->saved, bytes);
-    }
-}
-
-/* Would slightly other numbers make another choice? Then the draw says nothing about a device. */
-static bool is_steady(run *r, zeb_error *error) {
-    static const op_tolerance near = {2e-3, 2e-3};
-    double worst = 0.0;
-    char where[OP_WHERE_MAX];
-    bool steady = true;
-    copy_inputs(r, true);
-    for (int draw = 0; draw < 2 && steady; ++draw) {
-        shake(r, 2e-5);
-        steady = run_ref(r, r->another, error) == ZEB_OK;
-        for (uint32_t i = 0; steady && i < r->fx.graph.tensor_count; ++i)
-            if (produced(&r->fx.graph.tensor[i]))
-                steady =
-                    op_compare(&r->fx.graph.tensor[i], near, live_rows(r, i), r->want[i], r->another[i], &worst, where);
-    }
-    copy_inputs(r, false);
-    return steady;
-}
-
-/* Draws the inputs of a pass and lets ref compute it. */
-static bool draw_pass(run *r, int pass) {
-    zeb_error error = {""};
-    for (int draw = 0; draw < DRAWS_MAX; ++draw) {
-        op_fill_pass(&r->fx, pass);
-        if (run_ref(r, r->want, &error) != ZEB_OK) break;
-        if (!r->fx.jumps || is_steady(r, &error)) return true;
-    }
-    op_failure(r->suite, r->line, r->name, "no data for pass '%s' that is clear of every threshold: %s",
-               op_pass_name(pass), error.text);
-    return false;
-}
-
 static op_tolerance tolerance_for(const run *r, uint32_t tensor) {
     const zeb_graph *graph = &r->fx.graph;
-    if (r->line == OP_LINE_CHAIN) return op_tolerance_of(0, 0, r->fx.precision);
+    if (r->line == OP_LINE_CHAIN || r->line == OP_LINE_RANDOM) return op_tolerance_of(0, 0, r->fx.precision);
     for (uint32_t i = 0; i < graph->node_count; ++i)
         for (uint32_t j = 0; j < ZEB_NODE_OUTPUTS_MAX; ++j)
             if (graph->node[i].output[j] == (int32_t)tensor) {
@@ -190,41 +131,54 @@ static zeb_status start(run *r, int variant, zeb_error *error) {
     return status;
 }
 
-static zeb_status finish(run *r, int variant, char *where, zeb_error *error) {
+/* Reads what can be read of a finished pass. */
+static zeb_status finish(run *r, int variant, void **result, zeb_error *error) {
     const zeb_backend *backend = r->suite->target.backend;
     const zeb_graph *graph = r->graph[variant];
     zeb_status status = backend->wait(r->plan[variant], error);
-    for (uint32_t i = 0; status == ZEB_OK && where[0] == '\0' && i < graph->tensor_count; ++i) {
+    for (uint32_t i = 0; status == ZEB_OK && i < graph->tensor_count; ++i) {
         if (!produced(&graph->tensor[i])) continue;
-        memset(r->another[i], 0xff, graph->tensor[i].bytes);
-        status = backend->read(r->plan[variant], (int32_t)i, r->another[i], graph->tensor[i].bytes, error);
-        if (status == ZEB_OK)
-            (void)op_compare(&graph->tensor[i], tolerance_for(r, i), live_rows(r, i), r->want[i], r->another[i],
-                             &r->suite->tally[r->line].worst, where);
+        memset(result[i], 0xff, graph->tensor[i].bytes);
+        status = backend->read(r->plan[variant], (int32_t)i, result[i], graph->tensor[i].bytes, error);
     }
+    return status;
+}
+
+/* The results of a plan in `another` against those in `want`. */
+static void compare(run *r, int variant, char *where) {
+    const zeb_graph *graph = r->graph[variant];
+    for (uint32_t i = 0; where[0] == '\0' && i < graph->tensor_count; ++i)
+        if (produced(&graph->tensor[i]))
+            (void)op_compare(&graph->tensor[i], tolerance_for(r, i), op_live_rows(&r->fx, i, r->want), r->want[i],
+                             r->another[i], &r->suite->tally[r->line].worst, where);
+}
+
+/* Finishes one plan and judges it: against ref, or told; the second plan then against the first. */
+static zeb_status judge(run *r, int variant, char *where, zeb_error *error) {
+    bool told = r->told != NULL && variant == 0;
+    zeb_status status = finish(r, variant, told ? r->want : r->another, error);
+    if (status == ZEB_OK && told)
+        status = op_told_judge(r->told, r->want, &r->suite->tally[r->line].worst, where, error);
+    else if (status == ZEB_OK)
+        compare(r, variant, where);
     return status;
 }
 
 static void run_pass(run *r, int pass) {
     zeb_error error = {""};
     char where[OP_WHERE_MAX] = "";
-    zeb_status status = ZEB_OK;
-    if (!draw_pass(r, pass)) {
-        r->failed = true;
-        return;
+    int v = 0;
+    op_fill_pass(&r->fx, pass);
+    zeb_status status = r->told == NULL ? run_ref(r, r->want, &error) : ZEB_OK;
+    for (int s = 0; status == ZEB_OK && s < VARIANTS; ++s)
+        status = start(r, s, &error);
+    for (; status == ZEB_OK && v < VARIANTS; ++v) {
+        status = judge(r, v, where, &error);
+        if (status != ZEB_OK || where[0] != '\0') break;
     }
-    for (int v = 0; status == ZEB_OK && v < VARIANTS; ++v)
-        status = start(r, v, &error);
-    for (int v = 0; status == ZEB_OK && v < VARIANTS; ++v) {
-        status = finish(r, v, where, &error);
-        if (status == ZEB_OK && where[0] == '\0') continue;
-        op_failure(r->suite, r->line, r->name, "pass '%s'%s: %s%s", op_pass_name(pass),
-                   v == 1 ? ", only last results readable" : "", where, error.text);
-        r->failed = true;
-        return;
-    }
-    if (status == ZEB_OK) return;
-    op_failure(r->suite, r->line, r->name, "pass '%s': %s", op_pass_name(pass), error.text);
+    if (status == ZEB_OK && v == VARIANTS) return;
+    op_failure(r->suite, r->line, r->name, "pass '%s'%s: %s%s", op_pass_name(pass),
+               v == 1 ? ", only last results readable" : "", where, error.text);
     r->failed = true;
 }
 
@@ -247,7 +201,10 @@ static void run_passes(run *r) {
     zeb_error error = {""};
     const op_target *ref = &r->suite->ref, *target = &r->suite->target;
     zeb_status status = make_rooms(r, &error);
-    if (status == ZEB_OK) status = ref->backend->compile(ref->device, &r->fx.graph, &r->ref, &error);
+    if (status == ZEB_OK && r->fx.told)
+        status = op_told_create(&r->fx, ref, &r->told, &error);
+    else if (status == ZEB_OK)
+        status = ref->backend->compile(ref->device, &r->fx.graph, &r->ref, &error);
     for (int v = 0; status == ZEB_OK && v < VARIANTS; ++v) {
         op_loan loan;
         status = op_loan_make(&r->fx, r->graph[v], &loan, &error);
@@ -264,6 +221,7 @@ static void run_passes(run *r) {
     for (int v = 0; v < VARIANTS; ++v)
         if (r->plan[v] != NULL) target->backend->release(r->plan[v]);
     if (r->ref != NULL) ref->backend->release(r->ref);
+    op_told_release(r->told);
 }
 
 static uint64_t seed_of(uint64_t seed, const char *op, const char *name) {

@@ -49,7 +49,7 @@ static void build_attention(op_fixture *fx, const void *parameters) {
                                                .score_threshold = c->threshold,
                                                .precision = c->precision,
                                                .select = c->select};
-    fx->jumps = c->threshold > 0.0f || c->select.mode > ZEB_SELECT_FIRST;
+    fx->told = c->threshold > 0.0f || c->select.mode > ZEB_SELECT_FIRST;
     fx->precision = c->precision;
     op_node(fx, &node, c->importance ? 1u << ZEB_ATTENTION_IMPORTANCE : 0);
     op_final(fx, fx->out[ZEB_ATTENTION_CONTEXT]);
@@ -104,7 +104,8 @@ static void selections(op_suite *suite) {
                         .sharpness = 1.0f,
                         .importance = 1,
                         .select = {.mode = ZEB_SELECT_RATIO, .value = 0.5f, .floor = 2}};
-    one(suite, &c);
+    for (; c.precision <= ZEB_PRECISION_W8A8; ++c.precision)
+        one(suite, &c);
 }
 
 static void options(op_suite *suite) {

@@ -78,7 +78,7 @@ static void build_head_gate(op_fixture *fx, const void *parameters) {
     node.input[ZEB_HEAD_GATE_W] = op_matrix(fx, "w", c->dtype, c->other, c->width);
     node.input[ZEB_HEAD_GATE_BIAS] = op_vector(fx, "bias", c->dtype, c->other, 0.0, 0.1);
     op_node(fx, &node, 0);
-    fx->jumps = true;
+    fx->told = true;
 }
 
 static void build_log_likelihood(op_fixture *fx, const void *parameters) {

@@ -69,7 +69,7 @@ static void build_exit(op_fixture *fx, const void *parameters) {
     leave(fx, "exit", op_plain_input(fx, "here", OP_FILL_NORMAL, c->batch, c->labels), rows, before, c->confidence);
     for (int i = ZEB_EXIT_LOGITS; i <= (c->confidence > 0.0f ? ZEB_EXIT_COUNT : ZEB_EXIT_LOGITS); ++i)
         op_final(fx, fx->out[i]);
-    fx->jumps = 1;
+    fx->told = true;
 }
 
 static void exits(op_suite *suite) {

@@ -61,7 +61,6 @@ static int32_t keep_input(op_fixture *fx, int32_t tensor, op_fill fill, int64_t 
     op_input *input = &fx->input[fx->input_count++];
     *input = (op_input){.tensor = tensor, .fill = fill, .range = range};
     input->data = allocate(fx, zeb_builder_tensor(fx->builder, tensor)->bytes);
-    input->saved = allocate(fx, zeb_builder_tensor(fx->builder, tensor)->bytes);
     return tensor;
 }
 

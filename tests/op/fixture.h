@@ -35,10 +35,9 @@ typedef struct op_input {
     op_fill fill;
     int64_t range;
     void *data;
-    void *saved; /* as drawn, while data is shaken */
 } op_input;
 
-enum { OP_INPUTS_MAX = 16, OP_FINALS_MAX = 16 };
+enum { OP_INPUTS_MAX = 16, OP_FINALS_MAX = 32 };
 
 typedef struct op_fixture {
     zeb_arena *arena;
@@ -55,8 +54,8 @@ typedef struct op_fixture {
     size_t final_count;
     int32_t out[ZEB_NODE_OUTPUTS_MAX]; /* of the node added last */
     uint32_t weights;
-    bool jumps; /* a hair's breadth of difference may flip a choice: draw data that is clear of every threshold */
-    zeb_op op;  /* whose tolerance holds; 0 for a chain */
+    bool told; /* a hair's breadth of difference may turn a choice: judged node by node (told.h) */
+    zeb_op op; /* whose tolerance holds; 0 for a chain */
     uint32_t precision;
     zeb_graph graph;  /* every produced tensor readable */
     zeb_graph closed; /* only the finals readable */

@@ -11,7 +11,7 @@
 
 typedef struct options {
     const char *folder, *only, *ref, *op, *isa;
-    uint64_t seed, threads;
+    uint64_t seed, threads, first, seeds;
     bool list;
 } options;
 
@@ -24,11 +24,20 @@ typedef struct shared {
 
 static const char USAGE[] =
     "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--op NAME] [--ref FILE] [--seed N] [--list]\n"
-    "       [--isa NAME] [--threads N]\n"
-    "Runs every op (or one: linear, ..., chain, contract) of every plugin in FOLDER against the plugin ref. Exit: 0 "
+    "       [--isa NAME] [--threads N] [--first SEED] [--seeds N]\n"
+    "Runs every op (or one: linear, ..., chain, contract, random: N graphs from seed SEED) of every plugin in FOLDER "
+    "against the plugin ref. Exit: 0 "
     "nothing failed, 1 something did, 2 "
     "usage,\n"
     "3 no plugin to run, 77 the processor lacks the instruction set that --isa names.\n";
+
+static uint64_t *number_of(options *o, const char *option) {
+    return strcmp(option, "--threads") == 0 ? &o->threads
+           : strcmp(option, "--seed") == 0  ? &o->seed
+           : strcmp(option, "--first") == 0 ? &o->first
+           : strcmp(option, "--seeds") == 0 ? &o->seeds
+                                            : NULL;
+}
 
 static bool parse(int argc, char **argv, options *o) {
     for (int i = 1; i < argc; ++i) {
@@ -49,14 +58,12 @@ static bool parse(int argc, char **argv, options *o) {
             o->ref = value;
         else if (strcmp(argv[i], "--isa") == 0)
             o->isa = value;
-        else if (strcmp(argv[i], "--threads") == 0) {
-            o->threads = strtoull(value, &end, 10);
+        else {
+            uint64_t *number = number_of(o, argv[i]);
+            if (number == NULL) return false;
+            *number = strtoull(value, &end, 0);
             if (*value == '\0' || *end != '\0' || o->threads > UINT32_MAX) return false;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            o->seed = strtoull(value, &end, 0);
-            if (*value == '\0' || *end != '\0') return false;
-        } else
-            return false;
+        }
         ++i;
     }
     return true;
@@ -69,6 +76,7 @@ static void run_cases(op_suite *suite) {
     op_cases_attention(suite);
     op_cases_select(suite);
     op_cases_chain(suite);
+    op_cases_random(suite);
 }
 
 static void print_device(const op_suite *suite, shared *result) {
@@ -108,9 +116,10 @@ static void run_plugin(const options *o, const char *path, shared *result) {
     if (status == ZEB_OK) status = plugin->backend->device_count(&devices, &error);
     if (status == ZEB_OK && devices == 0) printf("%s: no device on this machine, nothing compared\n", plugin->name);
     for (uint32_t i = 0; status == ZEB_OK && i < devices; ++i) {
-        op_suite suite = {.seed = o->seed, .now = result->now, .only = o->op};
+        op_suite suite = {.seed = o->seed, .now = result->now, .only = o->op, .first = o->first, .seeds = o->seeds};
         status = op_target_open(ref, 0, 0, NULL, &suite.ref, &error);
         if (status == ZEB_OK) status = op_target_open(plugin, i, (uint32_t)o->threads, o->isa, &suite.target, &error);
+        if (status == ZEB_OK && o->threads > 1) status = op_target_open(plugin, i, 1, o->isa, &suite.single, &error);
         if (status == ZEB_OK && suite.target.info.kind == ZEB_DEVICE_NONE) {
             printf("%s: computes nothing by intention, nothing compared\n", plugin->name);
         } else if (status == ZEB_OK && is_lowered(o, &suite.target)) {
@@ -121,6 +130,7 @@ static void run_plugin(const options *o, const char *path, shared *result) {
             run_cases(&suite);
             print_device(&suite, result);
         }
+        op_target_close(&suite.single);
         op_target_close(&suite.target);
         op_target_close(&suite.ref);
     }
@@ -184,13 +194,18 @@ static int run_folder(const options *o, shared *result) {
 }
 
 int main(int argc, char **argv) {
-    options o = {.folder = ZEB_PLUGIN_DIR, .ref = ZEB_PLUGIN_DIR "/zeb_ref.so", .seed = 1, .threads = 2};
+    options o = {.folder = ZEB_PLUGIN_DIR,
+                 .ref = ZEB_PLUGIN_DIR "/zeb_ref.so",
+                 .seed = 1,
+                 .threads = 2,
+                 .first = 1,
+                 .seeds = 40};
     if (!parse(argc, argv, &o)) {
         (void)fputs(USAGE, stderr);
         return 2;
     }
     if (o.list) {
-        op_suite suite = {.list = true, .only = o.op};
+        op_suite suite = {.list = true, .only = o.op, .first = o.first, .seeds = o.seeds};
         run_cases(&suite);
         return 0;
     }

@@ -19,8 +19,8 @@ zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t thr
                           op_target *target, zeb_error *error);
 void op_target_close(op_target *target);
 
-/* The lines of the table: one an op, one for chains, one for the contract of the calls. */
-enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINES };
+/* The lines of the table: one an op, one for chains, one for the contract of the calls, one for random graphs. */
+enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINE_RANDOM, OP_LINES };
 const char *op_line_name(int line);
 
 enum { OP_REASONS_MAX = 6 };
@@ -37,9 +37,11 @@ typedef struct op_suite {
     const char *only; /* the name of the one line to run, or NULL */
     char *now;        /* the case under way, in memory that outlives a crash; OP_NOW_MAX bytes */
     op_target ref, target;
+    op_target single;      /* the device on one thread, where target has more; else closed */
+    uint64_t first, seeds; /* of random graphs */
     op_tally tally[OP_LINES];
 } op_suite;
-enum { OP_NOW_MAX = 256, OP_FAILURES_SHOWN = 5 };
+enum { OP_NOW_MAX = 512, OP_FAILURES_SHOWN = 5 };
 
 /* case.c. One case: build makes the graph, then every pass runs on both devices and is compared. */
 typedef void op_build_fn(op_fixture *fx, const void *parameters);
@@ -53,6 +55,7 @@ void op_cases_linear(op_suite *suite);
 void op_cases_attention(op_suite *suite);
 void op_cases_select(op_suite *suite);
 void op_cases_chain(op_suite *suite);
+void op_cases_random(op_suite *suite);
 void op_contract(op_suite *suite);
 
 #endif

@@ -10,6 +10,8 @@ enum defect {
     DEFECT_GELU,          /* tanh's formula where erf's is asked for */
     DEFECT_THRESHOLD,     /* score thresholds are ignored */
     DEFECT_CAUSAL,        /* every query sees every key */
+    DEFECT_FORCED,        /* the last row may be lost where it must stay */
+    DEFECT_DOUBLED,       /* relative thresholds are taken twice */
     DEFECT_SHARED,        /* plans share their inputs */
     DEFECT_REFUSES,       /* compile refuses what check accepted */
     DEFECT_BOUNDS,        /* writes are cut, not refused */
@@ -68,6 +70,10 @@ static void misread(zeb_node *node) {
     if (DEFECT == DEFECT_GELU && node->op == ZEB_OP_ACTIVATION && node->attr.activation.activation == ZEB_ACT_GELU_ERF)
         node->attr.activation.activation = ZEB_ACT_GELU_TANH;
     if (DEFECT == DEFECT_THRESHOLD && node->op == ZEB_OP_ATTENTION) node->attr.attention.score_threshold = 0.0f;
+    if (DEFECT == DEFECT_FORCED && node->op == ZEB_OP_ATTENTION) node->attr.attention.select.keep_last = 0;
+    if (DEFECT == DEFECT_DOUBLED && node->op == ZEB_OP_ATTENTION &&
+        node->attr.attention.select.mode == ZEB_SELECT_RELATIVE)
+        node->attr.attention.select.value *= 2.0f;
     if (DEFECT == DEFECT_CAUSAL && node->op == ZEB_OP_ATTENTION) node->attr.attention.causal = 0;
 }
 
