@@ -1,81 +1,96 @@
-"""Share of the core's measured peak that the linear layers reach: packed weights, warm, bias included."""
+"""Share of the core's measured peak that the linear layers reach: packed weights, warm, bias included.
+
+With --against, instead: the rate over that of another precision, in alternating rounds."""
 import argparse
 import ctypes as C
-import os
-import subprocess
 
 import numpy as np
 
 import peer
 
-PRECISION = {"fp32": (0, 0), "bf16": (1, 1), "int8": (2, 2), "w4a8": (3, 2), "w4a16": (4, 0)}  # id, column of peak
-TILES = {"bf16": 3, "int8": 4}  # the column where the plugin multiplies in AMX tiles
+PEAK = {"fp32": [0], "bf16": [0, 1], "int8": [2], "w4a8": [2], "w4a16": [0]}  # columns of peaks: the highest counts
+TILES = {"bf16": [3], "int8": [4], "w4a8": [4]}  # where the plugin multiplies in AMX tiles
+NARROW = {"fp32": [5], "bf16": [5], "w4a16": [5], "int8": [6], "w4a8": [6]}  # in vectors of 256 bits
 SHAPES = [(256, 256), (256, 768), (256, 1024), (1024, 256), (384, 1152), (384, 1536), (1536, 384)]  # K, N
 
 
-def peak_of():
-    out = os.path.join(peer.ROOT, "build", "bench", "libpeak.so")
-    subprocess.check_call(["cc", "-O2", "-shared", "-fPIC", os.path.join(peer.ROOT, "scripts", "bench", "peak.c"), "-o", out])
-    lib, rate = C.CDLL(out), (C.c_double * 5)()
-
-    def measure(column):
-        lib.bench_peak(rate)
-        return rate[column]
-    return measure
+def columns(precision, settings):
+    if "isa=amx " in settings and precision in TILES:
+        return TILES[precision]
+    return (NARROW if "isa=avx2" in settings else PEAK)[precision]
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--plugin", default=os.path.join(peer.ROOT, "build", "release", "plugins", "zeb_cpu.so"))
-    p.add_argument("--precision", default="fp32", choices=sorted(PRECISION))
+class Linear:
+    """One layer of a precision, compiled; rates of its passes in GOP/s."""
+
+    def __init__(self, lib, a, precision, m, k, n, w, x):
+        lib.bench_open_linear.restype = C.c_void_p
+        self.error, text = C.create_string_buffer(512), C.create_string_buffer(512)
+        self.lib, self.kept, self.operations = lib, (w, x), 2.0 * m * k * n
+        b = lib.bench_open_linear(a.plugin.encode(), C.c_uint32(a.threads), a.isa.encode(), peer.PRECISION[precision],
+                                  m, k, n, w.ctypes.data_as(C.c_void_p), x.ctypes.data_as(C.c_void_p), self.error)
+        if not b:
+            peer.fail(self.error.value.decode())
+        self.b = C.c_void_p(b)
+        lib.bench_settings(self.b, text)
+        self.settings = text.value.decode()
+        self.ns = np.zeros(max(15, int(3e-3 / (1e-9 * self.operations / 200))), np.uint64)
+
+    def rate(self):
+        self.lib.bench_run(self.b, self.ns.size, self.ns.ctypes.data_as(C.c_void_p), self.error)
+        return self.operations / np.median(self.ns[self.ns.size // 4:])
+
+    def close(self):
+        self.lib.bench_close(self.b)
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--plugin", default=peer.PLUGIN)
+    p.add_argument("--precision", default="fp32", choices=sorted(peer.PRECISION))
+    p.add_argument("--against", default="", choices=["", *sorted(peer.PRECISION)])
     p.add_argument("--rows", default="16,32,64,128,256")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--isa", default="")
     p.add_argument("--rounds", type=int, default=9)
-    p.add_argument("--least", type=float, default=0, help="exit 1 if a row count's median share (%%) is below")
-    a = p.parse_args()
-    lib = peer.driver()
-    lib.bench_open_linear.restype = C.c_void_p
-    text = C.create_string_buffer(512)
-    code, column = PRECISION[a.precision]
-    rng, error = np.random.default_rng(3), C.create_string_buffer(512)
-    rows = [int(r) for r in a.rows.split(",")]
-    peak = peak_of()
-    rates, shares, tops = {}, {}, []
+    peer.Targets.add(p)
+    a = p.parse_args(argv)
+    lib, targets, peaks = peer.driver(), peer.Targets(a), peer.peaks()
+    rng, rows = np.random.default_rng(3), [int(r) for r in a.rows.split(",")]
+    unit = f"of the rate in {a.against}" if a.against else "of the peak, %"
+    print(f"# linear layers in {a.precision}, {a.threads} thread(s), {unit}\n| rows | " +
+          " | ".join(f"{k}x{n}" for k, n in SHAPES) +
+          f" | median GOP/s | median {unit} (of lowest - of highest rounds) | target |\n" + "| --- " * (len(SHAPES) + 4) +
+          "|")
+    seen = []
     for m in rows:
+        rates, shares = [], []
         for k, n in SHAPES:
             w, x = rng.standard_normal(n * k + n, np.float32), rng.standard_normal(m * k, np.float32)
-            b = lib.bench_open_linear(a.plugin.encode(), C.c_uint32(a.threads), a.isa.encode(), code, m, k, n,
-                                      w.ctypes.data_as(C.c_void_p), x.ctypes.data_as(C.c_void_p), error)
-            if not b:
-                peer.fail(error.value.decode())
-            lib.bench_settings(C.c_void_p(b), text)
-            if "isa=amx " in text.value.decode():
-                column = TILES.get(a.precision, column)
-            passes = max(15, int(3e-3 / (2e-9 * m * k * n / 200)))
-            ns = np.zeros(passes, np.uint64)
+            ours = Linear(lib, a, a.precision, m, k, n, w, x)
+            other = Linear(lib, a, a.against, m, k, n, w, x) if a.against else None
+            mine, share = [], []
             for _ in range(a.rounds):  # the peak just before and after, so that both see the same machine
-                before = peak(column)
-                lib.bench_run(C.c_void_p(b), passes, ns.ctypes.data_as(C.c_void_p), error)
-                top = max(before, peak(column))
-                rate = 2.0 * m * k * n / np.median(ns[passes // 4:])
-                tops.append(top)
-                rates.setdefault((m, k, n), []).append(rate)
-                shares.setdefault((m, k, n), []).append(100 * rate / (top * a.threads))
-            lib.bench_close(C.c_void_p(b))
-    print(f"# {a.precision}, {a.threads} thread(s), {text.value.decode()}: peak {np.median(tops):.0f} GOP/s a core ({min(tops):.0f} - {max(tops):.0f})")
-    print("| rows | " + " | ".join(f"{k}x{n}" for k, n in SHAPES) + " | median GOP/s | share of peak, % | best rounds, % |")
-    print("| --- " * (len(SHAPES) + 4) + "|")
-    worst = 1e9
-    for m in rows:
-        mid = [float(np.median(rates[m, k, n])) for k, n in SHAPES]
-        share = [float(np.median(shares[m, k, n])) for k, n in SHAPES]
-        high = [max(shares[m, k, n]) for k, n in SHAPES]
-        worst = min(worst, float(np.median(share)))
-        print(f"| {m} | " + " | ".join(f"{v:.0f}" for v in share) +
-              f" | {np.median(mid):.0f} | {np.median(share):.1f} | {np.median(high):.1f} |")
-    if worst < a.least:
-        peer.fail(f"{worst:.1f} % is below {a.least} %")
+                seen.append(peaks())
+                if other is not None:
+                    top = other.rate()
+                mine.append(ours.rate())
+                if other is None:
+                    seen.append(peaks())
+                    top = max(s[at] for s in seen[-2:] for at in columns(a.precision, ours.settings)) * a.threads / 100
+                share.append(mine[-1] / top)
+            rates.append(float(np.median(mine)))
+            shares.append([float(np.median(share)), min(share), max(share)])
+            settings = ours.settings
+            ours.close()
+            if other is not None:
+                other.close()
+        middle = np.median(np.array(shares), axis=0)
+        form = ".2f" if a.against else ".1f"
+        print(f"| {m} | " + " | ".join(f"{s[0]:{form}}" for s in shares) + f" | {np.median(rates):.0f} |"
+              f" {middle[0]:{form}} ({middle[1]:{form}} - {middle[2]:{form}}) | {targets.cell(middle[0])} |", flush=True)
+    print(f"# {settings}\n{peer.ceilings(seen)}")
+    targets.end()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Throughput on real, ragged batches: the cpu plugin (packed, no padding) against ONNX Runtime (padded to the longest of
-each batch). Lengths are those of a GLUE dev split under WordPiece; weights are random and the same on both sides."""
+each batch). Lengths are those of a GLUE dev split under WordPiece, shares of rows kept those of a policy (which rows
+doesn't matter to the time); weights are random and the same on both sides. Passes are timed, tokenising is not."""
 import argparse
+import json
 import os
 import re
 
@@ -8,7 +10,6 @@ import numpy as np
 
 import peer
 
-PRECISION = {"fp32": 0, "bf16": 1, "int8": 2, "w4a8": 3, "w4a16": 4}
 COLUMNS = {"SST-2": (0, None), "MRPC": (3, 4), "RTE": (1, 2), "QNLI": (1, 2)}
 
 
@@ -50,61 +51,93 @@ class Batches:
         return np.array([sum(float(s()) for s in self.steps) for _ in range(passes)])
 
 
-def main():
+def kept_of(path):
+    """Shares of rows that the layers of a policy of token ratios keep; 0: all."""
+    with open(path, encoding="utf-8") as f:
+        layers = [layer["tokens"] for layer in json.load(f)["layers"]]
+    if any(t is not None and t["mode"] != "ratio" for t in layers):
+        peer.fail(f"{path}: only ratios are understood here")
+    return [t["value"] if t is not None else 0 for t in layers]
+
+
+def ours_of(lib, a, flat, groups, keep, first_only):
+    """A run of all batches with our engine, and what closes it. The last batch may be smaller: a plan of its own."""
+    engines, steps = {}, []
+    most = max(int(offsets[-1]) for offsets, _ in groups)
+    for offsets, ids in groups:
+        size = len(offsets) - 1
+        if size not in engines:
+            engines[size] = peer.Engine(lib, a.plugin, a.model, flat, most, size, a.threads, a.isa,
+                                        peer.PRECISION[a.precision], peer.PRECISION[a.precision], first_only, keep)
+        e = engines[size]
+        steps.append(lambda e=e, ids=ids, offsets=offsets: (e.write(ids, offsets), e.run(1)[0])[1])
+    return Batches(steps), list(engines.values())
+
+
+def theirs_of(ort, groups):
+    steps = []
+    for offsets, ids in groups:
+        lengths = np.diff(offsets)
+        padded = np.zeros((len(lengths), max(lengths)), np.int64)
+        mask = np.full((len(lengths), 1, 1, max(lengths)), -1e4, np.float32)
+        for i, n in enumerate(lengths):
+            padded[i, :n], mask[i, 0, 0, :n] = ids[offsets[i]:offsets[i] + n], 0
+        steps.append(lambda padded=padded, mask=mask: (ort.bind(padded, mask), ort.run(1)[0])[1])
+    return Batches(steps)
+
+
+def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--plugin", default=os.path.join(peer.ROOT, "build", "release", "plugins", "zeb_cpu.so"))
+    p.add_argument("--plugin", default=peer.PLUGIN)
     p.add_argument("--model", default="mini", choices=sorted(peer.MODELS))
     p.add_argument("--data", default=os.path.join(peer.ROOT, "..", "shared", "data"))
     p.add_argument("--vocab", default=os.path.join(peer.ROOT, "baselines", "bert-mini-sst2", "vocab.txt"))
     p.add_argument("--tasks", default="SST-2,MRPC")
-    p.add_argument("--limit", type=int, default=408)
+    p.add_argument("--limit", type=int, default=None)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--precision", default="int8", choices=sorted(PRECISION))
-    p.add_argument("--attention", default="int8", choices=sorted(PRECISION))
-    p.add_argument("--keep", default="0.7,0.7,0.7,0.7", help="of the sparse column")
-    p.add_argument("--rounds", type=int, default=5)
-    a = p.parse_args()
-    lib = peer.driver()
+    p.add_argument("--isa", default="")
+    p.add_argument("--precision", default="int8", choices=["fp32", "bf16", "int8"])
+    p.add_argument("--policy", default="", help="of the sparse rows; default: the one that ships for the task")
+    p.add_argument("--rounds", type=int, default=7)
+    peer.Targets.add(p)
+    a = p.parse_args(argv)
+    lib, targets, peaks = peer.driver(), peer.Targets(a), peer.peaks()
     flat, parts = peer.weights(a.model)
-    other = "int8" if a.precision in ("int8", "w4a8") else "fp32"
-    path = os.path.join(peer.ROOT, "build", "bench", f"{a.model}-{other}.onnx")
-    if not os.path.exists(path):
-        peer.onnx_file(a.model, parts, path, False, other == "int8")
+    other, seen = "int8" if a.precision == "int8" else "fp32", [peaks()]
     with open(a.vocab, encoding="utf-8") as f:
         vocab = {line.rstrip("\n") for line in f}
-    ort = peer.Peer(path, a.threads)
+    ort = [peer.peer_of(a.model, parts, other, first, a.threads) for first in (False, True)]
     rng = np.random.default_rng(2)
-    print(f"# {a.model}, batches of {a.batch}, {a.threads} thread(s), {a.precision} against ONNX Runtime {other}; median of"
-          f" {a.rounds} alternating rounds")
-    print("| task | sequences | mean length | ONNX Runtime seq/s | ours dense seq/s | ratio | ours pruned seq/s | ratio |")
-    print("| --- " * 8 + "|")
+    print(f"# {a.model}, batches of {a.batch}, {a.threads} thread(s), {a.precision} against ONNX Runtime {ort[0].version}"
+          f" {other}\n"
+          "| task, shares kept | sequences | mean length | ONNX Runtime seq/s | with [CLS] last | ours | ours [CLS] last |"
+          " ratio, ours [CLS] last | target | neither | both |\n" + "| --- " * 11 + "|")
     for task in a.tasks.split(","):
+        shipped = f"bert-mini-{task.lower().replace('-', '')}-sparse-int8"
+        keep = kept_of(a.policy or os.path.join(peer.ROOT, "baselines", shipped, "policy.json"))
         lengths = lengths_of(a.data, task, vocab, a.limit)
-        lengths = lengths[:len(lengths) // a.batch * a.batch]
-        groups = [lengths[i:i + a.batch] for i in range(0, len(lengths), a.batch)]
-        keep = [float(k) for k in a.keep.split(",")]
-        engines = [peer.Engine(lib, a.plugin, a.model, flat, max(map(sum, groups)), a.batch, a.threads, "",
-                               PRECISION[a.precision], PRECISION[a.attention], 0, k) for k in ([], keep)]
-        ours, theirs = [[], []], []
-        for group in groups:
-            offsets = np.concatenate([[0], np.cumsum(group)])
-            ids = rng.integers(5, peer.VOCAB, offsets[-1])
-            for e, steps in zip(engines, ours):
-                steps.append(lambda e=e, ids=ids, offsets=offsets: (e.write(ids, offsets), e.run(1)[0])[1])
-            padded = np.zeros((a.batch, max(group)), np.int64)
-            mask = np.full((a.batch, 1, 1, max(group)), -1e4, np.float32)
-            for i, n in enumerate(group):
-                padded[i, :n], mask[i, 0, 0, :n] = ids[offsets[i]:offsets[i] + n], 0
-            theirs.append(lambda padded=padded, mask=mask: (ort.bind(padded, mask), ort.run(1)[0])[1])
-        t = peer.alternate([Batches(theirs), Batches(ours[0]), Batches(ours[1])], a.rounds, 0.01)
+        groups = []
+        for i in range(0, len(lengths), a.batch):
+            offsets = np.concatenate([[0], np.cumsum(lengths[i:i + a.batch])])
+            groups.append((offsets, rng.integers(5, peer.VOCAB, offsets[-1])))
+        ours = [ours_of(lib, a, flat, groups, k, first) for k in ([], keep) for first in (0, 1)]
+        t = peer.alternate([theirs_of(o, groups) for o in ort] + [o[0] for o in ours], a.rounds, 0, once=True)
         rate = [len(lengths) / (np.median(x) * 1e-3) for x in t]
-        dense, pruned = peer.ratio(t[0], t[1]), peer.ratio(t[0], t[2])
-        print(f"| {task} | {len(lengths)} | {np.mean(lengths):.1f} | {rate[0]:.0f} | {rate[1]:.0f} | {dense[0]:.2f}"
-              f" ({dense[1]:.2f} - {dense[2]:.2f}) | {rate[2]:.0f} | {pruned[0]:.2f} ({pruned[1]:.2f} - {pruned[2]:.2f}) |",
-              flush=True)
-        for e in engines:
-            e.close()
+        seen.append(peaks())
+        for name, at in (("dense", 2), ("sparse", 4)):
+            best, neither, both = peer.ratio(t[0], t[at + 1]), peer.ratio(t[0], t[at]), peer.ratio(t[1], t[at + 1])
+            if name == "sparse":
+                name += " " + " ".join(f"{k:.2f}" if k else "1" for k in keep)
+            print(f"| {task} {name} | {len(lengths)} | {np.mean(lengths):.1f} | {rate[0]:.0f} | {rate[1]:.0f} |"
+                  f" {rate[at]:.0f} | {rate[at + 1]:.0f} | {peer.spread(best)} | {targets.cell(best[0])} |"
+                  f" {peer.spread(neither)} | {peer.spread(both)} |", flush=True)
+        settings = ours[0][1][0].settings()
+        for _, engines in ours:
+            for e in engines:
+                e.close()
+    print(f"# {settings}\n{peer.ceilings(seen)}")
+    targets.end()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the benchmark scripts share: the plugin through libbert.so, the same network as an ONNX file, statistics."""
 import ctypes as C
+import math
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ MODELS = {  # layers, hidden, heads, ffn
     "base": (12, 768, 12, 3072),
 }
 VOCAB, POSITIONS, LABELS = 30522, 512, 2
+PRECISION = {"fp32": 0, "bf16": 1, "int8": 2, "w4a8": 3, "w4a16": 4}
+PLUGIN = os.path.join(ROOT, "build", "release", "plugins", "zeb_cpu.so")
 
 
 class Config(C.Structure):
@@ -237,14 +240,73 @@ class Peer:
         return self.s.run(["logits"], self.feed)[0]
 
 
-def alternate(sides, rounds, seconds):
-    """Rounds in which each side runs for about `seconds`, in turn; the median time of each round of each side, in ms."""
+def peer_of(model, parts, other, first_only, threads):
+    """ONNX Runtime on the network in precision `other`, the file made where it is missing."""
+    path = os.path.join(ROOT, "build", "bench", f"{model}-{other}{'-first' if first_only else ''}.onnx")
+    if not os.path.exists(path):
+        onnx_file(model, parts, path, first_only, other == "int8")
+    return Peer(path, threads)
+
+
+def operations(model, tokens, keep, first_only=False):
+    """Multiply-adds of linear layers and attention; layer l goes on with ceil(keep[l] n) rows after its softmax."""
+    layers, d, _, f = MODELS[model]
+    n, total = tokens, 0
+    for l in range(layers):
+        if first_only and l == layers - 1:
+            return total + 2 * n * d * d + 2 * d * d + 2 * n * d + 2 * d * f
+        m = max(min(2, n), math.ceil(np.float32(keep[l]) * np.float32(n))) if keep and keep[l] else n
+        total += 3 * n * d * d + n * n * d + m * n * d + m * d * d + 2 * m * d * f
+        n = m
+    return total
+
+
+def ladder(model, tokens, share):
+    """The one ratio that every layer keeps so that `share` of the operations is left."""
+    layers, low, high = MODELS[model][0], 0.01, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if operations(model, tokens, [middle] * layers) > share * operations(model, tokens, []):
+            high = middle
+        else:
+            low = middle
+    return [low] * layers
+
+
+def peaks():
+    """A function that measures what one core can do, in GOP/s: fp32, bf16, int8 in vectors; bf16, int8 in AMX tiles;
+    fp32, int8 in vectors of 256 bits. 0 where the processor lacks it."""
+    source = os.path.join(ROOT, "scripts", "bench", "peak.c")
+    out = os.path.join(ROOT, "build", "bench", "libpeak.so")
+    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
+        subprocess.check_call(["cc", "-O2", "-shared", "-fPIC", source, "-o", out])
+    lib, rate = C.CDLL(out), (C.c_double * 7)()
+
+    def measure():
+        lib.bench_peak(rate)
+        return list(rate)
+    return measure
+
+
+def ceilings(seen):
+    """The lines of measured peaks that end a piece: lowest and highest of those seen."""
+    names = ("fp32", "bf16", "int8", "bf16 AMX", "int8 AMX", "fp32 256-bit", "int8 256-bit")
+    return "# peaks of a core, GOP/s: " + ", ".join(
+        f"{n} {min(v):.0f} - {max(v):.0f}" for n, v in zip(names, zip(*seen)) if max(v) > 0)
+
+
+def alternate(sides, rounds, seconds, once=False):
+    """Rounds in which each side runs for about `seconds`, or once, in turn; the median time of each round of each side,
+    in ms."""
     import time
-    passes = [max(3, int(seconds / max(1e-6, np.median(s.run(5)) * 1e-3))) for s in sides]
+    for s in sides:
+        s.run(1)
+    passes = [1 if once else max(3, int(seconds / max(1e-6, np.median(s.run(5)) * 1e-3))) for s in sides]
     medians = [[] for _ in sides]
     for _ in range(rounds):
         for i, s in enumerate(sides):
-            s.run(max(2, passes[i] // 10))
+            if not once:
+                s.run(max(2, passes[i] // 10))
             medians[i].append(float(np.median(s.run(passes[i]))))
             time.sleep(0.004)  # the peer's threads go on spinning for a while
     return [np.array(m) for m in medians]
@@ -254,6 +316,37 @@ def ratio(peer, ours):
     """Median of the rounds' ratios with the lowest and highest."""
     r = np.sort(peer / ours)
     return float(np.median(r)), float(r[0]), float(r[-1])
+
+
+def spread(r):
+    return f"{r[0]:.2f} ({r[1]:.2f} - {r[2]:.2f})"
+
+
+class Targets:
+    """Bounds of a script's rows: --least and --aim, one for all rows or one a row; what was missed."""
+
+    @staticmethod
+    def add(parser):
+        parser.add_argument("--least", default="", help="bounds of the rows (a,b,... or one for all); exit 1 if missed")
+        parser.add_argument("--aim", default="", help="what is wished for beyond that")
+
+    def __init__(self, args):
+        self.least, self.aim = ([float(v) for v in t.split(",") if v] for t in (args.least, args.aim))
+        self.row, self.missed = 0, 0
+
+    def cell(self, value):
+        """The next row's verdict."""
+        least, aim = (b[min(self.row, len(b) - 1)] if b else None for b in (self.least, self.aim))
+        self.row += 1
+        if least is None:
+            return "-"
+        self.missed += value < least
+        word = "MISSED" if value < least else "aim" if aim is not None and value >= aim else "holds"
+        return f"{word} ({least:g}{f', aim {aim:g}' if aim is not None else ''})"
+
+    def end(self):
+        if self.missed:
+            fail(f"{self.missed} of {self.row} rows miss their bound")
 
 
 def fail(text):
