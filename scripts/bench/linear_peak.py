@@ -60,8 +60,8 @@ def main(argv=None):
     unit = f"of the rate in {a.against}" if a.against else "of the peak, %"
     print(f"# linear layers in {a.precision}, {a.threads} thread(s), {unit}\n| rows | " +
           " | ".join(f"{k}x{n}" for k, n in SHAPES) +
-          f" | median GOP/s | median {unit} (of lowest - of highest rounds) | target |\n" + "| --- " * (len(SHAPES) + 4) +
-          "|")
+          f" | median GOP/s | median {unit} (of lowest - of highest rounds) | target |\n" +
+          "| --- " * (len(SHAPES) + 4) + "|")
     seen = []
     for m in rows:
         rates, shares = [], []
@@ -85,8 +85,7 @@ def main(argv=None):
             ours.close()
             if other is not None:
                 other.close()
-        middle = np.median(np.array(shares), axis=0)
-        form = ".2f" if a.against else ".1f"
+        middle, form = np.median(np.array(shares), axis=0), ".2f" if a.against else ".1f"
         print(f"| {m} | " + " | ".join(f"{s[0]:{form}}" for s in shares) + f" | {np.median(rates):.0f} |"
               f" {middle[0]:{form}} ({middle[1]:{form}} - {middle[2]:{form}}) | {targets.cell(middle[0])} |", flush=True)
     print(f"# {settings}\n{peer.ceilings(seen)}")

@@ -1,5 +1,5 @@
-"""Throughput on real, ragged batches: the cpu plugin (packed, no padding) against ONNX Runtime (padded to the longest of
-each batch). Lengths are those of a GLUE dev split under WordPiece, shares of rows kept those of a policy (which rows
+"""Throughput on real, ragged batches: the cpu plugin (packed, no padding) against ONNX Runtime (padded to the longest
+of each batch). Lengths are those of a GLUE dev split under WordPiece, shares of rows kept those of a policy (which rows
 doesn't matter to the time); weights are random and the same on both sides. Passes are timed, tokenising is not."""
 import argparse
 import json
@@ -109,10 +109,10 @@ def main(argv=None):
         vocab = {line.rstrip("\n") for line in f}
     ort = [peer.peer_of(a.model, parts, other, first, a.threads) for first in (False, True)]
     rng = np.random.default_rng(2)
-    print(f"# {a.model}, batches of {a.batch}, {a.threads} thread(s), {a.precision} against ONNX Runtime {ort[0].version}"
-          f" {other}\n"
-          "| task, shares kept | sequences | mean length | ONNX Runtime seq/s | with [CLS] last | ours | ours [CLS] last |"
-          " ratio, ours [CLS] last | target | neither | both |\n" + "| --- " * 11 + "|")
+    print(f"# {a.model}, batches of {a.batch}, {a.threads} thread(s), {a.precision} against ONNX Runtime"
+          f" {ort[0].version} {other}\n"
+          "| task, shares kept | sequences | mean length | ONNX Runtime seq/s | with [CLS] last | ours |"
+          " ours [CLS] last | ratio, ours [CLS] last | target | neither | both |\n" + "| --- " * 11 + "|")
     for task in a.tasks.split(","):
         shipped = f"bert-mini-{task.lower().replace('-', '')}-sparse-int8"
         keep = kept_of(a.policy or os.path.join(peer.ROOT, "baselines", shipped, "policy.json"))

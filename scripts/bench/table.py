@@ -19,18 +19,19 @@ for isa in ("avx2vnni", "avx512vnni", "amx"):
     for precision, least, aim in (("fp32", 93, 97), ("bf16", 90, 96), ("int8", 88, 96)):
         PIECES[f"linear-{precision}-{isa}"] = (linear_peak, LINEAR.format(precision, isa, least, aim))
 for isa in ("avx512vnni", "amx"):
-    PIECES[f"linear-int8-2-{isa}"] = (linear_peak,
-                                      f"--precision int8 --isa {isa} --rows 16 --threads 2 --rounds 25 --least 75 --aim 90")
+    PIECES[f"linear-int8-2-{isa}"] = (
+        linear_peak, f"--precision int8 --isa {isa} --rows 16 --threads 2 --rounds 25 --least 75 --aim 90")
     PIECES[f"w4a8-{isa}"] = (linear_peak, f"--precision w4a8 --against int8 --isa {isa} --least 0.65 --aim 0.8")
 PIECES.update({
     "fp32": (vs_onnxruntime, "--precision fp32 --least 1.25 --aim 1.4"),
     "bf16": (vs_onnxruntime, "--precision bf16 --least 2.1 --aim 2.5"),
-    "int8": (vs_onnxruntime, "--precision int8 --tokens 16,32,64,128,512 --least 1.5 --aim 1.85"),
+    "int8": (vs_onnxruntime, "--precision int8 --tokens 16,32,64,128,256,512 --least 1.5 --aim 1.85"),
     "int8-2": (vs_onnxruntime, "--precision int8 --threads 2 --tokens 16,64,128 --least 2.2,1.9,1.7 --aim 2.8,2.2,2"),
-    "minilm": (vs_onnxruntime, "--model minilm --precision int8 --tokens 16,64,128,512 --least 1.4 --aim 1.7"),
+    "minilm": (vs_onnxruntime, "--model minilm --precision int8 --tokens 16,32,64,128,256,512 --least 1.4 --aim 1.7"),
     "minilm-2": (vs_onnxruntime,
-                 "--model minilm --precision int8 --threads 2 --tokens 16,64,128,512 --least 1.7 --aim 2.2"),
+                 "--model minilm --precision int8 --threads 2 --tokens 16,32,64,128,256,512 --least 1.7 --aim 2.2"),
     "pruned": (vs_dense, "--least 1.7,1.8,1.85,1.9 --aim 1.95"),
+    "pruned-avx512vnni": (vs_dense, "--isa avx512vnni --least 1.7,1.8,1.85,1.9 --aim 1.95"),
     "sparse-int8": (vs_onnxruntime, "--precision int8 --tokens 128 --share 0.5 --rounds 15 --least 2.7 --aim 3.4"),
     "sparse-fp32": (vs_onnxruntime,
                     "--precision int8 --peer fp32 --tokens 128 --share 0.5 --rounds 15 --least 6.5 --aim 8"),
