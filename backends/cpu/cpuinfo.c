@@ -23,7 +23,7 @@ static uint64_t extended_control(void) {
 }
 
 typedef struct x86_features {
-    int avx2, avx2vnni, avx512, avx512vnni, avx512bf16, amx;
+    int avx2, avx2vnni, avx512, avx512vnni, avx512bf16, amx, amx_refused;
 } x86_features;
 
 /* Linux hands the tiles out on request: their eight kilobytes make a thread's state too large for some signal stacks.
@@ -34,7 +34,7 @@ static int tiles_granted(void) {
 }
 
 static x86_features x86_probe(void) {
-    x86_features found = {0, 0, 0, 0, 0, 0};
+    x86_features found = {0};
     uint32_t a, b, c, d, c1;
     if (!__get_cpuid(1, &a, &b, &c1, &d)) return found;
     const int osxsave = c1 >> 27 & 1, fma = c1 >> 12 & 1, avx = c1 >> 28 & 1, f16c = c1 >> 29 & 1;
@@ -49,7 +49,9 @@ static x86_features x86_probe(void) {
     if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         found.avx2vnni = found.avx2 && (a >> 4 & 1);
         found.avx512bf16 = found.avx512vnni && (a >> 5 & 1);
-        found.amx = found.amx && found.avx512bf16 && tiles_granted();
+        const int tiles_there = found.amx && found.avx512bf16;
+        found.amx = tiles_there && tiles_granted();
+        found.amx_refused = tiles_there && !found.amx;
     } else {
         found.amx = 0;
     }
@@ -58,7 +60,7 @@ static x86_features x86_probe(void) {
 #endif
 
 static void add(cpu_isa *isa, uint32_t *count, uint32_t capacity, const cpu_kernels *kernels, int available) {
-    if (*count < capacity) isa[(*count)++] = (cpu_isa){kernels->isa, kernels, available, NULL};
+    if (*count < capacity) isa[(*count)++] = (cpu_isa){kernels->isa, kernels, available, NULL, NULL};
 }
 
 uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
@@ -72,6 +74,7 @@ uint32_t cpu_isa_list(cpu_isa *isa, uint32_t capacity) {
     add(isa, &n, capacity, &cpu_kernels_avx512vnni, found.avx512vnni);
     add(isa, &n, capacity, &cpu_kernels_avx512bf16, found.avx512bf16);
     add(isa, &n, capacity, &cpu_kernels_amx, found.amx);
+    if (found.amx_refused && n > 0 && isa[n - 1].kernels == &cpu_kernels_amx) isa[n - 1].refused = isa[n - 1].name;
 #elif defined(__aarch64__)
     const unsigned long more = getauxval(AT_HWCAP2);
     const int dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, i8mm = dotprod && (more & HWCAP2_I8MM) != 0;
@@ -150,7 +153,7 @@ zeb_status cpu_isa_choose(const char *asked, cpu_isa *chosen, int *lowered, zeb_
 zeb_status cpu_isa_choose_of(const cpu_isa *isa, uint32_t n, const char *asked, cpu_isa *chosen, int *lowered,
                              zeb_error *error) {
     uint32_t limit = n;
-    const char *slower = NULL;
+    const char *slower = NULL, *refused = NULL;
     if (asked[0] != '\0') {
         for (limit = 0; limit < n && strcmp(isa[limit].name, asked) != 0;)
             limit++;
@@ -171,11 +174,13 @@ zeb_status cpu_isa_choose_of(const cpu_isa *isa, uint32_t n, const char *asked, 
         const int halves_alone = k->slab_bf16 != NULL && k->slab_i8 == NULL; /* is all that it adds */
         if (!isa[i].available) {
             *lowered = asked[0] != '\0';
+            if (isa[i].refused != NULL) refused = isa[i].refused;
         } else if (halves_alone && strcmp(isa[i].name, asked) != 0 && !cpu_halves_pay(k)) {
             slower = isa[i].name;
         } else {
             *chosen = isa[i];
             chosen->slower = slower;
+            chosen->refused = refused;
             return ZEB_OK;
         }
     }

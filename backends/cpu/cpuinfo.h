@@ -11,6 +11,8 @@ typedef struct cpu_isa {
     const cpu_kernels *kernels;
     int available;      /* on this processor, with its operating system */
     const char *slower; /* of a chosen set: a greater one that was not taken, being slower; or NULL */
+    /* The set itself, or of a chosen one a greater set, if the processor has it and the system refuses it; or NULL. */
+    const char *refused;
 } cpu_isa;
 
 /* Fills isa[capacity] with the sets of this build, weakest first; returns how many. */

@@ -45,8 +45,10 @@ static void settle(zeb_device *device, const zeb_device_options *options, const 
     size_t used = 0;
     s->note[0] = '\0';
     if (lowered)
-        used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-asked=%.*s isa-lowered=processor ",
-                                 ZEB_NAME_MAX - 1, options->isa);
+        used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-asked=%.*s isa-lowered=%s ",
+                                 ZEB_NAME_MAX - 1, options->isa, isa->refused != NULL ? "system" : "processor");
+    if (isa->refused != NULL)
+        used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-refused=%s ", isa->refused);
     if (isa->slower != NULL)
         used += (size_t)snprintf(s->note + used, sizeof s->note - used, "isa-slower=%s ", isa->slower);
     if (options->threads > threads)

@@ -7,7 +7,10 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "zeb/plugin.h"
 
@@ -31,6 +34,41 @@ static zeb_device_settings opened(uint32_t threads, const char *isa) {
     assert_int_equal(b->settings(device, &settings, &error), ZEB_OK);
     b->close(device);
     return settings;
+}
+
+/* In a process whose signals have a stack too small for AMX tiles, Linux refuses them. The exit status says what was
+ * found: 0 all as it should be. */
+static int without_tiles(const zeb_backend *b) {
+    static char stack[8192];
+    const stack_t small = {.ss_sp = stack, .ss_size = sizeof stack};
+    zeb_error error = {""};
+    zeb_device_options options = {.struct_size = sizeof options, .threads = 1};
+    zeb_device_settings settings = {.struct_size = sizeof settings};
+    zeb_device *device = NULL;
+    if (sigaltstack(&small, NULL) != 0) return 1;
+    if (b->open(0, &options, &device, &error) != ZEB_OK || b->settings(device, &settings, &error) != ZEB_OK) return 2;
+    b->close(device);
+    if (strcmp(settings.isa, "amx") == 0) return 3;
+    return strstr(settings.note, "isa-refused=amx ") != NULL ? 0 : 4;
+}
+
+/* Before any other test: what a process was granted once stays granted. */
+static void test_tiles_refused(void **state) {
+    (void)state;
+    const zeb_backend *b = backend();
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(without_tiles(b));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    const zeb_device_settings here = opened(1, "");
+    if (strcmp(here.isa, "amx") != 0) {
+        print_message("SKIPPED: this processor has no AMX tiles that could be refused\n");
+        skip();
+    }
+    assert_null(strstr(here.note, "isa-refused"));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void test_threads_above_the_machine(void **state) {
@@ -73,7 +111,8 @@ static void test_isa(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads_above_the_machine),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles_refused),
+                                       cmocka_unit_test(test_threads_above_the_machine),
                                        cmocka_unit_test(test_threads_above_the_affinity), cmocka_unit_test(test_isa)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
