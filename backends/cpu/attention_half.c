@@ -54,9 +54,8 @@ static void score(const zeb_plan *plan, const cpu_attention *a, const cpu_task *
     const int64_t dim = a->attr.head_dim;
     const size_t ld = padded(dim) * sizeof(uint16_t);
     for (int r = 0; r < rows; r += t->survivor == NULL ? rows : 1) /* in one go, or as they survived */
-        plan->kernels->narrow(cpu_row(plan, a->q, t->query_first + query[r]) + t->head * dim,
-                                    plan->tensor[a->q].ld, t->survivor == NULL ? rows : 1, (int)dim,
-                                    d->half_queries + (size_t)r * padded(dim), ld);
+        plan->kernels->narrow(cpu_row(plan, a->q, t->query_first + query[r]) + t->head * dim, plan->tensor[a->q].ld,
+                              t->survivor == NULL ? rows : 1, (int)dim, d->half_queries + (size_t)r * padded(dim), ld);
     const cpu_slab slab = {.x = d->half_queries,
                            .ldx = ld,
                            .w = d->half_keys,

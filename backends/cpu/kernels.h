@@ -76,8 +76,10 @@ typedef struct cpu_slab {
     size_t ldr;
     int rows;
     int n;
-    int steps; /* of 64 bytes */
+    int steps; /* of 64 bytes; slab_four: steps of i8_step a group */
     uint32_t activation;
+    int groups;   /* slab_four alone: w as tile_four reads it, start and w_scale [panels][groups][tile_columns] */
+    int8_t *room; /* bytes for one panel, unpacked */
 } cpu_slab;
 
 typedef void (*cpu_slab_fn)(const cpu_slab *slab);
@@ -110,9 +112,13 @@ typedef struct cpu_kernels {
     cpu_tile_i8_fn tile_i8[CPU_TILE_ROWS_MAX + 1];     /* one group */
     cpu_tile_i8_fn tile_groups[CPU_TILE_ROWS_MAX + 1]; /* any number */
     cpu_tile_i8_fn tile_open[CPU_TILE_ROWS_MAX + 1];   /* as tile_i8, of the groups in `run` alone; w_scale is of all */
+    cpu_tile_i8_fn tile_four[CPU_TILE_ROWS_MAX + 1];   /* as tile_groups, of weights in four bits; or NULL */
     int groups_rows;                                   /* the tallest of those */
-    int i8_step, i8_bytes, i8_offset;                  /* k a step, bytes an activation, what is added to one */
-    cpu_slab_fn slab_i8;                               /* or NULL, as half is NULL and slab_least 0 */
+    /* Weights in four bits, [steps][tile_columns * i8_step / 2] (the first half of a step in the low nibbles), to bytes
+     * of 16 times those numbers. */
+    void (*unpack_four)(const int8_t *packed, int steps, int8_t *codes);
+    int i8_step, i8_bytes, i8_offset; /* k a step, bytes an activation, what is added to one */
+    cpu_slab_fn slab_i8, slab_four;   /* or NULL, as half is NULL and slab_least 0 */
     const cpu_half_kernels *half;
     int slab_least;        /* rows from which slabs are faster than tiles */
     cpu_slab_fn slab_bf16; /* or NULL, as narrow is NULL and half_step 0; without `half`, x_scale must be NULL */

@@ -32,11 +32,11 @@ typedef struct amx_shape {
     uint8_t rows[16];
 } amx_shape;
 
-/* Tiles 0-3: sums; 4, 5: rows; 6, 7: weights. */
-static void amx_begin(int height) {
-    const uint8_t h = (uint8_t)height;
-    const amx_shape shape = {
-        .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {h, h, h, h, h, h, 16, 16}};
+/* Tiles 0-3: sums; 4, 5: rows; 6, 7: weights. A step is of four bytes. */
+static void amx_begin(int height, int steps) {
+    const uint8_t h = (uint8_t)height, k = (uint8_t)steps;
+    const uint16_t x = (uint16_t)(4 * steps);
+    const amx_shape shape = {.palette = 1, .bytes = {64, 64, 64, 64, x, x, 64, 64}, .rows = {h, h, h, h, h, h, k, k}};
     __asm__ volatile("ldtilecfg %0" : : "m"(shape));
 }
 
@@ -151,7 +151,7 @@ INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t act
     const bool plain = !integers && activation == ZEB_ACT_NONE && amx_is_plain(b);
     amx_waiting waiting = {NULL, 0, {0, 0}, height};
     int waiting_rows = 0;
-    amx_begin(height);
+    amx_begin(height, AMX_STEP / 4);
     for (int panel = 0, turn = 0; panel < panels; panel++) {
         for (int t = 0; t < tiles; t += 2, turn ^= 1) {
             const int low = t + 1 < tiles ? t + 1 : t, last = b->rows - height;
@@ -191,8 +191,139 @@ INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t act
             default: break;                                                                                            \
         }                                                                                                              \
     }
+/* Floats to results. */
+#define AMX_FLOATS(kind)                                                                                               \
+    case kind: amx_finish(b, false, kind, panel, row, sum, rows); break
+static void amx_finish_floats(const cpu_slab *b, int panel, int row, const int32_t *sum, int rows) {
+    switch (b->activation) {
+        AMX_FLOATS(ZEB_ACT_NONE);
+        AMX_FLOATS(ZEB_ACT_GELU_ERF);
+        AMX_FLOATS(ZEB_ACT_GELU_TANH);
+        AMX_FLOATS(ZEB_ACT_RELU);
+        AMX_FLOATS(ZEB_ACT_SILU);
+        AMX_FLOATS(ZEB_ACT_TANH);
+        default: break;
+    }
+}
+
 AMX_SLAB(slab_i8, true)
 AMX_SLAB(slab_bf16, false)
+
+/* ---- four bits, one scale a group ------------------------------------------------------------------------------- */
+
+enum { FOUR_GROUPS = 2 /* whose sums are added up at once */, FOUR_SUMS = 2 * AMX_ROWS * TILE_COLUMNS };
+
+/* total[rows] += the sums of some groups by their scales */
+INLINE void four_add(const int groups, const int32_t *sum, const float *scale, int rows, float *total) {
+    vf factor[FOUR_GROUPS][TILE_VECTORS];
+    UNROLL for (int g = 0; g < groups; g++) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) factor[g][v] = vf_load(scale + g * TILE_COLUMNS + v * VW);
+    }
+    for (int r = 0; r < rows; r++, sum += TILE_COLUMNS, total += TILE_COLUMNS) {
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
+            vf y = vf_load(total + v * VW);
+            UNROLL for (int g = 0; g < groups; g++) {
+                const vi x = vi_load(sum + g * FOUR_SUMS + v * VW);
+                y = vf_fma(vi_to_float(x), factor[g][v], y);
+            }
+            vf_store(total + v * VW, y);
+        }
+    }
+}
+
+/* Rows from .. to of that. */
+INLINE void four_add_some(int groups, const int32_t *sum, const float *scale, int from, int to, float *total) {
+    sum += from * TILE_COLUMNS;
+    total += from * TILE_COLUMNS;
+    switch (groups) {
+        case 1: four_add(1, sum, scale, to - from, total); break;
+        case FOUR_GROUPS: four_add(FOUR_GROUPS, sum, scale, to - from, total); break;
+        default: break;
+    }
+}
+
+/* The products of one group, of activations with their offset; w is unpacked. */
+INLINE void four_multiply(const cpu_slab *b, int g, const int row[2], const bool two, int height, int32_t *sum) {
+    const size_t ldx = b->ldx, k = (size_t)g * (size_t)b->steps;
+    const char *x = (const char *)b->x + k * 4;
+    const int8_t *w = b->room + k * STEP_BYTES;
+    AMX_ZERO(0);
+    AMX_ZERO(1);
+    AMX_LOAD(6, w, AMX_STRIDE);
+    AMX_LOAD(4, x + (size_t)row[0] * ldx, ldx);
+    AMX_MULTIPLY(true, 0, 4, 6);
+    AMX_LOAD(7, w + AMX_STRIDE / 2, AMX_STRIDE);
+    AMX_MULTIPLY(true, 1, 4, 7);
+    if (two) {
+        AMX_ZERO(2);
+        AMX_ZERO(3);
+        AMX_LOAD(5, x + (size_t)row[1] * ldx, ldx);
+        AMX_MULTIPLY(true, 2, 5, 6);
+        AMX_MULTIPLY(true, 3, 5, 7);
+    }
+    AMX_STORE(0, sum, AMX_STRIDE);
+    AMX_STORE(1, sum + VW, AMX_STRIDE);
+    if (two) {
+        AMX_STORE(2, sum + height * TILE_COLUMNS, AMX_STRIDE);
+        AMX_STORE(3, sum + height * TILE_COLUMNS + VW, AMX_STRIDE);
+    }
+}
+
+/* One or two tiles of rows by a panel, unpacked in b->room; totals begin with `base`. The sums of some groups are added
+ * up between the products of the next. */
+INLINE void four_block(const cpu_slab *b, int panel, const int row[2], const bool two, int height, const float *base) {
+    _Alignas(64) int32_t sum[2][FOUR_GROUPS * FOUR_SUMS];
+    _Alignas(64) float total[FOUR_SUMS];
+    const int rows = two ? 2 * height : height;
+    const float *scale = b->w_scale + (size_t)panel * (size_t)b->groups * TILE_COLUMNS;
+    for (int r = 0; r < rows; r++)
+        memcpy(total + r * TILE_COLUMNS, base, TILE_COLUMNS * sizeof *total);
+    int waiting = 0, turn = 0;
+    for (int g = 0, some; g < b->groups; g += some, turn ^= 1) {
+        some = b->groups - g < FOUR_GROUPS ? b->groups - g : FOUR_GROUPS;
+        for (int i = 0; i < some; i++) {
+            four_multiply(b, g + i, row, two, height, sum[turn] + i * FOUR_SUMS);
+            four_add_some(waiting, sum[turn ^ 1], scale + (g - waiting) * TILE_COLUMNS, rows * i / some,
+                          rows * (i + 1) / some, total);
+        }
+        waiting = some;
+    }
+    four_add_some(waiting, sum[turn ^ 1], scale + (b->groups - waiting) * TILE_COLUMNS, 0, rows, total);
+    for (int t = 0; t < (two ? 2 : 1); t++)
+        amx_finish_floats(b, panel, row[t], (const int32_t *)(const void *)(total + t * height * TILE_COLUMNS), height);
+}
+
+/* What the offset of activations makes of a panel, in all its groups. */
+static void four_base(const cpu_slab *b, int panel, float *base) {
+    for (int v = 0; v < TILE_COLUMNS; v += VW) {
+        vf sum = vf_zero();
+        for (int g = 0; g < b->groups; g++) {
+            const size_t at = ((size_t)panel * (size_t)b->groups + (size_t)g) * TILE_COLUMNS + (size_t)v;
+            sum = vf_fma(vi_to_float(vi_load(b->start + at)), vf_load(b->w_scale + at), sum);
+        }
+        vf_store(base + v, sum);
+    }
+}
+
+static void slab_four(const cpu_slab *b) {
+    const int tiles = (b->rows + AMX_ROWS - 1) / AMX_ROWS, height = (b->rows + tiles - 1) / tiles;
+    const int panels = (b->n + TILE_COLUMNS - 1) / TILE_COLUMNS, steps = b->groups * b->steps;
+    float base[TILE_COLUMNS];
+    amx_begin(height, b->steps);
+    for (int panel = 0; panel < panels; panel++) {
+        unpack_four((const int8_t *)b->w + (size_t)panel * (size_t)steps * (STEP_BYTES / 2), steps, b->room);
+        four_base(b, panel, base);
+        for (int t = 0; t < tiles; t += 2) {
+            const int low = t + 1 < tiles ? t + 1 : t, last = b->rows - height;
+            const int row[2] = {t * height < last ? t * height : last, low * height < last ? low * height : last};
+            if (low > t)
+                four_block(b, panel, row, true, height, base);
+            else
+                four_block(b, panel, row, false, height, base);
+        }
+    }
+    amx_end();
+}
 
 /* ---- attention in bfloat16 -------------------------------------------------------------------------------------- */
 

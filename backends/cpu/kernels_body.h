@@ -85,6 +85,17 @@ const cpu_kernels KERNELS_TABLE = {
                     groups_4, groups_5, groups_6
 #endif
     },
+#ifdef VI_FOUR
+    .tile_four = {NULL, four_1, four_2,
+#if KERNELS_TILE_ROWS >= 6
+                  four_3,
+#endif
+#if KERNELS_TILE_ROWS >= 12
+                  four_4, four_5, four_6
+#endif
+    },
+#endif
+    .unpack_four = unpack_four,
     .groups_rows = TILE_ROWS <= 2 ? TILE_ROWS : TILE_ROWS / 2,
     .i8_step = I8_STEP,
     .i8_bytes = I8_BYTES,
@@ -114,6 +125,7 @@ const cpu_kernels KERNELS_TABLE = {
 #endif
 #ifdef KERNELS_AMX
     .slab_i8 = slab_i8,
+    .slab_four = slab_four,
     .slab_bf16 = slab_bf16,
     .half = &half_kernels,
     .slab_least = 6,

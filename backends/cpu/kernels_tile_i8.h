@@ -5,13 +5,34 @@
 /* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
 enum { I8_DEPTH = 4 };
 
-/* One step of sums. All of this is written for bytes; with `halves` they are of bfloat16, and sums hold bits of floats.
- */
-INLINE vi i8_dot(const bool halves, vi sum, vi x, vi w) {
-#ifdef KERNELS_HALVES
-    if (halves) return vi_dot_halves(sum, x, w);
+/* What steps are of: weights in bytes, bfloat16 on both sides (sums hold bits of floats), or packed four bits. */
+typedef enum i8_kind { KIND_BYTES, KIND_HALVES, KIND_FOUR } i8_kind;
+
+/* Bytes of a step of weights. */
+enum { STEP_BYTES = TILE_COLUMNS * I8_STEP };
+
+/* Low nibbles are the first half of a step, high ones the second; each becomes 16 times what it stands for. */
+static void unpack_four(const int8_t *restrict packed, int steps, int8_t *restrict codes) {
+    for (int k = 0; k < steps; k++, packed += STEP_BYTES / 2, codes += STEP_BYTES) {
+#ifdef VI_FOUR
+        vi low, high;
+        vi_four(packed, &low, &high);
+        vi_store((int32_t *)(void *)codes, low);
+        vi_store((int32_t *)(void *)(codes + STEP_BYTES / 2), high);
+#else
+        for (int i = 0; i < STEP_BYTES / 2; i++) {
+            codes[i] = (int8_t)((uint8_t)packed[i] << 4);
+            codes[STEP_BYTES / 2 + i] = (int8_t)(packed[i] & 0xf0);
+        }
 #endif
-    (void)halves;
+    }
+}
+
+INLINE vi i8_dot(const i8_kind kind, vi sum, vi x, vi w) {
+#ifdef KERNELS_HALVES
+    if (kind == KIND_HALVES) return vi_dot_halves(sum, x, w);
+#endif
+    (void)kind;
     return vi_dot(sum, x, w);
 }
 
@@ -27,7 +48,7 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
     }
 }
 
-INLINE void i8_step(const bool halves, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
+INLINE void i8_step(const i8_kind kind, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
                     const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
     const size_t at = (size_t)k * I8_STEP;
     (void)first;
@@ -39,13 +60,13 @@ INLINE void i8_step(const bool halves, const int rows, const int first, vi acc[T
     UNROLL for (int v = 0; v < 2 * TILE_VECTORS; v++) {
         const vi wv = vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW / 2)) * I8_STEP);
         UNROLL for (int r = 0; r < rows; r += 2) acc[r + v % 2][v / 2] =
-            i8_dot(halves, acc[r + v % 2][v / 2], xv[r / 2], wv);
+            i8_dot(kind, acc[r + v % 2][v / 2], xv[r / 2], wv);
     }
 }
 
 /* To one row each. */
-INLINE void i8_join(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
-    (void)halves;
+INLINE void i8_join(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+    (void)kind;
     UNROLL for (int r = 0; r < rows; r += 2) {
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vi low = acc[r][v], high = acc[r + 1][v];
@@ -63,48 +84,53 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
     UNROLL for (int r = 0; r < chains * rows; r++) acc[r][v] = r < rows ? begin : vi_zero();
 }
 
-INLINE void i8_step(const bool halves, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
+INLINE void i8_step(const i8_kind kind, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
                     const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
     const size_t at = (size_t)k * I8_STEP * I8_BYTES;
     vi wv[TILE_VECTORS];
-    UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
-        vi_weights(w + ((size_t)k * TILE_COLUMNS + (size_t)(v * VW)) * I8_STEP);
+#ifdef VI_FOUR
+    if (kind == KIND_FOUR) {
+        vi_four(w + (size_t)k * (STEP_BYTES / 2), &wv[0], &wv[1]);
+    } else
+#endif
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
+            vi_weights(w + (size_t)k * STEP_BYTES + (size_t)(v * VW * I8_STEP));
     UNROLL for (int r = 0; r < rows; r++) {
         const vi xv = vi_spread(row[r / 3] + (size_t)(r % 3) * ldx + at);
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = i8_dot(halves, acc[first + r][v], xv, wv[v]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[first + r][v] = i8_dot(kind, acc[first + r][v], xv, wv[v]);
     }
 }
 
-INLINE vi i8_add(const bool halves, vi a, vi b) {
+INLINE vi i8_add(const i8_kind kind, vi a, vi b) {
 #ifdef KERNELS_HALVES
-    if (halves) return vf_as_bits(vf_add(vi_as_floats(a), vi_as_floats(b)));
+    if (kind == KIND_HALVES) return vf_as_bits(vf_add(vi_as_floats(a), vi_as_floats(b)));
 #endif
-    (void)halves;
+    (void)kind;
     return vi_add(a, b);
 }
 
 /* Adds up the chains. */
-INLINE void i8_join(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
+INLINE void i8_join(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS]) {
     const int chains = I8_CHAINS(rows);
     UNROLL for (int r = rows; r < chains * rows; r++) {
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = i8_add(halves, acc[r % rows][v], acc[r][v]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++) acc[r % rows][v] = i8_add(kind, acc[r % rows][v], acc[r][v]);
     }
 }
 #endif
 
 /* acc += x . w over the steps k .. end. */
-INLINE void i8_run(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS],
+INLINE void i8_run(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS],
                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int k, int end) {
     const int chains = I8_CHAINS(rows);
     for (; k + I8_DEPTH <= end; k += I8_DEPTH) {
-        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(halves, rows, c % chains * rows, acc, row, ldx, w, k + c);
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, k + c);
     }
     for (; k < end; k++)
-        i8_step(halves, rows, 0, acc, row, ldx, w, k);
+        i8_step(kind, rows, 0, acc, row, ldx, w, k);
 }
 
 /* acc[rows] = start + x . w over all steps. */
-INLINE void i8_sum(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x,
+INLINE void i8_sum(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x,
                    size_t ldx, const int8_t *w, const int32_t *start, int steps, const char *ahead) {
     const int chains = I8_CHAINS(rows);
     const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
@@ -116,12 +142,12 @@ INLINE void i8_sum(const bool halves, const int rows, vi acc[TILE_ROWS][TILE_VEC
         for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
             UNROLL for (int c = 0; c < I8_DEPTH; c++) {
                 __builtin_prefetch(ahead + (size_t)(k + c) * 64, 0, 2);
-                i8_step(halves, rows, c % chains * rows, acc, row, ldx, w, k + c);
+                i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, k + c);
             }
         }
     }
-    i8_run(halves, rows, acc, row, ldx, w, k, steps);
-    i8_join(halves, rows, acc);
+    i8_run(kind, rows, acc, row, ldx, w, k, steps);
+    i8_join(kind, rows, acc);
 }
 
 /* Sums to results, row by row. */
@@ -162,8 +188,8 @@ INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
         i8_begin(rows, acc, v, begin);
     }
     for (int i = 0; i < t->runs; i++)
-        i8_run(false, rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
-    i8_join(false, rows, acc);
+        i8_run(KIND_BYTES, rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
+    i8_join(KIND_BYTES, rows, acc);
 }
 
 /* Integer sums to results. */
@@ -180,7 +206,7 @@ INLINE void i8_scale(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
 
 INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
     vi acc[TILE_ROWS][TILE_VECTORS];
-    i8_sum(false, rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    i8_sum(KIND_BYTES, rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
     i8_scale(rows, acc, t);
 }
 
@@ -190,7 +216,7 @@ INLINE void open_any(const cpu_tile_i8 *t, const int rows) {
     i8_scale(rows, acc, t);
 }
 
-INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
+INLINE void groups_any(const i8_kind kind, const cpu_tile_i8 *t, const int rows) {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const size_t ldx = t->ldx, group = (size_t)t->steps * I8_STEP;
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
@@ -198,8 +224,9 @@ INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
     }
     for (int g = 0; g < t->groups; g++) {
         vi acc[TILE_ROWS][TILE_VECTORS];
-        i8_sum(false, rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx, t->w + (size_t)g * group * TILE_COLUMNS,
-               t->start + g * TILE_COLUMNS, t->steps, NULL);
+        i8_sum(kind, rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx,
+               t->w + (size_t)g * group * TILE_COLUMNS / (kind == KIND_FOUR ? 2 : 1), t->start + g * TILE_COLUMNS,
+               t->steps, NULL);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);
             UNROLL for (int r = 0; r < rows; r++) sum[r][v] = vf_fma(vi_to_float(acc[r][v]), scale, sum[r][v]);
@@ -219,10 +246,19 @@ INLINE void groups_any(const cpu_tile_i8 *t, const int rows) {
     static void open_##rows(const cpu_tile_i8 *t) {                                                                    \
         open_any(t, rows);                                                                                             \
     }
+#ifdef VI_FOUR
+#define FOUR_FUNCTION(rows)                                                                                            \
+    static void four_##rows(const cpu_tile_i8 *t) {                                                                    \
+        groups_any(KIND_FOUR, t, rows);                                                                                \
+    }
+#else
+#define FOUR_FUNCTION(rows)
+#endif
 #define GROUPS_FUNCTION(rows)                                                                                          \
     static void groups_##rows(const cpu_tile_i8 *t) {                                                                  \
-        groups_any(t, rows);                                                                                           \
-    }
+        groups_any(KIND_BYTES, t, rows);                                                                               \
+    }                                                                                                                  \
+    FOUR_FUNCTION(rows)
 I8_FUNCTION(1)
 I8_FUNCTION(2)
 GROUPS_FUNCTION(1)

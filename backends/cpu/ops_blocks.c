@@ -107,7 +107,7 @@ zeb_status cpu_open_starts(zeb_plan *plan, cpu_linear *l, zeb_error *error) {
     const cpu_kernels *kernels = plan->kernels;
     const int64_t columns = kernels->tile_columns, step = kernels->i8_step, block = plan->tensor[l->x].block;
     if (l->flags == ZEB_NONE || !l->integers) return ZEB_OK;
-    if (l->groups > 1 || block % step != 0) { /* computed with the zeros */
+    if (l->four || block % step != 0) { /* computed with the zeros */
         l->flags = ZEB_NONE;
         return ZEB_OK;
     }

@@ -79,16 +79,19 @@ static void run_panel_f32(const zeb_plan *plan, const cpu_linear *l, int panel, 
 }
 
 /* The same from codes. Panels of eight bits are small: all of k in one go. */
-static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+    const zeb_plan *plan = hand->plan;
     const cpu_kernels *kernels = plan->kernels;
     const cpu_linear_part *part = part_of(l, panel);
     const cpu_tensor *codes = &plan->tensor[l->codes];
     const int64_t columns = kernels->tile_columns, c0 = (panel - part->first) * columns;
-    const int64_t most = l->groups > 1 ? kernels->groups_rows : kernels->tile_rows;
+    const int64_t most = l->four ? kernels->groups_rows : kernels->tile_rows;
     const int64_t tiles = (r1 - r0 + most - 1) / most, steps = (int64_t)l->groups * l->steps;
+    const int64_t bytes = steps * columns * kernels->i8_step / (l->four ? 2 : 1);
+    const bool packed = l->four && tiles == 1 && kernels->tile_four[1] != NULL; /* unpacked in registers */
     const bool late_residual = part->residual != ZEB_NONE && part->activation != ZEB_ACT_NONE;
     cpu_tile_i8 tile = {.ldx = codes->ld,
-                        .w = l->codes_w + panel * steps * columns * kernels->i8_step,
+                        .w = l->codes_w + panel * bytes,
                         .start = l->start + panel * l->groups * columns,
                         .w_scale = l->scale + panel * l->groups * columns,
                         .ldc = plan->tensor[part->out].ld,
@@ -103,7 +106,11 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
         tile.steps = plan->tensor[l->x].block / kernels->i8_step;
         tile.run = runs.at;
     }
-    const char *next = (const char *)(tile.w + steps * columns * kernels->i8_step);
+    const char *next = (const char *)(tile.w + bytes);
+    if (l->four && !packed) {
+        kernels->unpack_four(tile.w, (int)steps, hand->scratch);
+        tile.w = hand->scratch;
+    }
     const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
         end = r + height + (i < taller);
@@ -120,7 +127,8 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
             tile.runs = runs.count;
         }
         (l->flags != ZEB_NONE ? kernels->tile_open
-         : l->groups > 1      ? kernels->tile_groups
+         : packed             ? kernels->tile_four
+         : l->four            ? kernels->tile_groups
                               : kernels->tile_i8)[end - r](&tile);
         if (part->activation != ZEB_ACT_NONE)
             kernels->activate(part->activation, tile.c, tile.ldc, (int)(end - r), tile.n);
@@ -129,8 +137,9 @@ static void run_panel_i8(const zeb_plan *plan, const cpu_linear *l, int panel, i
 }
 
 /* Panels p0 .. p1 of one part as a slab. */
-static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear_part *part, int p0, int p1, int64_t r0,
+static void run_slab(const cpu_hand *hand, const cpu_linear *l, const cpu_linear_part *part, int p0, int p1, int64_t r0,
                      int64_t r1) {
+    const zeb_plan *plan = hand->plan;
     const cpu_kernels *kernels = plan->kernels;
     const cpu_tensor *x = &plan->tensor[l->halves ? l->x : l->codes];
     const int64_t columns = kernels->tile_columns, c0 = (p0 - part->first) * columns, n = (p1 - p0) * columns;
@@ -155,48 +164,59 @@ static void run_slab(const zeb_plan *plan, const cpu_linear *l, const cpu_linear
         return;
     }
     slab.x_scale = cpu_row(plan, l->codes + 1, r0);
-    slab.start = l->start + p0 * columns;
-    slab.w_scale = l->scale + p0 * columns;
+    slab.start = l->start + p0 * columns * l->groups;
+    slab.w_scale = l->scale + p0 * columns * l->groups;
+    if (l->four) {
+        slab.w = l->codes_w + (int64_t)p0 * l->groups * l->steps * columns * kernels->i8_step / 2;
+        slab.steps = l->steps;
+        slab.groups = l->groups;
+        slab.room = hand->scratch;
+        kernels->slab_four(&slab);
+        return;
+    }
     kernels->slab_i8(&slab);
 }
 
 /* Whether so many rows are multiplied as a slab. */
 static bool takes_slabs(const zeb_plan *plan, const cpu_linear *l, int64_t rows) {
     const cpu_kernels *kernels = plan->kernels;
-    return l->halves || (kernels->slab_i8 != NULL && l->integers && l->groups == 1 && rows >= kernels->slab_least);
+    if (l->four) return kernels->slab_four != NULL && rows > kernels->groups_rows; /* one tile needs no room */
+    return l->halves || (kernels->slab_i8 != NULL && l->integers && rows >= kernels->slab_least);
 }
 
-static void run_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+static void run_panel(const cpu_hand *hand, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {
+    const zeb_plan *plan = hand->plan;
     if (takes_slabs(plan, l, r1 - r0))
-        run_slab(plan, l, part_of(l, panel), panel, panel + 1, r0, r1);
+        run_slab(hand, l, part_of(l, panel), panel, panel + 1, r0, r1);
     else if (l->integers)
-        run_panel_i8(plan, l, panel, r0, r1);
+        run_panel_i8(hand, l, panel, r0, r1);
     else
         run_panel_f32(plan, l, panel, r0, r1);
 }
 
-static void run_panels(const zeb_plan *plan, const cpu_linear *l, int p0, int p1, int64_t r0, int64_t r1) {
-    const bool slabs = takes_slabs(plan, l, r1 - r0);
+static void run_panels(const cpu_hand *hand, const cpu_linear *l, int p0, int p1, int64_t r0, int64_t r1) {
+    const bool slabs = takes_slabs(hand->plan, l, r1 - r0);
     for (int p = p0, end; p < p1; p = end) {
         const cpu_linear_part *part = part_of(l, p);
         end = !slabs ? p + 1 : part->first + part->count < p1 ? part->first + part->count : p1;
         if (slabs)
-            run_slab(plan, l, part, p, end, r0, r1);
+            run_slab(hand, l, part, p, end, r0, r1);
         else
-            run_panel(plan, l, p, r0, r1);
+            run_panel(hand, l, p, r0, r1);
     }
 }
 
 /* A panel of one sequence under its gates: not computed if all its groups are closed, else closed groups are wiped. */
-static void run_gated_panel(const zeb_plan *plan, const cpu_linear *l, int panel, int64_t r0, int64_t r1,
+static void run_gated_panel(const cpu_hand *hand, const cpu_linear *l, int panel, int64_t r0, int64_t r1,
                             const float *gate) {
+    const zeb_plan *plan = hand->plan;
     const cpu_linear_part *part = part_of(l, panel);
     const int64_t columns = plan->kernels->tile_columns, c0 = (panel - part->first) * columns;
     const int64_t c1 = c0 + columns < part->n ? c0 + columns : part->n, width = part->n / l->gate_groups;
     bool open = false;
     for (int64_t g = c0 / width; g * width < c1; g++)
         open = open || gate[g] != 0.0f;
-    if (open) run_panel(plan, l, panel, r0, r1);
+    if (open) run_panel(hand, l, panel, r0, r1);
     for (int64_t g = c0 / width; g * width < c1; g++) {
         const int64_t from = g * width > c0 ? g * width : c0, to = (g + 1) * width < c1 ? (g + 1) * width : c1;
         if (gate[g] == 0.0f) close_columns(plan, part, r0, r1, from, to);
@@ -207,7 +227,7 @@ static void run_linear(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
     const zeb_plan *plan = hand->plan;
     const cpu_linear *l = &stage->as.linear;
     if (l->gates == ZEB_NONE) {
-        run_panels(plan, l, p0, p1, r0, r1);
+        run_panels(hand, l, p0, p1, r0, r1);
         return;
     }
     for (int64_t r = r0; r < r1;) {
@@ -218,7 +238,7 @@ static void run_linear(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
         if (end <= r) end = r + 1; /* a row of no sequence can't be: go on all the same */
         const float *gate = cpu_row(plan, l->gates, b);
         for (int p = p0; p < p1; p++)
-            run_gated_panel(plan, l, p, r, end, gate);
+            run_gated_panel(hand, l, p, r, end, gate);
         r = end;
     }
 }
@@ -257,7 +277,7 @@ static zeb_status pack_halves(zeb_plan *plan, cpu_linear *l, const zeb_node *con
     const zeb_status status = cpu_plan_hold(plan, (size_t)l->panels * panel * sizeof *packed, (void **)&packed, error);
     for (uint32_t i = 0; status == ZEB_OK && i < l->parts; i++)
         cpu_pack_halves(plan->kernels, &plan->tensor[node[i]->input[ZEB_LINEAR_W]], row,
-                       packed + (size_t)l->part[i].first * panel);
+                        packed + (size_t)l->part[i].first * panel);
     l->codes_w = (const int8_t *)packed;
     return status;
 }
@@ -267,7 +287,8 @@ static zeb_status pack_integers(zeb_plan *plan, cpu_linear *l, const zeb_node *c
     cpu_codes all = {NULL, NULL, NULL, 0, 0};
     cpu_codes_shape(plan->kernels, &plan->tensor[node[0]->input[ZEB_LINEAR_W]], four, &all);
     const size_t columns = (size_t)plan->kernels->tile_columns, groups = (size_t)all.groups * columns;
-    const size_t panel = groups * (size_t)all.steps * (size_t)plan->kernels->i8_step, panels = (size_t)l->panels;
+    const size_t codes = groups * (size_t)all.steps * (size_t)plan->kernels->i8_step;
+    const size_t panel = four ? codes / 2 : codes, panels = (size_t)l->panels;
     zeb_status status = cpu_plan_hold(plan, panels * panel, (void **)&all.w, error);
     if (status == ZEB_OK) status = cpu_plan_hold(plan, panels * groups * sizeof *all.start, (void **)&all.start, error);
     if (status == ZEB_OK) status = cpu_plan_hold(plan, panels * groups * sizeof *all.scale, (void **)&all.scale, error);
@@ -278,6 +299,8 @@ static zeb_status pack_integers(zeb_plan *plan, cpu_linear *l, const zeb_node *c
                                 all.groups, all.steps};
         cpu_pack_codes(plan->kernels, w, scale_of(plan, w), four, &part, row, number);
     }
+    if (four) cpu_plan_scratch(plan, codes); /* a panel, unpacked */
+    l->four = four;
     l->groups = all.groups;
     l->steps = all.steps;
     l->codes_w = all.w;

@@ -15,7 +15,7 @@ static void round_rows(const zeb_plan *plan, int32_t x, int32_t halves, int64_t 
     const cpu_tensor *h = &plan->tensor[halves], *t = &plan->tensor[x];
     if (h->dtype == ZEB_BF16) {
         kernels->narrow(cpu_row(plan, x, r0), t->ld, (int)(r1 - r0), (int)t->width,
-                              (uint16_t *)h->data + (size_t)r0 * h->ld, h->ld * sizeof(uint16_t));
+                        (uint16_t *)h->data + (size_t)r0 * h->ld, h->ld * sizeof(uint16_t));
         return;
     }
     for (int64_t r = r0; r < r1; r++)

@@ -101,30 +101,40 @@ void cpu_codes_shape(const cpu_kernels *kernels, const cpu_tensor *weight, bool 
     const int64_t k = weight->width, group = four ? group_of(weight) : k;
     codes->groups = (int)(k / group);
     codes->steps = (int)((group + kernels->i8_step - 1) / kernels->i8_step);
-    if (codes->groups == 1 && kernels->slab_i8 != NULL)
+    if (!four && kernels->slab_i8 != NULL)
         codes->steps = (codes->steps + CPU_SLAB_STEP - 1) / CPU_SLAB_STEP * CPU_SLAB_STEP;
+}
+
+static void put_nibble(int8_t *byte, bool high, int8_t value) {
+    *byte = (int8_t)((uint8_t)*byte | (unsigned)(value & 15) << (high ? 4 : 0));
 }
 
 void cpu_pack_codes(const cpu_kernels *kernels, const cpu_tensor *weight, const cpu_tensor *scale, bool four,
                     const cpu_codes *codes, float *row, int8_t *number) {
     const int64_t n = weight->rows, k = weight->width, columns = kernels->tile_columns, step = kernels->i8_step;
-    const int64_t groups = codes->groups, group = k / groups, panel = groups * codes->steps * columns * step;
+    const int64_t groups = codes->groups, group = k / groups, bytes = columns * step;
+    const int64_t panel = groups * codes->steps * bytes / (four ? 2 : 1);
     for (int64_t c = 0; c < n; c++) {
         if (four)
             read_four(weight, scale, c, number, row);
         else
             read_eight(kernels, weight, scale, c, row, number, row);
-        int8_t *w = codes->w + c / columns * panel + c % columns * step;
+        int8_t *w = codes->w + c / columns * panel;
         for (int64_t g = 0; g < groups; g++) {
             int32_t sum = 0;
             for (int64_t i = 0; i < group; i++) {
                 const int8_t value = number[g * group + i];
-                w[(g * codes->steps + i / step) * columns * step + i % step] = value;
+                const int64_t k_step = g * codes->steps + i / step, at = c % columns * step + i % step;
+                if (four)
+                    put_nibble(w + k_step * (bytes / 2) + at % (bytes / 2), at >= bytes / 2, value);
+                else
+                    w[k_step * bytes + at] = value;
                 sum += value;
             }
             const int64_t at = (c / columns * groups + g) * columns + c % columns;
-            codes->start[at] = (int32_t)(0u - (uint32_t)(sum * kernels->i8_offset));
-            codes->scale[at] = row[g];
+            const int32_t times = four ? 16 : 1; /* see unpack_four; exact in both */
+            codes->start[at] = (int32_t)(0u - (uint32_t)(sum * times * kernels->i8_offset));
+            codes->scale[at] = row[g] / (float)times;
         }
     }
 }

@@ -24,7 +24,8 @@ void cpu_pack_w4a16(const cpu_kernels *kernels, const cpu_tensor *weight, const 
 
 /* Integer panels as cpu_tile_i8 wants them. */
 typedef struct cpu_codes {
-    int8_t *w;      /* [panels][groups * steps][tile_columns][i8_step] */
+    int8_t *w;      /* [panels][groups * steps][tile_columns][i8_step], zeros before they are filled; four bits: in half
+                       the bytes, as kernels->unpack_four says */
     int32_t *start; /* [panels][groups][tile_columns] */
     float *scale;   /* [panels][groups][tile_columns] */
     int groups, steps;

@@ -85,7 +85,8 @@ typedef struct cpu_linear {
     bool integers;
     int32_t codes;         /* of x */
     int groups, steps;     /* groups of k, steps of i8_step a group */
-    const int8_t *codes_w; /* [panels][groups * steps][tile_columns][i8_step] */
+    bool four;             /* codes_w in four bits */
+    const int8_t *codes_w; /* [panels][groups * steps][tile_columns][i8_step], or half of those bytes */
     const int32_t *start;  /* [panels][groups][tile_columns] */
     const float *scale;    /* [panels][groups][tile_columns] */
     /* Where x has closed blocks: */

@@ -156,6 +156,12 @@ enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
+#define VI_FOUR 1
+static inline void vi_four(const int8_t *p, vi *low, vi *high) {
+    const vi mask = _mm256_set1_epi8(-16), both = _mm256_loadu_si256((const __m256i *)p);
+    *low = _mm256_and_si256(_mm256_slli_epi16(both, 4), mask);
+    *high = _mm256_and_si256(both, mask);
+}
 static inline vi vi_dot(vi sum, vi x, vi w) {
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
     return sum;

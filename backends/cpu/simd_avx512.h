@@ -195,6 +195,12 @@ enum { I8_STEP = 4, I8_BYTES = 1, I8_OFFSET = 128 };
 static inline vi vi_weights(const int8_t *p) {
     return _mm512_loadu_si512(p);
 }
+#define VI_FOUR 1
+static inline void vi_four(const int8_t *p, vi *low, vi *high) {
+    const vi mask = _mm512_set1_epi8(-16), both = _mm512_loadu_si512(p);
+    *low = _mm512_and_si512(_mm512_slli_epi16(both, 4), mask);
+    *high = _mm512_and_si512(both, mask);
+}
 /* In assembler: gcc 12 spills tall tiles of the intrinsic's accumulators. */
 static inline vi vi_dot(vi sum, vi x, vi w) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));

@@ -435,6 +435,88 @@ static void test_slabs_bf16(void **state) {
     }
 }
 
+enum { FOUR_K = 192 };
+
+/* Numbers of four bits against sums of each group in integers: unpacked in registers, before the tiles, and in a slab.
+ */
+static void check_four(const cpu_kernels *k, int rows, int n, int groups, int group) {
+    static unsigned char x[SLAB_ROWS * 2 * FOUR_K];
+    static int8_t packed[SLAB_N * FOUR_K / 2], room[SLAB_N * FOUR_K], number[SLAB_N][FOUR_K];
+    static float plain[SLAB_ROWS * FOUR_K], c[SLAB_ROWS * SLAB_N], scale[SLAB_N * FOUR_K / 32];
+    static int32_t start[SLAB_N * FOUR_K / 32];
+    float x_scale[SLAB_ROWS], bias[SLAB_N];
+    const int depth = groups * group, columns = k->tile_columns, bytes = columns * k->i8_step;
+    const int panels = (n + columns - 1) / columns, steps = depth / k->i8_step;
+    uint32_t seed = (uint32_t)(rows * 1000 + n);
+    memset(packed, 0, sizeof packed);
+    for (int i = 0; i < rows * depth; i++)
+        plain[i] = random_float(&seed);
+    k->quantise(plain, (size_t)depth, rows, depth, x, 2 * FOUR_K, x_scale);
+    for (int j = 0; j < panels * columns; j++) {
+        bias[j] = random_float(&seed);
+        for (int g = 0; g < groups; g++) {
+            const int at = (j / columns * groups + g) * columns + j % columns;
+            scale[at] = random_float(&seed);
+            start[at] = 0;
+            for (int i = g * group; i < (g + 1) * group; i++) {
+                const int place = j % columns * k->i8_step + i % k->i8_step, half = bytes / 2;
+                const int value = (int)(8 + 7.99f * random_float(&seed)) - 8;
+                int8_t *to = packed + (j / columns * steps + i / k->i8_step) * half + place % half;
+                number[j][i] = (int8_t)value;
+                *to = (int8_t)((uint8_t)*to | (unsigned)(value & 15) << (place < half ? 0 : 4));
+                start[at] -= 16 * k->i8_offset * value;
+            }
+        }
+    }
+    for (int way = 0; way < 3; way++) {
+        const cpu_slab slab = {
+            x, 2 * FOUR_K,         x_scale,      packed, start, scale, c, SLAB_N, bias, NULL, 0, rows,
+            n, group / k->i8_step, ZEB_ACT_NONE, groups, room};
+        const cpu_tile_i8 tile = {.x = x,
+                                  .ldx = 2 * FOUR_K,
+                                  .x_scale = x_scale,
+                                  .w = way == 0 ? packed : room,
+                                  .start = start,
+                                  .w_scale = scale,
+                                  .c = c,
+                                  .ldc = SLAB_N,
+                                  .bias = bias,
+                                  .steps = group / k->i8_step,
+                                  .groups = groups,
+                                  .n = n};
+        if (way < 2 && (rows > k->groups_rows || n > columns)) continue;
+        if (way == 0 && k->tile_four[rows] == NULL) continue;
+        if (way == 2 && (k->slab_four == NULL || rows < 2)) continue;
+        memset(c, 0, sizeof c);
+        if (way == 0) k->tile_four[rows](&tile);
+        if (way == 1) k->unpack_four(packed, steps, room), k->tile_groups[rows](&tile);
+        if (way == 2) k->slab_four(&slab);
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < n; j++) {
+                double want = 0;
+                for (int i = 0; i < depth; i++)
+                    want += 16.0 * code_at(k, x + r * 2 * FOUR_K, i) * number[j][i] *
+                            (double)scale[(j / columns * groups + i / group) * columns + j % columns];
+                want = want * (double)x_scale[r] + (double)bias[j];
+                if (!(fabs((double)c[r * SLAB_N + j] - want) <= 2e-3))
+                    fail_msg("%s four bits, way %d, %dx%d, %d groups of %d: [%d,%d] is %.9g instead of %.9g", k->isa,
+                             way, rows, n, groups, group, r, j, (double)c[r * SLAB_N + j], want);
+            }
+    }
+}
+
+static void check_fours(const cpu_kernels *k) {
+    for (int rows = 1; rows <= SLAB_ROWS; rows += rows < 40 ? 1 : 17)
+        for (int wide = 0; wide < 2; wide++)
+            check_four(k, rows, 1 + rows * 37 % (rows <= k->groups_rows ? k->tile_columns : SLAB_N),
+                       1 + rows % (wide ? 3 : 6), wide ? 64 : 32);
+}
+
+static void test_four_bits(void **state) {
+    (void)state;
+    for_each_isa(check_fours);
+}
+
 static void check_slabs(const cpu_kernels *k) {
     if (k->slab_i8 == NULL) return;
     for (int rows = 2; rows <= SLAB_ROWS; rows += rows < 40 ? 1 : 17) {
@@ -526,6 +608,7 @@ int main(void) {
         cmocka_unit_test(test_i8_tiles),    cmocka_unit_test(test_choice_of_isa),
         cmocka_unit_test(test_bf16),        cmocka_unit_test(test_slabs),
         cmocka_unit_test(test_slabs_bf16),  cmocka_unit_test(test_choice_by_trial),
+        cmocka_unit_test(test_four_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
