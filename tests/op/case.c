@@ -24,6 +24,7 @@ typedef struct run {
 const char *op_line_name(int line) {
     if (line == OP_LINE_CHAIN) return "chain";
     if (line == OP_LINE_RANDOM) return "random";
+    if (line == OP_LINE_MODEL) return "model";
     return line == OP_LINE_CONTRACT ? "contract" : zeb_op_name((zeb_op)line);
 }
 
@@ -106,7 +107,7 @@ static zeb_status run_ref(run *r, void **result, zeb_error *error) {
 
 static op_tolerance tolerance_for(const run *r, uint32_t tensor) {
     const zeb_graph *graph = &r->fx.graph;
-    if (r->line == OP_LINE_CHAIN || r->line == OP_LINE_RANDOM) return op_tolerance_of(0, 0, r->fx.precision);
+    if (r->line == OP_LINE_CHAIN || r->line >= OP_LINE_RANDOM) return op_tolerance_of(0, 0, r->fx.precision);
     for (uint32_t i = 0; i < graph->node_count; ++i)
         for (uint32_t j = 0; j < ZEB_NODE_OUTPUTS_MAX; ++j)
             if (graph->node[i].output[j] == (int32_t)tensor) {
@@ -216,7 +217,7 @@ static void run_passes(run *r) {
         r->failed = true;
     }
     for (int pass = 0; pass < OP_PASSES && !r->failed; ++pass)
-        run_pass(r, pass);
+        if (r->fx.passes == 0 || (r->fx.passes >> pass & 1) != 0) run_pass(r, pass);
     if (!r->failed) ++r->suite->tally[r->line].passed;
     for (int v = 0; v < VARIANTS; ++v)
         if (r->plan[v] != NULL) target->backend->release(r->plan[v]);

@@ -54,6 +54,24 @@ void op_rows(op_fixture *fx, int64_t token_max, int64_t batch_max) {
     fx->offsets_data = allocate(fx, (size_t)(batch_max + 1) * sizeof(int32_t));
 }
 
+static const zeb_graph *made(op_fixture *fx) {
+    const zeb_graph *graph = NULL;
+    if (fx->status == ZEB_OK) fx->status = zeb_builder_finish(fx->builder, &graph, &fx->error);
+    return graph;
+}
+
+void op_adopt(op_fixture *fx, int64_t token_max, int64_t batch_max) {
+    const zeb_graph *graph = made(fx);
+    if (graph == NULL) return;
+    fx->token_max = token_max;
+    fx->batch_max = batch_max;
+    fx->offsets = zeb_graph_find(graph, "tokens.offsets");
+    fx->count = zeb_graph_find(graph, "tokens.count");
+    fx->offsets_data = allocate(fx, (size_t)(batch_max + 1) * sizeof(int32_t));
+    for (uint32_t i = 0; i < graph->tensor_count; ++i)
+        if (graph->tensor[i].role == ZEB_ROLE_OUTPUT) op_final(fx, (int32_t)i);
+}
+
 static int32_t keep_input(op_fixture *fx, int32_t tensor, op_fill fill, int64_t range) {
     if (fx->status == ZEB_OK && fx->input_count == OP_INPUTS_MAX)
         fx->status = zeb_fail(&fx->error, ZEB_ERR_INTERNAL, "a case has more than %d inputs", OP_INPUTS_MAX);
@@ -62,6 +80,11 @@ static int32_t keep_input(op_fixture *fx, int32_t tensor, op_fill fill, int64_t 
     *input = (op_input){.tensor = tensor, .fill = fill, .range = range};
     input->data = allocate(fx, zeb_builder_tensor(fx->builder, tensor)->bytes);
     return tensor;
+}
+
+void op_adopt_input(op_fixture *fx, const char *name, op_fill fill, int64_t range) {
+    const zeb_graph *graph = made(fx);
+    if (graph != NULL) (void)keep_input(fx, zeb_graph_find(graph, name), fill, range);
 }
 
 int32_t op_rows_input(op_fixture *fx, const char *name, op_fill fill, int64_t range, int64_t width) {

@@ -54,8 +54,9 @@ typedef struct op_fixture {
     size_t final_count;
     int32_t out[ZEB_NODE_OUTPUTS_MAX]; /* of the node added last */
     uint32_t weights;
-    bool told; /* a hair's breadth of difference may turn a choice: judged node by node (told.h) */
-    zeb_op op; /* whose tolerance holds; 0 for a chain */
+    uint32_t passes; /* mask of those to run; 0: all */
+    bool told;       /* a hair's breadth of difference may turn a choice: judged node by node (told.h) */
+    zeb_op op;       /* whose tolerance holds; 0 for a chain */
     uint32_t precision;
     zeb_graph graph;  /* every produced tensor readable */
     zeb_graph closed; /* only the finals readable */
@@ -69,6 +70,10 @@ zeb_status op_fixture_finish(op_fixture *fx, zeb_error *error);
 void op_rows(op_fixture *fx, int64_t token_max, int64_t batch_max);
 int32_t op_rows_input(op_fixture *fx, const char *name, op_fill fill, int64_t range, int64_t width);
 int32_t op_plain_input(op_fixture *fx, const char *name, op_fill fill, int64_t first, int64_t second);
+/* Takes over a graph that others made in fx->builder: its row space "tokens", what it makes readable. */
+void op_adopt(op_fixture *fx, int64_t token_max, int64_t batch_max);
+/* One of its inputs of rows. */
+void op_adopt_input(op_fixture *fx, const char *name, op_fill fill, int64_t range);
 /* Weights: N(0,1)/sqrt(k) matrices, vectors mean + spread * N(0,1). Odd ones are aligned to their elements only, and
  * NaN stands before and behind each. I8 and U4 come with their scales. */
 int32_t op_matrix(op_fixture *fx, const char *name, zeb_dtype dtype, int64_t n, int64_t k);

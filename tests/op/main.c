@@ -9,8 +9,11 @@
 
 #include "suite.h"
 
+enum { OP_POLICIES_MAX = 4 };
+
 typedef struct options {
-    const char *folder, *only, *ref, *op, *isa;
+    const char *folder, *only, *ref, *op, *isa, *model, *policy[OP_POLICIES_MAX + 1];
+    size_t policies;
     uint64_t seed, threads, first, seeds;
     bool list;
 } options;
@@ -25,7 +28,9 @@ typedef struct shared {
 static const char USAGE[] =
     "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--op NAME] [--ref FILE] [--seed N] [--list]\n"
     "       [--isa NAME] [--threads N] [--first SEED] [--seeds N]\n"
-    "Runs every op (or one: linear, ..., chain, contract, random: N graphs from seed SEED) of every plugin in FOLDER "
+    "       [--model FOLDER] [--policy FILE]...\n"
+    "Runs every op (or one: linear, ..., chain, contract, random: N graphs from seed SEED, model) of every plugin in "
+    "FOLDER "
     "against the plugin ref. Exit: 0 "
     "nothing failed, 1 something did, 2 "
     "usage,\n"
@@ -58,6 +63,10 @@ static bool parse(int argc, char **argv, options *o) {
             o->ref = value;
         else if (strcmp(argv[i], "--isa") == 0)
             o->isa = value;
+        else if (strcmp(argv[i], "--model") == 0)
+            o->model = value;
+        else if (strcmp(argv[i], "--policy") == 0 && o->policies < OP_POLICIES_MAX)
+            o->policy[o->policies++] = value;
         else {
             uint64_t *number = number_of(o, argv[i]);
             if (number == NULL) return false;
@@ -69,7 +78,7 @@ static bool parse(int argc, char **argv, options *o) {
     return true;
 }
 
-static void run_cases(op_suite *suite) {
+static void run_cases(op_suite *suite, const options *o) {
     op_contract(suite);
     op_cases_rows(suite);
     op_cases_linear(suite);
@@ -77,6 +86,11 @@ static void run_cases(op_suite *suite) {
     op_cases_select(suite);
     op_cases_chain(suite);
     op_cases_random(suite);
+#ifdef ZEB_OP_MODELS
+    op_cases_model(suite, o->model, o->policy);
+#else
+    (void)o;
+#endif
 }
 
 static void print_device(const op_suite *suite, shared *result) {
@@ -127,7 +141,7 @@ static void run_plugin(const options *o, const char *path, shared *result) {
                    o->isa);
             ++result->skipped;
         } else if (status == ZEB_OK) {
-            run_cases(&suite);
+            run_cases(&suite, o);
             print_device(&suite, result);
         }
         op_target_close(&suite.single);
@@ -206,7 +220,7 @@ int main(int argc, char **argv) {
     }
     if (o.list) {
         op_suite suite = {.list = true, .only = o.op, .first = o.first, .seeds = o.seeds};
-        run_cases(&suite);
+        run_cases(&suite, &o);
         return 0;
     }
     shared *result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -19,8 +19,9 @@ zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t thr
                           op_target *target, zeb_error *error);
 void op_target_close(op_target *target);
 
-/* The lines of the table: one an op, one for chains, one for the contract of the calls, one for random graphs. */
-enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINE_RANDOM, OP_LINES };
+/* The lines of the table: one an op, one for chains, one for the contract of the calls, one for random graphs, one for
+ * models. */
+enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINE_RANDOM, OP_LINE_MODEL, OP_LINES };
 const char *op_line_name(int line);
 
 enum { OP_REASONS_MAX = 6 };
@@ -56,6 +57,9 @@ void op_cases_attention(op_suite *suite);
 void op_cases_select(op_suite *suite);
 void op_cases_chain(op_suite *suite);
 void op_cases_random(op_suite *suite);
+/* Checkpoints as users run them, where the rooms that read them are built in; folder NULL: none;
+ * policy: paths up to NULL. */
+void op_cases_model(op_suite *suite, const char *folder, const char *const *policy);
 void op_contract(op_suite *suite);
 
 #endif
