@@ -8,15 +8,17 @@ import numpy as np
 
 import peer
 
-PEAK = {"fp32": [0], "bf16": [0, 1], "int8": [2], "w4a8": [2], "w4a16": [0]}  # columns of peaks: the highest counts
-TILES = {"bf16": [3], "int8": [4], "w4a8": [4]}  # where the plugin multiplies in AMX tiles
-NARROW = {"fp32": [5], "bf16": [5], "w4a16": [5], "int8": [6], "w4a8": [6]}  # in vectors of 256 bits
+PEAK = {"fp32": 0, "bf16": 0, "int8": 2, "w4a8": 2, "w4a16": 0}  # column of peaks, that of the instruction it runs on
+TILES = {"bf16": 3, "int8": 4, "w4a8": 4}  # where the plugin multiplies in AMX tiles
+NARROW = {"fp32": 5, "bf16": 5, "w4a16": 5, "int8": 6, "w4a8": 6}  # in vectors of 256 bits
 SHAPES = [(256, 256), (256, 768), (256, 1024), (1024, 256), (384, 1152), (384, 1536), (1536, 384)]  # K, N
 
 
-def columns(precision, settings):
+def column(precision, settings):
     if "isa=amx " in settings and precision in TILES:
         return TILES[precision]
+    if "isa=avx512bf16 " in settings and precision == "bf16":
+        return 1
     return (NARROW if "isa=avx2" in settings else PEAK)[precision]
 
 
@@ -77,7 +79,7 @@ def main(argv=None):
                 mine.append(ours.rate())
                 if other is None:
                     seen.append(peaks())
-                    top = max(s[at] for s in seen[-2:] for at in columns(a.precision, ours.settings)) * a.threads / 100
+                    top = max(s[column(a.precision, ours.settings)] for s in seen[-2:]) * a.threads / 100
                 share.append(mine[-1] / top)
             rates.append(float(np.median(mine)))
             shares.append([float(np.median(share)), min(share), max(share)])
