@@ -55,6 +55,7 @@ typedef struct cpu_tile_i8 {
     const char *ahead;  /* as above */
     const int32_t *run; /* tile_open: pairs of the first group and the one behind the last */
     int runs;
+    int8_t *keep; /* tile_four: where weights are left as unpack_four would; or NULL */
 } cpu_tile_i8;
 
 typedef void (*cpu_tile_i8_fn)(const cpu_tile_i8 *tile);

@@ -22,7 +22,7 @@ static void narrow(const float *x, size_t ldx, int rows, int n, uint16_t *out, s
 INLINE void half_any(const cpu_tile_i8 *t, const int rows) {
     vi acc[TILE_ROWS][TILE_VECTORS];
     vf sum[TILE_ROWS][TILE_VECTORS];
-    i8_sum(KIND_HALVES, rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    i8_sum(KIND_HALVES, rows, acc, t->x, t->ldx, t->w, NULL, t->start, t->steps, t->ahead);
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) sum[r][v] = vi_as_floats(acc[r][v]);
     }

@@ -5,8 +5,9 @@
 /* Steps a round of the loop: the fewer rounds, the better the processor foresees the last. */
 enum { I8_DEPTH = 4 };
 
-/* What steps are of: weights in bytes, bfloat16 on both sides (sums hold bits of floats), or packed four bits. */
-typedef enum i8_kind { KIND_BYTES, KIND_HALVES, KIND_FOUR } i8_kind;
+/* What steps are of: weights in bytes, bfloat16 on both sides (sums hold bits of floats), packed four bits, or
+ * those with the bytes that they become left at `keep`. */
+typedef enum i8_kind { KIND_BYTES, KIND_HALVES, KIND_FOUR, KIND_KEEP } i8_kind;
 
 /* Bytes of a step of weights. */
 enum { STEP_BYTES = TILE_COLUMNS * I8_STEP };
@@ -49,9 +50,9 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
 }
 
 INLINE void i8_step(const i8_kind kind, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
-                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
+                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int8_t *keep, int k) {
     const size_t at = (size_t)k * I8_STEP;
-    (void)first;
+    (void)first, (void)keep;
     vi xv[TILE_ROWS / 2];
     UNROLL for (int r = 0; r < rows; r += 2) {
         const int s = r + 1 < rows ? r + 1 : r;
@@ -85,12 +86,17 @@ INLINE void i8_begin(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const int 
 }
 
 INLINE void i8_step(const i8_kind kind, const int rows, const int first, vi acc[TILE_ROWS][TILE_VECTORS],
-                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int k) {
+                    const unsigned char *const row[4], size_t ldx, const int8_t *w, int8_t *keep, int k) {
     const size_t at = (size_t)k * I8_STEP * I8_BYTES;
     vi wv[TILE_VECTORS];
+    (void)keep;
 #ifdef VI_FOUR
-    if (kind == KIND_FOUR) {
+    if (kind == KIND_FOUR || kind == KIND_KEEP) {
         vi_four(w + (size_t)k * (STEP_BYTES / 2), &wv[0], &wv[1]);
+        if (kind == KIND_KEEP) {
+            vi_store((int32_t *)(void *)(keep + (size_t)k * STEP_BYTES), wv[0]);
+            vi_store((int32_t *)(void *)(keep + (size_t)k * STEP_BYTES + STEP_BYTES / 2), wv[1]);
+        }
     } else
 #endif
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) wv[v] =
@@ -120,18 +126,18 @@ INLINE void i8_join(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_V
 
 /* acc += x . w over the steps k .. end. */
 INLINE void i8_run(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS],
-                   const unsigned char *const row[4], size_t ldx, const int8_t *w, int k, int end) {
+                   const unsigned char *const row[4], size_t ldx, const int8_t *w, int8_t *keep, int k, int end) {
     const int chains = I8_CHAINS(rows);
     for (; k + I8_DEPTH <= end; k += I8_DEPTH) {
-        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, k + c);
+        UNROLL for (int c = 0; c < I8_DEPTH; c++) i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, keep, k + c);
     }
     for (; k < end; k++)
-        i8_step(kind, rows, 0, acc, row, ldx, w, k);
+        i8_step(kind, rows, 0, acc, row, ldx, w, keep, k);
 }
 
 /* acc[rows] = start + x . w over all steps. */
 INLINE void i8_sum(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const unsigned char *x,
-                   size_t ldx, const int8_t *w, const int32_t *start, int steps, const char *ahead) {
+                   size_t ldx, const int8_t *w, int8_t *keep, const int32_t *start, int steps, const char *ahead) {
     const int chains = I8_CHAINS(rows);
     const unsigned char *const row[4] = {x, x + 3 * ldx, x + 6 * ldx, x + 9 * ldx};
     UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
@@ -142,11 +148,11 @@ INLINE void i8_sum(const i8_kind kind, const int rows, vi acc[TILE_ROWS][TILE_VE
         for (; k + I8_DEPTH <= steps; k += I8_DEPTH) {
             UNROLL for (int c = 0; c < I8_DEPTH; c++) {
                 __builtin_prefetch(ahead + (size_t)(k + c) * 64, 0, 2);
-                i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, k + c);
+                i8_step(kind, rows, c % chains * rows, acc, row, ldx, w, keep, k + c);
             }
         }
     }
-    i8_run(kind, rows, acc, row, ldx, w, k, steps);
+    i8_run(kind, rows, acc, row, ldx, w, keep, k, steps);
     i8_join(kind, rows, acc);
 }
 
@@ -188,7 +194,7 @@ INLINE void open_sum(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
         i8_begin(rows, acc, v, begin);
     }
     for (int i = 0; i < t->runs; i++)
-        i8_run(KIND_BYTES, rows, acc, row, ldx, t->w, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
+        i8_run(KIND_BYTES, rows, acc, row, ldx, t->w, NULL, t->run[2 * i] * steps, t->run[2 * i + 1] * steps);
     i8_join(KIND_BYTES, rows, acc);
 }
 
@@ -206,7 +212,7 @@ INLINE void i8_scale(const int rows, vi acc[TILE_ROWS][TILE_VECTORS], const cpu_
 
 INLINE void i8_any(const cpu_tile_i8 *t, const int rows) {
     vi acc[TILE_ROWS][TILE_VECTORS];
-    i8_sum(KIND_BYTES, rows, acc, t->x, t->ldx, t->w, t->start, t->steps, t->ahead);
+    i8_sum(KIND_BYTES, rows, acc, t->x, t->ldx, t->w, NULL, t->start, t->steps, t->ahead);
     i8_scale(rows, acc, t);
 }
 
@@ -225,7 +231,8 @@ INLINE void groups_any(const i8_kind kind, const cpu_tile_i8 *t, const int rows)
     for (int g = 0; g < t->groups; g++) {
         vi acc[TILE_ROWS][TILE_VECTORS];
         i8_sum(kind, rows, acc, t->x + (size_t)g * group * I8_BYTES, ldx,
-               t->w + (size_t)g * group * TILE_COLUMNS / (kind == KIND_FOUR ? 2 : 1), t->start + g * TILE_COLUMNS,
+               t->w + (size_t)g * group * TILE_COLUMNS / (kind == KIND_BYTES ? 1 : 2),
+               kind == KIND_KEEP ? t->keep + (size_t)g * group * TILE_COLUMNS : NULL, t->start + g * TILE_COLUMNS,
                t->steps, NULL);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
             const vf scale = vf_load(t->w_scale + g * TILE_COLUMNS + v * VW);
@@ -249,7 +256,10 @@ INLINE void groups_any(const i8_kind kind, const cpu_tile_i8 *t, const int rows)
 #ifdef VI_FOUR
 #define FOUR_FUNCTION(rows)                                                                                            \
     static void four_##rows(const cpu_tile_i8 *t) {                                                                    \
-        groups_any(KIND_FOUR, t, rows);                                                                                \
+        if (t->keep != NULL)                                                                                           \
+            groups_any(KIND_KEEP, t, rows);                                                                            \
+        else                                                                                                           \
+            groups_any(KIND_FOUR, t, rows);                                                                            \
     }
 #else
 #define FOUR_FUNCTION(rows)

@@ -8,6 +8,9 @@
 
 /* Longest stretch of k in one go: a panel of it stays in the first-level cache while the rows pass. */
 enum { K_BLOCK = 256 };
+/* A panel of four bits is left unpacked by the first tile for the others. Beyond so many bytes too little of it would
+ * stay in that cache: up to so many tiles, each unpacks it in registers. */
+enum { FOUR_ROOM = 24 << 10, FOUR_TILES = 5 };
 
 static const cpu_linear_part *part_of(const cpu_linear *l, int panel) {
     uint32_t i = 0;
@@ -88,7 +91,8 @@ static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, i
     const int64_t most = l->four ? kernels->groups_rows : kernels->tile_rows;
     const int64_t tiles = (r1 - r0 + most - 1) / most, steps = (int64_t)l->groups * l->steps;
     const int64_t bytes = steps * columns * kernels->i8_step / (l->four ? 2 : 1);
-    const bool packed = l->four && tiles == 1 && kernels->tile_four[1] != NULL; /* unpacked in registers */
+    const bool unpacks = l->four && kernels->tile_four[1] != NULL; /* in registers: the first tile, or all */
+    const bool keeps = unpacks && tiles > (bytes <= FOUR_ROOM / 2 ? 1 : FOUR_TILES);
     const bool late_residual = part->residual != ZEB_NONE && part->activation != ZEB_ACT_NONE;
     cpu_tile_i8 tile = {.ldx = codes->ld,
                         .w = l->codes_w + panel * bytes,
@@ -107,14 +111,13 @@ static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, i
         tile.run = runs.at;
     }
     const char *next = (const char *)(tile.w + bytes);
-    if (l->four && !packed) {
-        kernels->unpack_four(tile.w, (int)steps, hand->scratch);
-        tile.w = hand->scratch;
-    }
+    if (l->four && !unpacks) kernels->unpack_four(tile.w, (int)steps, hand->scratch);
+    if (keeps) tile.keep = hand->scratch;
     const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
         end = r + height + (i < taller);
         tile.ahead = i < 2 ? next + i * steps * 64 : NULL;
+        if (l->four && (!unpacks || (keeps && i > 0))) tile.w = hand->scratch;
         tile.x = (const unsigned char *)codes->data + (size_t)r * codes->ld;
         tile.x_scale = cpu_row(plan, l->codes + 1, r);
         tile.c = cpu_row(plan, part->out, r) + c0;
@@ -126,10 +129,10 @@ static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, i
             cpu_open_runs(plan, l, panel, r, end, &runs);
             tile.runs = runs.count;
         }
-        (l->flags != ZEB_NONE ? kernels->tile_open
-         : packed             ? kernels->tile_four
-         : l->four            ? kernels->tile_groups
-                              : kernels->tile_i8)[end - r](&tile);
+        (l->flags != ZEB_NONE           ? kernels->tile_open
+         : !l->four                     ? kernels->tile_i8
+         : unpacks && !(keeps && i > 0) ? kernels->tile_four
+                                        : kernels->tile_groups)[end - r](&tile);
         if (part->activation != ZEB_ACT_NONE)
             kernels->activate(part->activation, tile.c, tile.ldc, (int)(end - r), tile.n);
         if (late_residual) add_residual(plan, part, r, end, c0, tile.n);
