@@ -1,7 +1,7 @@
 /* peak.c - what one core can do at most: loops of 24 independent accumulators (of AMX: four, each busy for longer than
  * its turn comes round), in assembler, so that no compiler has a say. bench_peak gives GOP/s of fp32, bf16 and int8 in
- * vectors, then of bf16 and int8 in AMX tiles, then of fp32 and int8 in vectors of 256 bits, each the best of some short
- * loops; 0 where the processor lacks it. */
+ * vectors, then of bf16 and int8 in AMX tiles, then of fp32 and int8 in vectors of 256 bits, each the best of some
+ * short loops; 0 where the processor lacks it. */
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -46,7 +46,7 @@ static int has_tiles(void) {
 #define CLEAR(i) "vpxord %%zmm" #i ", %%zmm" #i ", %%zmm" #i "\n\t"
 
 #define T4(op)                                                                                                         \
-    op " %%tmm6, %%tmm4, %%tmm0\n\t" op " %%tmm7, %%tmm4, %%tmm1\n\t" op " %%tmm6, %%tmm5, %%tmm2\n\t" op               \
+    op " %%tmm6, %%tmm4, %%tmm0\n\t" op " %%tmm7, %%tmm4, %%tmm1\n\t" op " %%tmm6, %%tmm5, %%tmm2\n\t" op              \
        " %%tmm7, %%tmm5, %%tmm3\n\t"
 
 static int has_avx_vnni(void) {
@@ -56,9 +56,9 @@ static int has_avx_vnni(void) {
 
 static void measure_tiles(double *bf16, double *int8) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
-    static const unsigned char shape[64] = {[0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64,
-                                            [28] = 64, [30] = 64, [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16,
-                                            [53] = 16, [54] = 16, [55] = 16};
+    static const unsigned char shape[64] = {
+        [0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+        [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, [55] = 16};
     if (!has_tiles() || syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) != 0) return;
     __asm__ volatile("ldtilecfg %0" : : "m"(shape));
     RATE(*bf16, 5, 2000, 16384.0 / 3, T4("tdpbf16ps") T4("tdpbf16ps")) /* 8 of 16384 operations, counted as 24 */

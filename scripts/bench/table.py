@@ -17,7 +17,7 @@ LINEAR = "--precision {} --isa {} --rounds 7 --least {} --aim {}"
 PIECES = {}
 for isa in ("avx2vnni", "avx512vnni", "avx512bf16", "amx"):
     for precision, least, aim in (("fp32", 93, 97), ("bf16", 90, 96), ("int8", 88, 96)):
-        if (precision, isa) not in (("fp32", "avx512bf16"), ("int8", "avx512bf16"), ("fp32", "amx")):  # as below
+        if (precision, isa) not in (("fp32", "avx512bf16"), ("int8", "avx512bf16"), ("fp32", "amx")):  # nothing of their own
             PIECES[f"linear-{precision}-{isa}"] = (linear_peak, LINEAR.format(precision, isa, least, aim))
 for isa in ("avx512vnni", "amx"):
     PIECES[f"linear-int8-2-{isa}"] = (
