@@ -183,7 +183,7 @@ static void run_slab(const cpu_hand *hand, const cpu_linear *l, const cpu_linear
 /* Whether so many rows are multiplied as a slab. */
 static bool takes_slabs(const zeb_plan *plan, const cpu_linear *l, int64_t rows) {
     const cpu_kernels *kernels = plan->kernels;
-    if (l->four) return kernels->slab_four != NULL && rows > kernels->groups_rows; /* one tile needs no room */
+    if (l->four) return kernels->slab_four != NULL && rows >= kernels->tile_rows;
     return l->halves || (kernels->slab_i8 != NULL && l->integers && rows >= kernels->slab_least);
 }
 
