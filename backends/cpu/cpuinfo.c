@@ -147,7 +147,8 @@ enum { ISA_MAX = 8 };
 
 zeb_status cpu_isa_choose(const char *asked, cpu_isa *chosen, int *lowered, zeb_error *error) {
     cpu_isa isa[ISA_MAX];
-    return cpu_isa_choose_of(isa, cpu_isa_list(isa, ISA_MAX), asked, chosen, lowered, error);
+    const uint32_t n = cpu_isa_list(isa, ISA_MAX);
+    return cpu_isa_choose_of(isa, n, asked, chosen, lowered, error);
 }
 
 zeb_status cpu_isa_choose_of(const cpu_isa *isa, uint32_t n, const char *asked, cpu_isa *chosen, int *lowered,

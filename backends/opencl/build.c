@@ -136,8 +136,7 @@ static cl_mem make_weight(ocl_build *build, const zeb_tensor *weight, bool pack)
         pack ? ocl_packed_stride(weight->extent[0].max) * (size_t)weight->extent[1].max : ocl_elements(weight);
     size_t bytes = count * sizeof(float);
     const zeb_tensor *scale = weight->scale == ZEB_NONE ? NULL : &build->graph->tensor[weight->scale];
-    if (!pack && weight->dtype == ZEB_F32)
-        return ocl_build_memory(build, bytes, weight->data, weight->name);
+    if (!pack && weight->dtype == ZEB_F32) return ocl_build_memory(build, bytes, weight->data, weight->name);
     float *host = malloc(bytes);
     if (host == NULL) {
         build->status =

@@ -158,8 +158,8 @@ typedef struct zeb_backend {
     /* Optional (NULL): measures what the device can do at most, with 1, 2, 4, ... up to the threads it was opened with.
      * Takes seconds. *count is what there are, peak[capacity] what fits; with capacity 0 nothing is measured. */
     zeb_status (*peaks)(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count, zeb_error *error);
-    /* Optional (NULL: all of them): how many blocks of its rows the LINEAR behind a BLOCKS node really multiplied in the
-     * last pass, at least the open ones. tensor: the node's out. */
+    /* Optional (NULL: all of them): how many blocks of its rows the LINEAR behind a BLOCKS node really multiplied in
+     * the last pass, at least the open ones. tensor: the node's out. */
     zeb_status (*blocks_done)(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error);
 } zeb_backend;
 
