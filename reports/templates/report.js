@@ -67,10 +67,13 @@
   const inView = (row) => row.task === view.task && row.scenario === view.scenario;
   const shown = () => rows.filter((row) => inView(row) && (row.latest || view.history));
   const good = () => newest.filter((row) => inView(row) && row.verdict === "ok");
-  /* Shapes are few: they are given to the policies in view alone, "dense" first. */
-  const shape = (policy) => shapes[policies.filter((name) => good().some((row) => computes(row) && row.policy === name)).indexOf(policy) % shapes.length];
   /* A device that computes nothing measures the harness: it is shown, but ranks with nobody. */
   const computes = (row) => !row.flags.includes("no-compute");
+  /* Shapes are few: they are given to the policies in view alone, "dense" first. */
+  function shapesInView() {
+    const seen = new Set(good().filter(computes).map((row) => row.policy));
+    return new Map(policies.filter((name) => seen.has(name)).map((name, i) => [name, shapes[i % shapes.length]]));
+  }
 
   /* ---- charts ---- */
   /* Intervals of both axes, drawn under the points. */
@@ -149,7 +152,8 @@
     });
   }
   function pointSet(list, hollow) {
-    return { type: "scatter", points: true, data: list, pointStyle: list.map((p) => shape(p.row.policy)), pointRadius: 6.5, pointHoverRadius: 9,
+    const shape = shapesInView();
+    return { type: "scatter", points: true, data: list, pointStyle: list.map((p) => shape.get(p.row.policy)), pointRadius: 6.5, pointHoverRadius: 9,
       pointBackgroundColor: list.map((p) => (hollow ? css("--card") : p.colour)), pointBorderColor: list.map((p) => p.colour),
       pointBorderWidth: hollow ? 2.2 : 1, order: 1 };
   }
@@ -238,12 +242,11 @@
   function legend() {
     const list = good().filter(computes);
     const item = (symbol, text) => el("span", {}, symbol, text);
-    const used = (key, all) => all.filter((name) => list.some((row) => row[key] === name));
     $("legend").replaceChildren(
       el("span", { class: "group" }, "Colour: backend"),
-      ...used("backend", backends).map((name) => item(mark("circle", css(`--c${backends.indexOf(name) % 8}`), false), name)),
+      ...backends.filter((name) => list.some((row) => row.backend === name)).map((name) => item(mark("circle", css(`--c${backends.indexOf(name) % 8}`), false), name)),
       el("span", { class: "group" }, "Shape: policy"),
-      ...used("policy", policies).map((name) => item(mark(shape(name), css("--quiet"), false), name)),
+      ...[...shapesInView()].map(([name, shape]) => item(mark(shape, css("--quiet"), false), name)),
       list.some((row) => has(row.uj) && estimated(row)) ? item(mark("circle", css("--quiet"), true), "estimated energy") : "");
   }
 
