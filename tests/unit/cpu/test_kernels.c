@@ -294,6 +294,19 @@ typedef struct slab_case {
     uint32_t activation;
 } slab_case;
 
+/* The slab of a case but for its operands. */
+static cpu_slab slab_of(const slab_case *o, float *c, const float *bias, const float *residual) {
+    return (cpu_slab){.c = c,
+                      .ldc = SLAB_N,
+                      .bias = o->extras & 1 ? bias : NULL,
+                      .residual = o->extras >> 1 & 1 ? residual : NULL,
+                      .ldr = SLAB_N,
+                      .rows = o->rows,
+                      .n = o->n,
+                      .steps = o->steps,
+                      .activation = o->activation};
+}
+
 /* Integers exactly, and what follows them by the operations that the tiles take. */
 static void check_slab_i8(const cpu_kernels *k, const slab_case *o) {
     static unsigned char x[SLAB_ROWS * SLAB_K];
@@ -320,21 +333,9 @@ static void check_slab_i8(const cpu_kernels *k, const slab_case *o) {
         }
     }
     const bool with_bias = o->extras & 1, with_residual = o->extras >> 1 & 1;
-    const cpu_slab slab = {.x = x,
-                           .ldx = SLAB_K,
-                           .x_scale = x_scale,
-                           .w = w,
-                           .start = start,
-                           .w_scale = w_scale,
-                           .c = c,
-                           .ldc = SLAB_N,
-                           .bias = with_bias ? bias : NULL,
-                           .residual = with_residual ? residual : NULL,
-                           .ldr = SLAB_N,
-                           .rows = o->rows,
-                           .n = o->n,
-                           .steps = o->steps,
-                           .activation = o->activation};
+    cpu_slab slab = slab_of(o, c, bias, residual);
+    slab.x = x, slab.ldx = SLAB_K, slab.x_scale = x_scale;
+    slab.w = w, slab.start = start, slab.w_scale = w_scale;
     k->slab_i8(&slab);
     for (int r = 0; r < SLAB_ROWS; r++)
         for (int j = 0; j < SLAB_N; j++) {
@@ -380,18 +381,8 @@ static void check_slab_bf16(const cpu_kernels *k, const slab_case *o) {
         }
     }
     const bool with_bias = o->extras & 1, with_residual = o->extras >> 1 & 1;
-    const cpu_slab slab = {.x = rows,
-                           .ldx = HALF_K * sizeof *rows,
-                           .w = panel,
-                           .c = c,
-                           .ldc = SLAB_N,
-                           .bias = with_bias ? bias : NULL,
-                           .residual = with_residual ? residual : NULL,
-                           .ldr = SLAB_N,
-                           .rows = o->rows,
-                           .n = o->n,
-                           .steps = o->steps,
-                           .activation = o->activation};
+    cpu_slab slab = slab_of(o, c, bias, residual);
+    slab.x = rows, slab.ldx = HALF_K * sizeof *rows, slab.w = panel;
     k->slab_bf16(&slab);
     for (int r = 0; r < SLAB_ROWS; r++)
         for (int j = 0; j < SLAB_N; j++) {
