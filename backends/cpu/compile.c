@@ -96,7 +96,7 @@ static void take_tensor(cpu_tensor *to, const zeb_tensor *t) {
     to->offsets = t->offsets;
     to->scale = t->scale;
     to->group = t->group;
-    to->codes = to->halves = to->flags = ZEB_NONE;
+    to->codes = to->halves = to->flags = to->from = to->by = ZEB_NONE;
     to->first = to->last = -1;
     to->data = t->role == ZEB_ROLE_WEIGHT ? (void *)(uintptr_t)t->data : NULL;
 }
@@ -138,6 +138,11 @@ static zeb_status make_stages(zeb_plan *plan, const zeb_graph *graph, bool *take
         if (taken[i]) continue;
         const zeb_node *node = &graph->node[i], *group[CPU_LINEAR_PARTS_MAX];
         const uint32_t together = node->op == ZEB_OP_LINEAR ? cpu_fuse_linears(graph, i, taken, group) : 1;
+        if (node->op == ZEB_OP_GATHER && cpu_fuse_gather(graph, node)) {
+            plan->tensor[node->output[0]].from = node->input[ZEB_GATHER_X];
+            plan->tensor[node->output[0]].by = node->input[ZEB_GATHER_INDICES];
+            continue;
+        }
         for (uint32_t j = 1; j < together; j++)
             taken[group[j] - graph->node] = true;
         status = make_ready(plan, node, error);
@@ -146,6 +151,7 @@ static zeb_status make_stages(zeb_plan *plan, const zeb_graph *graph, bool *take
         stage->node = (int32_t)i;
         stage->op = node->op;
         (void)snprintf(stage->name, sizeof stage->name, "%s", node->name);
+        stage->scattered = ZEB_NONE;
         status = together > 1 ? cpu_lower_linears(plan, group, together, stage, error)
                               : lower_of(node->op)(plan, node, stage, error);
     }

@@ -22,6 +22,39 @@ uint32_t cpu_fuse_linears(const zeb_graph *graph, uint32_t first, const bool *ta
     return count;
 }
 
+/* The one node that reads a tensor, as its input `position`; NULL if there are others. */
+static const zeb_node *only_reader(const zeb_graph *graph, int32_t tensor, int position) {
+    const zeb_node *only = NULL;
+    if (graph->tensor[tensor].role != ZEB_ROLE_VALUE) return NULL;
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        for (int j = 0; j < ZEB_NODE_INPUTS_MAX; j++) {
+            if (graph->node[i].input[j] != tensor) continue;
+            if (only != NULL || j != position) return NULL;
+            only = &graph->node[i];
+        }
+    }
+    return only;
+}
+
+/* Whether indices are rows that an attention over as many rows as x has kept: then none lies outside x. */
+static bool are_survivors(const zeb_graph *graph, int32_t indices, int32_t x) {
+    for (uint32_t i = 0; i < graph->node_count; i++) {
+        const zeb_node *node = &graph->node[i];
+        if (node->op != ZEB_OP_ATTENTION || node->output[ZEB_ATTENTION_INDICES] != indices) continue;
+        return graph->tensor[node->input[ZEB_ATTENTION_Q]].extent[0].max <= graph->tensor[x].extent[0].max;
+    }
+    return false;
+}
+
+bool cpu_fuse_gather(const zeb_graph *graph, const zeb_node *gather) {
+    const int32_t x = gather->input[ZEB_GATHER_X];
+    if (graph->tensor[x].dtype != ZEB_F32 || !are_survivors(graph, gather->input[ZEB_GATHER_INDICES], x)) return false;
+    const zeb_node *linear = only_reader(graph, gather->output[0], ZEB_LINEAR_RESIDUAL);
+    if (linear == NULL || linear->op != ZEB_OP_LINEAR) return false;
+    const zeb_node *norm = only_reader(graph, linear->output[0], ZEB_NORM_X);
+    return norm != NULL && norm->op == ZEB_OP_NORM && norm->input[ZEB_NORM_RESIDUAL] == ZEB_NONE;
+}
+
 /* True if rows of both are the same rows, so that a worker may go from one to the other without waiting. */
 static bool same_space(const zeb_plan *plan, int32_t a, int32_t b) {
     const cpu_tensor *x = &plan->tensor[a], *y = &plan->tensor[b];
@@ -32,7 +65,8 @@ static bool same_space(const zeb_plan *plan, int32_t a, int32_t b) {
 static bool may_follow(const zeb_plan *plan, const cpu_stage *head, const cpu_stage *stage) {
     if (head->rows == NULL || stage->rows == NULL || !same_space(plan, head->space, stage->space)) return false;
     for (uint32_t i = 0; i < stage->reads; i++) {
-        if (!stage->scattered && same_space(plan, head->space, stage->read[i])) continue;
+        const bool own = stage->scattered == ZEB_NONE || stage->scattered != stage->read[i];
+        if (own && same_space(plan, head->space, stage->read[i])) continue;
         for (const cpu_stage *s = head; s < stage; s++)
             for (uint32_t w = 0; w < s->writes; w++)
                 if (s->write[w] == stage->read[i]) return false;

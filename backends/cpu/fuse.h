@@ -10,6 +10,10 @@
 uint32_t cpu_fuse_linears(const zeb_graph *graph, uint32_t first, const bool *taken,
                           const zeb_node *group[CPU_LINEAR_PARTS_MAX]);
 
+/* Whether a GATHER need not be computed: all that is done with its rows is that a LINEAR adds them and a NORM alone
+ * goes on from there. That NORM then adds them, reading them through the indices: the same sums, and no copies. */
+bool cpu_fuse_gather(const zeb_graph *graph, const zeb_node *gather);
+
 /* Stages into chains: a run of row-local stages over one row space. chain[stages] has room for one a stage; returns
  * how many there are. */
 uint32_t cpu_fuse_chains(const zeb_plan *plan, cpu_chain *chain);

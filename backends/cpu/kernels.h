@@ -132,9 +132,10 @@ typedef struct cpu_kernels {
     void (*round_bf16)(const float *x, int n, float *out);
     /* x[rows, n] = act(x) */
     void (*activate)(uint32_t activation, float *x, size_t ld, int rows, int n);
-    /* out[rows, n] = norm(x + residual); residual may be NULL; out may be x */
-    void (*norm)(const cpu_norm_row *norm, const float *x, size_t ldx, const float *residual, size_t ldr, float *out,
-                 size_t ldo, int rows, int n);
+    /* out[rows, n] = norm(x + residual); residual may be NULL; its row for row r is by[r], or r if `by` is NULL; out
+     * may be x */
+    void (*norm)(const cpu_norm_row *norm, const float *x, size_t ldx, const float *residual, size_t ldr,
+                 const int32_t *by, float *out, size_t ldo, int rows, int n);
     /* Row r of s[rows, n]: the first seen[r] values become exp(scale * (s - peak[r])) with peak[r] the greatest of them
      * (the least if scale < 0), the others 0; sum[r] is what they add up to. rows <= tile_rows. */
     void (*softmax)(float *s, size_t ld, int rows, int n, const int *seen, float scale, float *peak, float *sum);

@@ -53,13 +53,13 @@ INLINE void scale_row(const cpu_norm_row *p, float *x, float mean, float factor,
         x[i] = (x[i] - mean) * factor * p->gamma[i] + (p->beta != NULL ? p->beta[i] : 0.0f);
 }
 
-static void norm(const cpu_norm_row *p, const float *x, size_t ldx, const float *residual, size_t ldr, float *out,
-                 size_t ldo, int rows, int n) {
+static void norm(const cpu_norm_row *p, const float *x, size_t ldx, const float *residual, size_t ldr,
+                 const int32_t *by, float *out, size_t ldo, int rows, int n) {
     for (int first = 0; first < rows; first += PHASE_ROWS) {
         const int end = first + PHASE_ROWS < rows ? first + PHASE_ROWS : rows;
         float mean[PHASE_ROWS], factor[PHASE_ROWS];
         for (int r = first; r < end; r++) {
-            const float *more = residual != NULL ? residual + (size_t)r * ldr : NULL;
+            const float *more = residual != NULL ? residual + (size_t)(by != NULL ? by[r] : r) * ldr : NULL;
             const float sum = add_and_sum(x + (size_t)r * ldx, more, out + (size_t)r * ldo, n);
             mean[r - first] = p->kind == ZEB_NORM_LAYER ? sum / (float)n : 0.0f;
             factor[r - first] = 1.0f;

@@ -367,6 +367,11 @@ zeb_status cpu_lower_linears(zeb_plan *plan, const zeb_node *const *node, uint32
         cpu_linear_part *part = &l->part[l->parts++];
         part->out = node[i]->output[0];
         part->residual = node[i]->input[ZEB_LINEAR_RESIDUAL];
+        if (part->residual != ZEB_NONE && plan->tensor[part->residual].by != ZEB_NONE) { /* the norm will add it */
+            plan->tensor[part->out].from = plan->tensor[part->residual].from;
+            plan->tensor[part->out].by = plan->tensor[part->residual].by;
+            part->residual = ZEB_NONE;
+        }
         part->activation = node[i]->attr.linear.activation;
         part->first = l->panels;
         part->n = plan->tensor[node[i]->input[ZEB_LINEAR_W]].rows;

@@ -47,7 +47,7 @@ int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width
 static void add_stage(zeb_plan *plan, int32_t x, int32_t codes, int32_t halves) {
     cpu_stage *stage = &plan->stage[plan->stages++];
     (void)snprintf(stage->name, sizeof stage->name, "%s", codes != ZEB_NONE ? "(to 8 bits)" : "(to bf16)");
-    stage->node = ZEB_NONE;
+    stage->node = stage->scattered = ZEB_NONE;
     stage->as.reduce = (cpu_reduce){x, codes, halves};
     cpu_stage_reads(stage, x);
     cpu_stage_writes(stage, codes != ZEB_NONE ? codes : halves);

@@ -58,7 +58,7 @@ static void embed_strip(const cpu_hand *hand, const cpu_stage *stage, int64_t r0
     const cpu_tensor *t = &plan->tensor[e->out];
     float *out = cpu_row(plan, e->out, r0);
     if (e->norm.kind != 0)
-        plan->kernels->norm(&e->norm, out, t->ld, NULL, 0, out, t->ld, (int)(r1 - r0), (int)t->width);
+        plan->kernels->norm(&e->norm, out, t->ld, NULL, 0, NULL, out, t->ld, (int)(r1 - r0), (int)t->width);
     if (e->codes != ZEB_NONE) cpu_code_rows(plan, e->out, e->codes, r0, r1);
 }
 
@@ -102,10 +102,11 @@ static void run_norm(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, i
     (void)p0, (void)p1;
     for (int64_t r = r0; r < r1; r += CPU_STRIP_ROWS) {
         const int64_t end = r + CPU_STRIP_ROWS < r1 ? r + CPU_STRIP_ROWS : r1;
-        const float *residual = n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, r);
+        const float *residual = n->residual == ZEB_NONE ? NULL : cpu_row(plan, n->residual, n->by == ZEB_NONE ? r : 0);
         const size_t ldr = n->residual == ZEB_NONE ? 0 : plan->tensor[n->residual].ld;
-        plan->kernels->norm(&n->row, cpu_row(plan, n->x, r), x->ld, residual, ldr, cpu_row(plan, n->out, r), out->ld,
-                            (int)(end - r), (int)out->width);
+        const int32_t *by = n->by == ZEB_NONE ? NULL : cpu_ints(plan, n->by) + r;
+        plan->kernels->norm(&n->row, cpu_row(plan, n->x, r), x->ld, residual, ldr, by, cpu_row(plan, n->out, r),
+                            out->ld, (int)(end - r), (int)out->width);
         if (n->codes != ZEB_NONE) cpu_code_rows(plan, n->out, n->codes, r, end);
     }
 }
@@ -113,7 +114,8 @@ static void run_norm(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, i
 CPU_LOWER(norm) {
     cpu_norm *n = &stage->as.norm;
     n->x = node->input[ZEB_NORM_X];
-    n->residual = node->input[ZEB_NORM_RESIDUAL];
+    n->by = plan->tensor[n->x].by;
+    n->residual = n->by == ZEB_NONE ? node->input[ZEB_NORM_RESIDUAL] : plan->tensor[n->x].from;
     n->out = node->output[0];
     n->codes = ZEB_NONE;
     n->row.kind = node->attr.norm.kind;
@@ -123,6 +125,8 @@ CPU_LOWER(norm) {
     if (n->row.kind == ZEB_NORM_RMS) n->row.beta = NULL; /* has none by definition */
     cpu_stage_reads(stage, n->x);
     cpu_stage_reads(stage, n->residual);
+    cpu_stage_reads(stage, n->by);
+    if (n->by != ZEB_NONE) stage->scattered = n->residual;
     cpu_stage_writes(stage, n->out);
     stage->space = n->out;
     stage->rows = run_norm;
@@ -187,7 +191,7 @@ CPU_LOWER(gather) {
     cpu_stage_reads(stage, g->indices);
     cpu_stage_writes(stage, g->out);
     stage->space = g->out;
-    stage->scattered = true;
+    stage->scattered = g->x;
     stage->rows = run_gather;
     return ZEB_OK;
 }

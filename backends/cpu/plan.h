@@ -32,10 +32,13 @@ typedef struct cpu_tensor {
     int32_t offsets; /* tensor of sequence offsets, or ZEB_NONE */
     int32_t scale;
     int32_t group;
-    int32_t codes;   /* the same rows in eight bits (then codes + 1 has their scales), or ZEB_NONE */
-    int32_t halves;  /* the same rows rounded to bfloat16, or ZEB_NONE */
-    int32_t flags;   /* of its blocks: a byte each, 0 closed; or ZEB_NONE */
-    int32_t block;   /* elements of one */
+    int32_t codes;  /* the same rows in eight bits (then codes + 1 has their scales), or ZEB_NONE */
+    int32_t halves; /* the same rows rounded to bfloat16, or ZEB_NONE */
+    int32_t flags;  /* of its blocks: a byte each, 0 closed; or ZEB_NONE */
+    int32_t block;  /* elements of one */
+    /* A residual that isn't copied out of `from` (fuse.c), and what is to have it added by the norm behind: rows `by`
+     * of `from`; or ZEB_NONE. */
+    int32_t from, by;
     int first, last; /* chains between which it is needed; first < 0: by none */
     size_t place;    /* offset in the arena */
     size_t size;     /* bytes in the arena */
@@ -113,6 +116,7 @@ typedef struct cpu_reduce {
 
 typedef struct cpu_norm {
     int32_t x, residual, out;
+    int32_t by;    /* rows of the residual, or ZEB_NONE: the same as of x */
     int32_t codes; /* of out, made in passing, or ZEB_NONE */
     cpu_norm_row row;
 } cpu_norm;
@@ -176,7 +180,7 @@ struct cpu_stage {
     cpu_rows_fn rows;   /* row-local stages */
     cpu_share_fn share; /* the others; exactly one of the two is set */
     int32_t space;      /* row-local: the tensor whose rows are walked */
-    bool scattered;     /* row-local, but reads other rows than it writes */
+    int32_t scattered;  /* row-local, but for this tensor that it reads other rows of; or ZEB_NONE */
     int panels;         /* linear: panels to divide; else 0 */
     int32_t read[CPU_STAGE_READS_MAX];
     int32_t write[CPU_STAGE_WRITES_MAX];
