@@ -169,6 +169,21 @@ static void check_exit(const look *l) {
         refuse(l, "\"%s\" has not a row a sequence", here->name);
 }
 
+static void check_head_topk(const look *l) {
+    const zeb_head_topk_attr *a = &l->node->attr.head_topk;
+    const zeb_tensor *x = input(l, ZEB_HEAD_TOPK_X), *before = input(l, ZEB_HEAD_TOPK_BEFORE);
+    want(l, ZEB_HEAD_TOPK_X, "x", F32, false);
+    want(l, ZEB_HEAD_TOPK_BEFORE, "before", F32, true);
+    if (!l->verdict->supported) return;
+    if (x->offsets == ZEB_NONE)
+        refuse(l, "x needs offsets");
+    else if (a->heads < 1 || width_of(x) % a->heads != 0 || a->count < 1 || a->count > a->heads)
+        refuse(l, "%d of %d heads in %lld columns", a->count, a->heads, (long long)width_of(x));
+    else if (before != NULL &&
+             (width_of(before) != a->heads || before->extent[0].max != l->graph->tensor[x->offsets].extent[0].max - 1))
+        refuse(l, "\"%s\" has not a number a head and sequence", before->name);
+}
+
 static void check_node(const look *l) {
     switch (l->node->op) {
         case ZEB_OP_EMBED: check_embed(l); break;
@@ -209,6 +224,7 @@ static void check_node(const look *l) {
             same_width(l, ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W);
             break;
         case ZEB_OP_EXIT: check_exit(l); break;
+        case ZEB_OP_HEAD_TOPK: check_head_topk(l); break;
         case ZEB_OP_BLOCKS:
             want(l, ZEB_BLOCKS_X, "x", F32, false);
             if (l->node->attr.blocks.size < 1 || !(l->node->attr.blocks.threshold >= 0.0f) ||

@@ -114,6 +114,7 @@ static lower_fn lower_of(zeb_op op) {
         case ZEB_OP_ACTIVATION: return cpu_lower_activation;
         case ZEB_OP_POOL: return cpu_lower_pooling;
         case ZEB_OP_HEAD_GATE: return cpu_lower_head_gate;
+        case ZEB_OP_HEAD_TOPK: return cpu_lower_head_topk;
         case ZEB_OP_LOG_LIKELIHOOD: return cpu_lower_likelihood;
         case ZEB_OP_BLOCKS: return cpu_lower_blocks;
         case ZEB_OP_EXIT: return cpu_lower_exit;

@@ -164,6 +164,11 @@ typedef struct cpu_head_gate {
     const float *w, *bias; /* widened, [heads][k] and [heads] */
 } cpu_head_gate;
 
+typedef struct cpu_head_topk {
+    int32_t x, before, gates, importance;
+    zeb_head_topk_attr attr;
+} cpu_head_topk;
+
 typedef struct cpu_likelihood {
     int32_t x, targets, out;
     int64_t k, n;
@@ -197,6 +202,7 @@ struct cpu_stage {
         cpu_activation activation;
         cpu_pooling pooling;
         cpu_head_gate head_gate;
+        cpu_head_topk head_topk;
         cpu_likelihood likelihood;
         cpu_blocks blocks;
         cpu_exit exit;
@@ -263,6 +269,7 @@ CPU_LOWER(gather);
 CPU_LOWER(activation);
 CPU_LOWER(pooling);
 CPU_LOWER(head_gate);
+CPU_LOWER(head_topk);
 CPU_LOWER(likelihood);
 CPU_LOWER(blocks);
 CPU_LOWER(exit);

@@ -17,6 +17,7 @@ static const uint32_t required[] = {
         1u << ZEB_LOG_LIKELIHOOD_X | 1u << ZEB_LOG_LIKELIHOOD_W | 1u << ZEB_LOG_LIKELIHOOD_TARGETS,
     [ZEB_OP_BLOCKS] = 1u << ZEB_BLOCKS_X,
     [ZEB_OP_EXIT] = 1u << ZEB_EXIT_HERE | 1u << ZEB_EXIT_ROWS,
+    [ZEB_OP_HEAD_TOPK] = 1u << ZEB_HEAD_TOPK_X,
 };
 enum { OPS = sizeof required / sizeof required[0] };
 
@@ -25,6 +26,7 @@ static const uint32_t sequenced[OPS] = {
     [ZEB_OP_EMBED] = 1u << ZEB_EMBED_IDS,       [ZEB_OP_ATTENTION] = 1u << ZEB_ATTENTION_Q | 1u << ZEB_ATTENTION_K,
     [ZEB_OP_SELECT] = 1u << ZEB_SELECT_ROWS,    [ZEB_OP_POOL] = 1u << ZEB_POOL_X,
     [ZEB_OP_HEAD_GATE] = 1u << ZEB_HEAD_GATE_X, [ZEB_OP_EXIT] = 1u << ZEB_EXIT_ROWS,
+    [ZEB_OP_HEAD_TOPK] = 1u << ZEB_HEAD_TOPK_X,
 };
 
 static bool is_tensor(const zeb_graph *graph, int32_t id) {
@@ -122,6 +124,10 @@ static bool takes_node(const zeb_device *device, const zeb_graph *graph, const z
     const zeb_tensor *x = node->op == ZEB_OP_BLOCKS ? &graph->tensor[node->input[ZEB_BLOCKS_X]] : NULL;
     if (x != NULL && (node->attr.blocks.size < 1 || x->extent[1].max % node->attr.blocks.size != 0))
         REFUSE("x does not divide into blocks of %d", node->attr.blocks.size);
+    const zeb_head_topk_attr *best = &node->attr.head_topk;
+    if (node->op == ZEB_OP_HEAD_TOPK && (best->heads < 1 || best->count < 1 || best->count > best->heads ||
+                                         graph->tensor[node->input[ZEB_HEAD_TOPK_X]].extent[1].max % best->heads != 0))
+        REFUSE("x does not divide into %d heads, or not %d of them go on", best->heads, best->count);
     if (node->op == ZEB_OP_SELECT) return takes_select(&node->attr.select, verdict);
     if (node->op == ZEB_OP_ATTENTION)
         return takes_select(&node->attr.attention.select, verdict) &&

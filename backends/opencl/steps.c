@@ -204,6 +204,27 @@ static void steps_exit(ocl_build *build) {
     ocl_steps_survivors(build, rows, OCL_SELECT_KEEP, OCL_SELECT_COUNTS, ZEB_EXIT_INDICES);
 }
 
+static void steps_head_topk(ocl_build *build) {
+    const zeb_node *node = build->node;
+    int32_t x = node->input[ZEB_HEAD_TOPK_X], heads = node->attr.head_topk.heads;
+    size_t batch = (size_t)ocl_batch(build, x);
+    ocl_step_begin(build, "head_weigh");
+    ocl_arg_tensor(build, x);
+    ocl_arg_offsets(build, x);
+    ocl_arg_tensor(build, node->input[ZEB_HEAD_TOPK_BEFORE]);
+    ocl_arg_tensor(build, node->output[ZEB_HEAD_TOPK_IMPORTANCE]);
+    ocl_arg_int(build, heads);
+    ocl_arg_int(build, ocl_extent(build, x, 1) / heads);
+    ocl_step_end(build, (size_t)heads, batch);
+    ocl_step_begin(build, "head_choose");
+    ocl_arg_tensor(build, node->output[ZEB_HEAD_TOPK_IMPORTANCE]);
+    ocl_arg_offsets(build, x);
+    ocl_arg_tensor(build, node->output[ZEB_HEAD_TOPK_GATES]);
+    ocl_arg_int(build, heads);
+    ocl_arg_int(build, node->attr.head_topk.count);
+    ocl_step_end(build, (size_t)heads, batch);
+}
+
 void ocl_steps(ocl_build *build) {
     const zeb_node *node = build->node;
     switch (node->op) {
@@ -219,5 +240,6 @@ void ocl_steps(ocl_build *build) {
         case ZEB_OP_LOG_LIKELIHOOD: steps_log_likelihood(build); break;
         case ZEB_OP_BLOCKS: steps_blocks(build); break;
         case ZEB_OP_EXIT: steps_exit(build); break;
+        case ZEB_OP_HEAD_TOPK: steps_head_topk(build); break;
     }
 }

@@ -71,7 +71,8 @@ static op_fn *const OP[] = {[ZEB_OP_EMBED] = ref_embed,         [ZEB_OP_LINEAR] 
                             [ZEB_OP_SELECT] = ref_select,       [ZEB_OP_GATHER] = ref_gather,
                             [ZEB_OP_ACTIVATION] = ref_activate, [ZEB_OP_POOL] = ref_pool,
                             [ZEB_OP_HEAD_GATE] = ref_head_gate, [ZEB_OP_LOG_LIKELIHOOD] = ref_log_likelihood,
-                            [ZEB_OP_BLOCKS] = ref_blocks,       [ZEB_OP_EXIT] = ref_exit};
+                            [ZEB_OP_BLOCKS] = ref_blocks,       [ZEB_OP_EXIT] = ref_exit,
+                            [ZEB_OP_HEAD_TOPK] = ref_head_topk};
 enum { OP_COUNT = sizeof OP / sizeof OP[0] };
 
 /* What there is of a node that this plugin is too old to know; NULL: nothing. */

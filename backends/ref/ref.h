@@ -55,6 +55,7 @@ zeb_status ref_head_gate(const ref_at *at);
 zeb_status ref_log_likelihood(const ref_at *at);
 zeb_status ref_blocks(const ref_at *at);
 zeb_status ref_exit(const ref_at *at);
+zeb_status ref_head_topk(const ref_at *at);
 
 /* Makes a LINEAR's matrix; ref_matrix_free takes a zeroed one. */
 zeb_status ref_matrix_make(const zeb_graph *graph, const zeb_node *node, ref_matrix *matrix, zeb_error *error);

@@ -1,4 +1,4 @@
-/* Which rows survive. */
+/* Which rows survive, which sequences leave, which heads go on. */
 #include "ref.h"
 
 static int is_better(float a, float b) {
@@ -77,5 +77,41 @@ zeb_status ref_exit(const ref_at *at) {
         offsets[b + 1] = next;
     }
     if (offsets != NULL) *(int32_t *)ref_output_data(at, ZEB_EXIT_COUNT) = next;
+    return ZEB_OK;
+}
+
+/* Mean magnitude of a head's columns over the rows [from, to); 0 without rows. */
+static double magnitude(const float *x, int64_t from, int64_t to, int64_t width, int64_t first, int64_t columns) {
+    double sum = 0.0;
+    for (int64_t t = from; t < to; ++t)
+        for (int64_t i = first; i < first + columns; ++i)
+            sum += fabs((double)x[t * width + i]);
+    return from < to ? sum / (double)((to - from) * columns) : 0.0;
+}
+
+/* Does head a come before head b? */
+static int is_greater(const float *importance, int32_t a, int32_t b) {
+    float x = isnan(importance[a]) ? INFINITY : importance[a], y = isnan(importance[b]) ? INFINITY : importance[b];
+    return x > y || (x == y && a < b);
+}
+
+zeb_status ref_head_topk(const ref_at *at) {
+    const zeb_head_topk_attr *attr = &at->node->attr.head_topk;
+    const float *x = ref_input_data(at, ZEB_HEAD_TOPK_X), *before = ref_input_data(at, ZEB_HEAD_TOPK_BEFORE);
+    const int32_t *from = ref_input_offsets(at, ZEB_HEAD_TOPK_X);
+    int64_t width = ref_input(at, ZEB_HEAD_TOPK_X)->extent[1].max, columns = width / attr->heads;
+    for (int64_t b = 0; b < ref_input_batch(at, ZEB_HEAD_TOPK_X); ++b) {
+        float *gates = (float *)ref_output_data(at, ZEB_HEAD_TOPK_GATES) + b * attr->heads;
+        float *importance = (float *)ref_output_data(at, ZEB_HEAD_TOPK_IMPORTANCE) + b * attr->heads;
+        for (int32_t h = 0; h < attr->heads; ++h)
+            importance[h] = (float)((before != NULL ? (double)before[b * attr->heads + h] : 0.0) +
+                                    magnitude(x, from[b], from[b + 1], width, h * columns, columns));
+        for (int32_t h = 0; h < attr->heads; ++h) {
+            int32_t greater = 0;
+            for (int32_t o = 0; o < attr->heads; ++o)
+                greater += is_greater(importance, o, h);
+            gates[h] = from[b] < from[b + 1] && greater < attr->count ? 1.0f : 0.0f;
+        }
+    }
     return ZEB_OK;
 }

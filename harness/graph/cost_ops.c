@@ -128,6 +128,14 @@ static uint64_t head_gate_flops(const zeb_cost *cost, const zeb_node *node) {
     return flops;
 }
 
+/* `sums` for magnitudes and their sums; a division, an addition and a comparison a head. */
+static uint64_t head_topk_flops(const zeb_cost *cost, const zeb_node *node, uint64_t sums) {
+    const zeb_cost_space *space = space_of(cost, node->input[ZEB_HEAD_TOPK_X]);
+    for (int64_t b = 0; b < space->batch_max; ++b)
+        if (space->length[b] > 0) sums += 3 * (uint64_t)node->attr.head_topk.heads;
+    return sums;
+}
+
 zeb_work zeb_cost_node(const zeb_cost *cost, const zeb_node *node) {
     zeb_work work = {.bytes = all_bytes(cost, node)};
     uint64_t x = node->op == ZEB_OP_SELECT ? 0 : rows_of(cost, node, 0) * width_of(cost, node, 0);
@@ -154,6 +162,7 @@ zeb_work zeb_cost_node(const zeb_cost *cost, const zeb_node *node) {
             if (node->attr.pool.kind == ZEB_POOL_FIRST) work.bytes = 2 * bytes_of(cost, node->output[0]);
             break;
         case ZEB_OP_HEAD_GATE: work.flops = head_gate_flops(cost, node); break;
+        case ZEB_OP_HEAD_TOPK: work.flops = head_topk_flops(cost, node, 2 * x); break;
         case ZEB_OP_BLOCKS: work.flops = x; break; /* a comparison an element */
         case ZEB_OP_EXIT:                          /* subtract, exp, add; the rows themselves are not touched */
             work.flops = node->attr.exit.confidence > 0.0f ? 3 * x : 0;

@@ -30,6 +30,7 @@ static const op_rule RULE[] = {
     [ZEB_OP_LOG_LIKELIHOOD] = {zeb_shape_log_likelihood, 0x07, {"x", "w", "targets"}, {""}},
     [ZEB_OP_BLOCKS] = {zeb_shape_blocks, 0x01, {"x"}, {"", ".open"}},
     [ZEB_OP_EXIT] = {zeb_shape_exit, 0x03, {"here", "rows", "before"}, {"", ".indices", ".offsets", ".count"}},
+    [ZEB_OP_HEAD_TOPK] = {zeb_shape_head_topk, 0x01, {"x", "before"}, {"", ".importance"}},
 };
 enum { RULE_COUNT = sizeof RULE / sizeof RULE[0] };
 

@@ -282,3 +282,19 @@ zeb_status zeb_shape_exit(const zeb_shape_at *at, uint32_t want, zeb_tensor *out
     if (confidence > 0.0f) make_selection(at, &(zeb_select){.mode = ZEB_SELECT_NONE}, rows, out, ZEB_EXIT_INDICES);
     return ZEB_OK;
 }
+
+zeb_status zeb_shape_head_topk(const zeb_shape_at *at, uint32_t want, zeb_tensor *out) {
+    const zeb_head_topk_attr *attr = &at->node->attr.head_topk;
+    zeb_status status = zeb_shape_rows(at, ZEB_HEAD_TOPK_X, ZEB_F32, 2);
+    (void)want;
+    if (status != ZEB_OK) return status;
+    int64_t width = width_of(at, ZEB_HEAD_TOPK_X), batch = zeb_shape_batch(at, zeb_shape_input(at, ZEB_HEAD_TOPK_X));
+    if (attr->heads < 1 || width % attr->heads != 0)
+        return zeb_shape_bad_node(at, "%" PRId64 " columns do not divide into %d heads", width, attr->heads);
+    if (attr->count < 1 || attr->count > attr->heads)
+        return zeb_shape_bad_node(at, "count %d must be within 1 and the %d heads", attr->count, attr->heads);
+    if ((status = zeb_shape_gates(at, ZEB_HEAD_TOPK_BEFORE, ZEB_HEAD_TOPK_X, attr->heads)) != ZEB_OK) return status;
+    zeb_shape_make_plain(&out[ZEB_HEAD_TOPK_GATES], ZEB_F32, batch, attr->heads);
+    zeb_shape_make_plain(&out[ZEB_HEAD_TOPK_IMPORTANCE], ZEB_F32, batch, attr->heads);
+    return ZEB_OK;
+}

@@ -51,6 +51,6 @@ void zeb_shape_make_plain(zeb_tensor *out, zeb_dtype dtype, int64_t first, int64
 typedef zeb_status zeb_shape_op_fn(const zeb_shape_at *at, uint32_t want, zeb_tensor *out);
 zeb_shape_op_fn zeb_shape_embed, zeb_shape_linear, zeb_shape_norm, zeb_shape_attention, zeb_shape_select_op,
     zeb_shape_gather, zeb_shape_activation, zeb_shape_pool, zeb_shape_head_gate, zeb_shape_log_likelihood,
-    zeb_shape_blocks, zeb_shape_exit;
+    zeb_shape_blocks, zeb_shape_exit, zeb_shape_head_topk;
 
 #endif

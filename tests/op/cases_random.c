@@ -60,6 +60,8 @@ static void draw_layer(op_random *random, op_encoder *c, int at, uint32_t usual)
         if (c->ffn % size == 0) l->blocks = (zeb_blocks_attr){size, between(random, 0.0, 1.2)};
     }
     if (!last && chance(random, 0.3)) l->confidence = between(random, 0.3, 1.0);
+    if (c->kv_heads == c->heads && !l->gates && chance(random, 0.3))
+        l->heads_kept = 1 + (int32_t)op_random_below(random, c->heads);
 }
 
 static op_encoder draw(op_random *random) {
@@ -106,10 +108,10 @@ static void describe(const op_encoder *c, uint64_t seed, char *text, size_t size
                       c->embed ? " embed" : "", c->cls_only ? " cls-only" : "", c->norm, c->activation, c->pool);
     for (int i = 0; i < c->layers && at > 0 && (size_t)at < size; ++i) {
         const op_layer *l = &c->layer[i];
-        at += snprintf(text + at, size - (size_t)at, "; %u%u%u%u attention %u%s%s%s select %u%s%s%s", l->project,
+        at += snprintf(text + at, size - (size_t)at, "; %u%u%u%u attention %u%s%s%s%s select %u%s%s%s", l->project,
                        l->output, l->ffn_in, l->ffn_out, l->attention, l->stored ? " stored" : "",
-                       l->gates ? " gates" : "", l->causal ? " causal" : "", l->select.mode,
-                       l->threshold > 0.0f ? " threshold" : "", l->blocks.size > 0 ? " blocks" : "",
+                       l->gates ? " gates" : "", l->heads_kept > 0 ? " heads" : "", l->causal ? " causal" : "",
+                       l->select.mode, l->threshold > 0.0f ? " threshold" : "", l->blocks.size > 0 ? " blocks" : "",
                        l->confidence > 0.0f ? " exit" : "");
     }
 }

@@ -1,4 +1,4 @@
-/* Embed, norm, activation, pool, head gate, log-likelihood. */
+/* Embed, norm, activation, pool, head gates, log-likelihood. */
 #include "suite.h"
 
 typedef struct rows_case {
@@ -81,6 +81,22 @@ static void build_head_gate(op_fixture *fx, const void *parameters) {
     fx->told = true;
 }
 
+/* The second goes on from what the first has added up. */
+static void build_head_topk(op_fixture *fx, const void *parameters) {
+    const rows_case *c = parameters;
+    op_rows(fx, c->tokens, c->batch);
+    zeb_node node = zeb_node_make("heads", ZEB_OP_HEAD_TOPK);
+    node.input[ZEB_HEAD_TOPK_X] = op_rows_input(fx, "x", OP_FILL_NORMAL, 0, c->width);
+    node.attr.head_topk = (zeb_head_topk_attr){(int32_t)c->other, c->first};
+    op_node(fx, &node, 0);
+    op_final(fx, fx->out[ZEB_HEAD_TOPK_GATES]);
+    node.name = "later";
+    node.input[ZEB_HEAD_TOPK_X] = op_rows_input(fx, "y", OP_FILL_WIDE, 0, c->width);
+    node.input[ZEB_HEAD_TOPK_BEFORE] = fx->out[ZEB_HEAD_TOPK_IMPORTANCE];
+    op_node(fx, &node, 0);
+    fx->told = true;
+}
+
 static void build_log_likelihood(op_fixture *fx, const void *parameters) {
     const rows_case *c = parameters;
     op_rows(fx, c->tokens, c->batch);
@@ -133,6 +149,13 @@ void op_cases_rows(op_suite *suite) {
         for (c.kind = ZEB_POOL_FIRST; c.kind <= ZEB_POOL_MAX; ++c.kind) {
             (void)snprintf(name, sizeof name, "T%d B%d D%d kind %u", (int)c.tokens, (int)c.batch, (int)c.width, c.kind);
             op_case(suite, ZEB_OP_POOL, name, build_pool, &c);
+        }
+        static const int32_t heads[] = {1, 5, 8, 3};
+        c.other = heads[s];
+        for (c.first = 1; c.first <= c.other; c.first += 2) {
+            (void)snprintf(name, sizeof name, "T%d B%d D%d H%d count %d", (int)c.tokens, (int)c.batch, (int)c.width,
+                           (int)c.other, c.first);
+            op_case(suite, ZEB_OP_HEAD_TOPK, name, build_head_topk, &c);
         }
         static const zeb_dtype dtype[] = {ZEB_F32, ZEB_F16, ZEB_BF16};
         for (size_t d = 0; d < 3; ++d) {

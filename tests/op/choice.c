@@ -110,3 +110,24 @@ bool op_gates_are_right(const char *name, const float *sums, const int32_t *from
     }
     return true;
 }
+
+/* A NaN is above all. */
+static float worth(float importance) {
+    return isnan(importance) ? INFINITY : importance;
+}
+
+bool op_heads_are_right(const char *name, const float *importance, const int32_t *from, int64_t batch,
+                        const zeb_head_topk_attr *attr, const float *gates, char where[OP_WHERE_MAX]) {
+    for (int64_t i = 0; i < batch * attr->heads; ++i) {
+        int64_t b = i / attr->heads, better = 0;
+        for (int64_t o = b * attr->heads; o < (b + 1) * attr->heads; ++o)
+            better +=
+                worth(importance[o]) > worth(importance[i]) || (o < i && worth(importance[o]) == worth(importance[i]));
+        bool open = from[b] < from[b + 1] && better < attr->count;
+        if (gates[i] == (open ? 1.0f : 0.0f)) continue;
+        (void)snprintf(where, OP_WHERE_MAX, "'%.60s'[%d,%d] is %g, but %d heads gave more than its %g", name, (int)b,
+                       (int)(i % attr->heads), (double)gates[i], (int)better, (double)importance[i]);
+        return false;
+    }
+    return true;
+}

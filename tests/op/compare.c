@@ -27,6 +27,7 @@ static const struct {
     {ZEB_OP_POOL, 0, ZEB_PRECISION_F32, {2e-6, 2e-6}},
     {ZEB_OP_HEAD_GATE, 0, ZEB_PRECISION_F32, {0.0, 0.0}},
     {ZEB_OP_LOG_LIKELIHOOD, 0, ZEB_PRECISION_F32, {2e-5, 1e-5}},
+    {ZEB_OP_HEAD_TOPK, ZEB_HEAD_TOPK_IMPORTANCE, ZEB_PRECISION_F32, {2e-6, 2e-6}},
     {0, 0, ZEB_PRECISION_F32, {1e-4, 1e-4}}, /* a few layers: errors of single ops added up */
     {0, 0, ZEB_PRECISION_BF16, {2e-2, 1e-2}},
     {0, 0, ZEB_PRECISION_W8A8, {3e-2, 1e-2}}, /* a difference in the last bit may move an activation by one step */

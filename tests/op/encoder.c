@@ -67,17 +67,34 @@ static int32_t head_gates(op_fixture *fx, int layer, int32_t x, const op_encoder
     return gates;
 }
 
+/* What the layers so far know of their heads. */
+typedef struct cascade {
+    int32_t context, importance;
+} cascade;
+
+static int32_t best_heads(op_fixture *fx, int layer, cascade *heads, const op_encoder *c) {
+    zeb_node node = zeb_node_make(label(fx, layer, "heads"), ZEB_OP_HEAD_TOPK);
+    node.input[ZEB_HEAD_TOPK_X] = heads->context;
+    node.input[ZEB_HEAD_TOPK_BEFORE] = heads->importance;
+    node.attr.head_topk = (zeb_head_topk_attr){c->heads, c->layer[layer].heads_kept};
+    int32_t gates = op_node(fx, &node, 0);
+    heads->importance = fx->out[ZEB_HEAD_TOPK_IMPORTANCE];
+    op_final(fx, gates);
+    return gates;
+}
+
 /* Attention of a layer with its projections; *residual becomes the rows that survive. */
-static int32_t attend(op_fixture *fx, int layer, int32_t x, int32_t *residual, const op_encoder *c) {
+static int32_t attend(op_fixture *fx, int layer, int32_t x, int32_t *residual, cascade *heads, const op_encoder *c) {
     const op_layer *l = &c->layer[layer];
     int64_t width = (int64_t)c->heads * c->dim, kv_width = (int64_t)c->kv_heads * c->dim;
     int32_t gates = l->gates ? head_gates(fx, layer, x, c) : ZEB_NONE, queries = x;
+    if (l->heads_kept > 0 && layer > 0) gates = best_heads(fx, layer, heads, c);
     dense d = {.k = width,
                .n = width,
                .residual = ZEB_NONE,
                .gates = gates,
                .stored = l->stored,
-               .attr = {.precision = l->project, .gate_groups = l->gates ? c->heads : 0}};
+               .attr = {.precision = l->project, .gate_groups = gates != ZEB_NONE ? c->heads : 0}};
     if (c->cls_only && layer == c->layers - 1) {
         zeb_node first = zeb_node_make("cls", ZEB_OP_SELECT);
         first.input[ZEB_SELECT_ROWS] = x;
@@ -98,7 +115,7 @@ static int32_t attend(op_fixture *fx, int layer, int32_t x, int32_t *residual, c
                                                .score_threshold = l->threshold,
                                                .precision = l->attention,
                                                .select = l->select};
-    int32_t context = op_node(fx, &node, l->importance ? 1u << ZEB_ATTENTION_IMPORTANCE : 0);
+    int32_t context = heads->context = op_node(fx, &node, l->importance ? 1u << ZEB_ATTENTION_IMPORTANCE : 0);
     if (l->select.mode != ZEB_SELECT_NONE) {
         int32_t indices = fx->out[ZEB_ATTENTION_INDICES];
         op_final(fx, fx->out[ZEB_ATTENTION_OFFSETS]);
@@ -116,10 +133,10 @@ static int32_t closed_blocks(op_fixture *fx, int layer, int32_t x, const zeb_blo
     return out;
 }
 
-static int32_t encode(op_fixture *fx, int layer, int32_t x, const op_encoder *c) {
+static int32_t encode(op_fixture *fx, int layer, int32_t x, cascade *heads, const op_encoder *c) {
     const op_layer *l = &c->layer[layer];
     int64_t width = (int64_t)c->heads * c->dim;
-    int32_t residual = x, context = attend(fx, layer, x, &residual, c);
+    int32_t residual = x, context = attend(fx, layer, x, &residual, heads, c);
     dense out = {width, width, ZEB_NONE, ZEB_NONE, l->stored, {.precision = l->output}};
     dense in = {width, c->ffn, ZEB_NONE, ZEB_NONE, l->stored, {.precision = l->ffn_in, .activation = c->activation}};
     if (!c->add_in_norm) out.residual = residual;
@@ -182,10 +199,11 @@ void op_encoder_build(op_fixture *fx, const void *parameters) {
     const op_encoder *c = parameters;
     int64_t width = (int64_t)c->heads * c->dim;
     int32_t left = ZEB_NONE, staying = ZEB_NONE;
+    cascade heads = {ZEB_NONE, ZEB_NONE};
     op_rows(fx, c->tokens, c->batch);
     int32_t x = embed(fx, c);
     for (int layer = 0; layer < c->layers; ++layer) {
-        x = encode(fx, layer, x, c);
+        x = encode(fx, layer, x, &heads, c);
         if (c->layer[layer].confidence > 0.0f) staying = x = leave(fx, layer, x, &left, c);
     }
     dense d = {width, width, ZEB_NONE, ZEB_NONE, 0, {.activation = ZEB_ACT_TANH}};

@@ -8,6 +8,7 @@ typedef struct op_layer {
     uint32_t project, output, ffn_in, ffn_out, attention; /* zeb_precision */
     int stored;                    /* matrices come quantised, where the precision has such weights */
     int gates, importance, causal; /* gates: of heads */
+    int32_t heads_kept;            /* of those that gave most in the layers before; 0: not asked, nor in layer 0 */
     float gate_bias, threshold;    /* threshold: of scores */
     zeb_select select;
     zeb_blocks_attr blocks; /* size 0: none */

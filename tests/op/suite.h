@@ -21,7 +21,7 @@ void op_target_close(op_target *target);
 
 /* The lines of the table: one an op, one for chains, one for the contract of the calls, one for random graphs, one for
  * models. */
-enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_EXIT + 1, OP_LINE_RANDOM, OP_LINE_MODEL, OP_LINES };
+enum { OP_LINE_CHAIN = 0, OP_LINE_CONTRACT = ZEB_OP_HEAD_TOPK + 1, OP_LINE_RANDOM, OP_LINE_MODEL, OP_LINES };
 const char *op_line_name(int line);
 
 enum { OP_REASONS_MAX = 6 };

@@ -297,6 +297,12 @@ static bool is_node_right(op_told *t, uint32_t index, void *const *got, double *
         return op_gates_are_right(node->name, t->want[t->aside[index].sums],
                                   offsets_of(t, node->input[ZEB_HEAD_GATE_X], got), t->fx->batch_max,
                                   told_of(t, node->output[0])->extent[1].max, got[node->output[0]], where);
+    if (node->op == ZEB_OP_HEAD_TOPK) {
+        int32_t importance = node->output[ZEB_HEAD_TOPK_IMPORTANCE];
+        return is_same(t, node, ZEB_HEAD_TOPK_IMPORTANCE, importance + t->own, got, worst, where) &&
+               op_heads_are_right(node->name, got[importance], offsets_of(t, node->input[ZEB_HEAD_TOPK_X], got),
+                                  t->fx->batch_max, &node->attr.head_topk, got[node->output[0]], where);
+    }
     for (uint32_t j = 0; j < ZEB_NODE_OUTPUTS_MAX; ++j)
         if (node->output[j] != ZEB_NONE && !is_same(t, node, j, node->output[j] + t->own, got, worst, where))
             return false;

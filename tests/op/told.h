@@ -41,5 +41,8 @@ bool op_exits_are_right(const op_selection *selection, const float *logits, int6
 /* sums[b,h] by ref. */
 bool op_gates_are_right(const char *name, const float *sums, const int32_t *from, int64_t batch, int64_t heads,
                         const float *gates, char where[OP_WHERE_MAX]);
+/* Gates of zeb_head_topk_attr, of an importance [b,h] that is the device's own. */
+bool op_heads_are_right(const char *name, const float *importance, const int32_t *from, int64_t batch,
+                        const zeb_head_topk_attr *attr, const float *gates, char where[OP_WHERE_MAX]);
 
 #endif

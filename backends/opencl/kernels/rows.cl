@@ -1,4 +1,4 @@
-/* Ops that work row by row: embed, norm, gather, activation, pool, head-gate. */
+/* Ops that work row by row: embed, norm, gather, activation, pool, head-gate, head-topk. */
 
 /* range[0] becomes node + 1 where an id is outside its table: the row is then NaN and the pass ends in an error. */
 kernel void embed(global const int *ids, global const int *types, global const float *word,
@@ -83,6 +83,40 @@ kernel void head_gate(global const float *mean, global const int *offsets, globa
     if (h >= heads || b >= batch) return;
     float score = bias[h] + dot_rows(w + (size_t)h * width, mean + (size_t)b * width, width);
     out[(size_t)b * heads + h] = offsets[b] < offsets[b + 1] && !(score <= 0.0f) ? 1.0f : 0.0f;
+}
+
+/* Mean magnitude of a head's columns, added to what it had before. */
+kernel void head_weigh(global const float *x, global const int *offsets, int batch, global const float *before,
+                       global float *importance, int heads, int columns) {
+    int h = (int)get_global_id(0);
+    int b = (int)get_global_id(1);
+    if (h >= heads || b >= batch) return;
+    int begin = offsets[b];
+    int end = offsets[b + 1];
+    float sum = 0.0f;
+    for (int t = begin; t < end; t++) {
+        global const float *row = x + ((size_t)t * heads + h) * columns;
+        float part = 0.0f;
+        for (int d = 0; d < columns; d++) part += fabs(row[d]);
+        sum += part;
+    }
+    size_t i = (size_t)b * heads + h;
+    importance[i] = (before ? before[i] : 0.0f) + (begin < end ? sum / ((float)(end - begin) * columns) : 0.0f);
+}
+
+kernel void head_choose(global const float *importance, global const int *offsets, int batch, global float *gates,
+                        int heads, int count) {
+    int h = (int)get_global_id(0);
+    int b = (int)get_global_id(1);
+    if (h >= heads || b >= batch) return;
+    global const float *of = importance + (size_t)b * heads;
+    float mine = isnan(of[h]) ? INFINITY : of[h];
+    int greater = 0;
+    for (int o = 0; o < heads; o++) {
+        float other = isnan(of[o]) ? INFINITY : of[o];
+        greater += other > mine || (other == mine && o < h);
+    }
+    gates[(size_t)b * heads + h] = offsets[b] < offsets[b + 1] && greater < count ? 1.0f : 0.0f;
 }
 
 /* One work-item a row: what is small throughout a block becomes 0. */

@@ -165,7 +165,13 @@ typedef enum zeb_op {
     /* Sequences that are sure leave early. logits[b,:] = here[b,:] where sequence b of `rows` has live rows, else
      * before[b,:] (0 without one). With a confidence above 0 it also selects among the rows: none of sequence b
      * survives if the greatest of softmax(here[b,:]) >= confidence, else all do (a NaN is never sure). attr.exit */
-    ZEB_OP_EXIT = 12
+    ZEB_OP_EXIT = 12,
+    /* Which heads have given most so far. importance[b,h] = before[b,h] (0 without it) + mean of |x[t,h*D+d]| over the
+     * live rows t of sequence b and the D = width/heads columns d of head h; gates[b,h] = 1 for the `count` heads of
+     * greatest importance as it is written (a NaN is above all, ties go to the lower head), else 0. An empty sequence
+     * keeps its importance and gives gates of 0. x is the context of an ATTENTION: a head that was closed there adds 0,
+     * so where counts never rise from layer to layer, it stays closed. attr.head_topk */
+    ZEB_OP_HEAD_TOPK = 13
 } zeb_op;
 
 /* Input positions. Positions marked (optional) may be ZEB_NONE. */
@@ -192,6 +198,7 @@ enum { ZEB_GATHER_X, ZEB_GATHER_INDICES };
 enum { ZEB_ACTIVATION_X, ZEB_ACTIVATION_GATE /*(optional)*/ };
 enum { ZEB_POOL_X };
 enum { ZEB_HEAD_GATE_X, ZEB_HEAD_GATE_W, ZEB_HEAD_GATE_BIAS };
+enum { ZEB_HEAD_TOPK_X, ZEB_HEAD_TOPK_BEFORE /*(optional)*/ };
 enum { ZEB_LOG_LIKELIHOOD_X, ZEB_LOG_LIKELIHOOD_W, ZEB_LOG_LIKELIHOOD_TARGETS };
 enum { ZEB_BLOCKS_X };
 enum { ZEB_EXIT_HERE, ZEB_EXIT_ROWS /* any tensor of the row space */, ZEB_EXIT_BEFORE /*(optional)*/ };
@@ -206,6 +213,7 @@ enum {
 };
 enum { ZEB_SELECT_INDICES, ZEB_SELECT_OFFSETS, ZEB_SELECT_COUNT };
 enum { ZEB_BLOCKS_OUT, ZEB_BLOCKS_OPEN /*I32 [T]*/ };
+enum { ZEB_HEAD_TOPK_GATES /*F32 [B,heads]*/, ZEB_HEAD_TOPK_IMPORTANCE /*F32 [B,heads]*/ };
 enum { ZEB_EXIT_LOGITS, ZEB_EXIT_INDICES, ZEB_EXIT_OFFSETS, ZEB_EXIT_COUNT }; /* the last three with a confidence */
 
 typedef struct zeb_embed_attr {
@@ -255,6 +263,11 @@ typedef struct zeb_exit_attr {
     float confidence; /* in (0,1], or 0: logits alone, nothing is selected */
 } zeb_exit_attr;
 
+typedef struct zeb_head_topk_attr {
+    int32_t heads; /* divides the width of x */
+    int32_t count; /* 1 .. heads */
+} zeb_head_topk_attr;
+
 typedef struct zeb_node {
     const char *name; /* unique in the graph, for messages and profiles ("layer.2.attention") */
     zeb_op op;
@@ -270,6 +283,7 @@ typedef struct zeb_node {
         zeb_pool_attr pool;
         zeb_blocks_attr blocks;
         zeb_exit_attr exit;
+        zeb_head_topk_attr head_topk;
         uint64_t reserved[16]; /* room to grow; zero means the default */
     } attr;
 } zeb_node;
@@ -322,7 +336,7 @@ static inline int32_t zeb_select_quota(const zeb_select *select, int32_t n) {
 static inline const char *zeb_op_name(zeb_op op) {
     static const char *const name[] = {"?",      "embed",      "linear", "norm",      "attention",      "select",
                                        "gather", "activation", "pool",   "head-gate", "log-likelihood", "blocks",
-                                       "exit"};
+                                       "exit",   "head-topk"};
     return (unsigned)op < sizeof name / sizeof name[0] ? name[op] : name[0];
 }
 

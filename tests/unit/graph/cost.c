@@ -204,6 +204,17 @@ static void gates_close_columns_and_heads(void **state) {
     assert_int_equal(node[1].flops, 8 * 8 * 2 * 8);
 }
 
+static void heads_are_weighed_by_their_rows(void **state) {
+    context *c = *state;
+    zeb_work work;
+    zeb_node node = zeb_node_make("heads", ZEB_OP_HEAD_TOPK);
+    node.input[ZEB_HEAD_TOPK_X] = c->x;
+    node.attr.head_topk = (zeb_head_topk_attr){.heads = 2, .count = 1};
+    finish(c, add(c, &node));
+    assert_int_equal(zeb_cost_executed(c->cost, LENGTH, 2, NULL, &work, &c->error), ZEB_OK);
+    assert_int_equal(work.flops, 2 * 8 * 8 + 2 * 3 * 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(linear_by_hand, set_up, tear_down),
@@ -213,6 +224,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(thresholds_are_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hidden_counts_are_not_guessed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(counts_follow_from_the_mode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(heads_are_weighed_by_their_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(first_row_alone_is_scored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gates_close_columns_and_heads, set_up, tear_down),
     };

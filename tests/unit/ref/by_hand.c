@@ -363,6 +363,34 @@ static void head_gates_from_the_mean(void **state) {
     expect(c, 0, (double[]){0, 0, 0, 0, 1, 1}, 6, 0.0);
 }
 
+/* Two heads of one column; the second sequence's are equal, or not a number. */
+static void heads_that_gave_most(void **state) {
+    context *c = *state;
+    static const float x[2 * TOKENS] = {1, -1, -2, 3, 0, -5, -4, 4, 2, -2};
+    zeb_node node = zeb_node_make("heads", ZEB_OP_HEAD_TOPK);
+    node.input[ZEB_HEAD_TOPK_X] = rows(c, "x", ZEB_F32, 2, x);
+    node.attr.head_topk = (zeb_head_topk_attr){.heads = 2, .count = 1};
+    run(c, &node, 0);
+    expect(c, ZEB_HEAD_TOPK_GATES, (double[]){0, 1, 0, 0, 1, 0}, 6, 0.0);
+    expect(c, ZEB_HEAD_TOPK_IMPORTANCE, (double[]){1, 3, 0, 0, 3, 3}, 6, 0.0);
+}
+
+static void a_head_that_is_no_number_stays(void **state) {
+    context *c = *state;
+    static const float x[2 * TOKENS] = {1, NAN, 9, 3, 9, 5, NAN, 4, NAN, NAN};
+    static const float before[2 * BATCH] = {9, 0, 7, 8, 1, 2};
+    zeb_node node = zeb_node_make("heads", ZEB_OP_HEAD_TOPK);
+    node.input[ZEB_HEAD_TOPK_X] = rows(c, "x", ZEB_F32, 2, x);
+    node.input[ZEB_HEAD_TOPK_BEFORE] = plain(c, "before", BATCH, 2, before);
+    node.attr.head_topk = (zeb_head_topk_attr){.heads = 2, .count = 1};
+    run(c, &node, 0);
+    expect(c, ZEB_HEAD_TOPK_GATES, (double[]){0, 1, 0, 0, 1, 0}, 6, 0.0);
+    float importance[2 * BATCH];
+    assert_int_equal(ref->read(c->plan, c->out[ZEB_HEAD_TOPK_IMPORTANCE], importance, sizeof importance, &c->error),
+                     ZEB_OK);
+    assert_true(importance[2] == 7.0f && importance[3] == 8.0f && isnan(importance[1]) && isnan(importance[4]));
+}
+
 static void log_likelihood_of_targets(void **state) {
     context *c = *state;
     static const float w[3] = {0, 1, 2};
@@ -481,6 +509,8 @@ int main(void) {
         CASE(select_relative_counts_the_rows),
         CASE(ratio_is_a_binary32_product),
         CASE(head_gates_from_the_mean),
+        CASE(heads_that_gave_most),
+        CASE(a_head_that_is_no_number_stays),
         CASE(log_likelihood_of_targets),
         CASE(w8a8_by_hand),
         CASE(w4a16_by_hand),
