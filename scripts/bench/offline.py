@@ -1,13 +1,13 @@
 """Throughput on real, ragged batches: the cpu plugin (packed, no padding) against ONNX Runtime (padded to the longest
 of each batch). Lengths are those of a GLUE dev split under WordPiece, shares of rows kept those of a policy (which rows
 doesn't matter to the time); weights are random and the same on both sides. Passes are timed, tokenising is not."""
-import argparse
 import json
 import os
 import re
 
 import numpy as np
 
+import onnx_peer
 import peer
 
 COLUMNS = {"SST-2": (0, None), "MRPC": (3, 4), "RTE": (1, 2), "QNLI": (1, 2)}
@@ -44,8 +44,8 @@ def lengths_of(data, task, vocab, limit):
 class Batches:
     """All batches one after the other as one run."""
 
-    def __init__(self, steps):
-        self.steps = steps
+    def __init__(self, name, steps):
+        self.name, self.steps = name, steps
 
     def run(self, passes):
         return np.array([sum(float(s()) for s in self.steps) for _ in range(passes)])
@@ -60,57 +60,46 @@ def kept_of(path):
     return [t["value"] if t is not None else 0 for t in layers]
 
 
-def ours_of(lib, a, flat, groups, keep, first_only):
-    """A run of all batches with our engine, and what closes it. The last batch may be smaller: a plan of its own."""
+def ours_of(bench, groups, keep, first_only):
+    """All batches with our engine. The last one may be smaller: a plan of its own."""
     engines, steps = {}, []
     most = max(int(offsets[-1]) for offsets, _ in groups)
     for offsets, ids in groups:
         size = len(offsets) - 1
         if size not in engines:
-            engines[size] = peer.Engine(lib, a.plugin, a.model, flat, most, size, a.threads, a.isa,
-                                        peer.PRECISION[a.precision], peer.PRECISION[a.precision], first_only, keep)
+            engines[size] = bench.engine(most, size, first_only, keep)
         e = engines[size]
         steps.append(lambda e=e, ids=ids, offsets=offsets: (e.write(ids, offsets), e.run(1)[0])[1])
-    return Batches(steps), list(engines.values())
+    return Batches("ours", steps)
 
 
-def theirs_of(ort, groups):
+def theirs_of(session, groups):
     steps = []
     for offsets, ids in groups:
         lengths = np.diff(offsets)
-        padded = np.zeros((len(lengths), max(lengths)), np.int64)
-        mask = np.full((len(lengths), 1, 1, max(lengths)), -1e4, np.float32)
+        padded, mask = (np.zeros((len(lengths), max(lengths)), np.int64) for _ in range(2))
         for i, n in enumerate(lengths):
-            padded[i, :n], mask[i, 0, 0, :n] = ids[offsets[i]:offsets[i] + n], 0
-        steps.append(lambda padded=padded, mask=mask: (ort.bind(padded, mask), ort.run(1)[0])[1])
-    return Batches(steps)
+            padded[i, :n], mask[i, :n] = ids[offsets[i]:offsets[i] + n], 1
+        steps.append(lambda padded=padded, mask=mask: (session.bind(padded, mask), session.run(1)[0])[1])
+    return Batches(session.name, steps)
 
 
 def main(argv=None):
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--plugin", default=peer.PLUGIN)
-    p.add_argument("--model", default="mini", choices=sorted(peer.MODELS))
+    p = peer.Bench.options(__doc__, "int8", 7, threads=2)
     p.add_argument("--data", default=os.path.join(peer.ROOT, "..", "shared", "data"))
     p.add_argument("--vocab", default=os.path.join(peer.ROOT, "baselines", "bert-mini-sst2", "vocab.txt"))
     p.add_argument("--tasks", default="SST-2,MRPC")
     p.add_argument("--limit", type=int, default=None)
     p.add_argument("--batch", type=int, default=32)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--isa", default="")
-    p.add_argument("--precision", default="int8", choices=["fp32", "bf16", "int8"])
     p.add_argument("--policy", default="", help="of the sparse rows; default: the one that ships for the task")
-    p.add_argument("--rounds", type=int, default=7)
-    peer.Targets.add(p)
-    a = p.parse_args(argv)
-    lib, targets, peaks = peer.driver(), peer.Targets(a), peer.peaks()
-    flat, parts = peer.weights(a.model)
-    other, seen = "int8" if a.precision == "int8" else "fp32", [peaks()]
+    bench = peer.Bench(p, argv)
+    a, trials = bench.a, []
+    other = "int8" if a.precision in ("int8", "w4a8") else "fp32"
     with open(a.vocab, encoding="utf-8") as f:
         vocab = {line.rstrip("\n") for line in f}
-    ort = [peer.peer_of(a.model, parts, other, first, a.threads) for first in (False, True)]
-    rng = np.random.default_rng(2)
+    ort = [onnx_peer.sessions(a.model, bench.parts, other, first, a.threads) for first in (False, True)]
     print(f"# {a.model}, batches of {a.batch}, {a.threads} thread(s), {a.precision} against ONNX Runtime"
-          f" {ort[0].version} {other}\n"
+          f" {ort[0][0].version} {other}\n"
           "| task, shares kept | sequences | mean length | ONNX Runtime seq/s | with [CLS] last | ours |"
           " ours [CLS] last | ratio, ours [CLS] last | target | neither | both |\n" + "| --- " * 11 + "|")
     for task in a.tasks.split(","):
@@ -120,24 +109,23 @@ def main(argv=None):
         groups = []
         for i in range(0, len(lengths), a.batch):
             offsets = np.concatenate([[0], np.cumsum(lengths[i:i + a.batch])])
-            groups.append((offsets, rng.integers(5, peer.VOCAB, offsets[-1])))
-        ours = [ours_of(lib, a, flat, groups, k, first) for k in ([], keep) for first in (0, 1)]
-        t = peer.alternate([theirs_of(o, groups) for o in ort] + [o[0] for o in ours], a.rounds, 0, once=True)
+            groups.append((offsets, bench.random.integers(5, peer.VOCAB, offsets[-1])))
+        (full, seen), (first, seen_first) = (
+            peer.fastest([theirs_of(s, groups) for s in side], once=True) for side in ort)
+        trials.append(f"# {task}, ONNX Runtime's graphs, ms: {seen}; with [CLS] last: {seen_first}")
+        ours = [ours_of(bench, groups, k, first_only) for k in ([], keep) for first_only in (0, 1)]
+        t = peer.alternate([full, first, *ours], a.rounds, 0, once=True)
         rate = [len(lengths) / (np.median(x) * 1e-3) for x in t]
-        seen.append(peaks())
         for name, at in (("dense", 2), ("sparse", 4)):
             best, neither, both = peer.ratio(t[0], t[at + 1]), peer.ratio(t[0], t[at]), peer.ratio(t[1], t[at + 1])
             if name == "sparse":
                 name += " " + " ".join(f"{k:.2f}" if k else "1" for k in keep)
-            print(f"| {task} {name} | {len(lengths)} | {np.mean(lengths):.1f} | {rate[0]:.0f} | {rate[1]:.0f} |"
-                  f" {rate[at]:.0f} | {rate[at + 1]:.0f} | {peer.spread(best)} | {targets.cell(best[0])} |"
-                  f" {peer.spread(neither)} | {peer.spread(both)} |", flush=True)
-        settings = ours[0][1][0].settings()
-        for _, engines in ours:
-            for e in engines:
-                e.close()
-    print(f"# {settings}\n{peer.ceilings(seen)}")
-    targets.end()
+            print(f"| {task} {name} | {len(lengths)} | {np.mean(lengths):.1f} | {rate[0]:.0f} {full.name} |"
+                  f" {rate[1]:.0f} {first.name} | {rate[at]:.0f} | {rate[at + 1]:.0f} | {peer.spread(best)} |"
+                  f" {bench.targets.cell(best[0])} | {peer.spread(neither)} | {peer.spread(both)} |", flush=True)
+        bench.done()
+    print("\n".join(trials))
+    bench.end()
 
 
 if __name__ == "__main__":

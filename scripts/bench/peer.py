@@ -1,4 +1,5 @@
-"""What the benchmark scripts share: the plugin through libbert.so, the same network as an ONNX file, statistics."""
+"""What the benchmark scripts share: options and set-up, the plugin through libbert.so, statistics."""
+import argparse
 import ctypes as C
 import math
 import os
@@ -126,126 +127,59 @@ class Engine:
         self.lib.bench_close(self.b)
 
 
-def onnx_file(model, parts, path, first_only=False, int8=False):
-    """The network as exporters write it (plain operators, which ONNX Runtime fuses as it sees fit). With int8, linear
-    layers of the encoder are DynamicQuantizeLinear + MatMulInteger, weights symmetric a channel."""
-    from onnx import TensorProto, helper, numpy_helper, save
+class Bench:
+    """What a script that compares passes has set up: its options `a`, the driver, weights, targets and peaks."""
 
-    layers, d, heads, f = MODELS[model]
-    dh = d // heads
-    nodes, inits, serial = [], [], [0]
+    @staticmethod
+    def options(doc, precision, rounds, threads=1):
+        """A parser of the options that all of them have."""
+        p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        p.add_argument("--plugin", default=PLUGIN)
+        p.add_argument("--model", default="mini", choices=sorted(MODELS))
+        p.add_argument("--threads", type=int, default=threads)
+        p.add_argument("--isa", default="")
+        p.add_argument("--precision", default=precision, choices=sorted(PRECISION), help="of our side")
+        p.add_argument("--attention", default="", choices=["", *sorted(PRECISION)], help="default: as the rest")
+        p.add_argument("--rounds", type=int, default=rounds)
+        Targets.add(p)
+        return p
 
-    def const(a, name=None):
-        serial[0] += 1
-        name = name or f"c{serial[0]}"
-        inits.append(numpy_helper.from_array(np.array(a, order="C"), name))
-        return name
+    @staticmethod
+    def sequence_options(p, tokens):
+        p.add_argument("--tokens", default=tokens)
+        p.add_argument("--seconds", type=float, default=0.15, help="of each side in a round")
 
-    def op(kind, *ins, outs=1, **attrs):
-        serial[0] += 1
-        names = [f"v{serial[0]}_{i}" for i in range(outs)]
-        nodes.append(helper.make_node(kind, list(ins), names, **attrs))
-        return names[0] if outs == 1 else names
+    def __init__(self, parser, argv):
+        self.a = parser.parse_args(argv)
+        self.attention = self.a.attention or {"w4a8": "int8", "w4a16": "fp32"}.get(self.a.precision, self.a.precision)
+        self.lib, self.targets, self.peaks = driver(), Targets(self.a), peaks()
+        self.flat, self.parts = weights(self.a.model)
+        self.random, self.seen, self.engines, self.settings = np.random.default_rng(1), [self.peaks()], [], ""
 
-    quantised = {}
+    def engine(self, tokens, batch=1, first_only=0, keep=()):
+        """Our side for up to so many tokens; closed by `done`."""
+        a = self.a
+        self.engines.append(Engine(self.lib, a.plugin, a.model, self.flat, tokens, batch, a.threads, a.isa,
+                                   PRECISION[a.precision], PRECISION[self.attention], first_only, keep))
+        return self.engines[-1]
 
-    def linear(x, w, b):
-        if not int8:
-            return op("Add", op("MatMul", x, const(parts[w].T)), const(parts[b]))
-        if x not in quantised:
-            quantised[x] = op("DynamicQuantizeLinear", x, outs=3)
-        q, scale, zero = quantised[x]
-        weight = parts[w]
-        ws = np.maximum(np.abs(weight).max(axis=1), 1e-30) / 127
-        wq = np.clip(np.rint(weight / ws[:, None]), -127, 127).astype(np.int8)
-        acc = op("MatMulInteger", q, const(wq.T), zero, const(np.zeros((), np.int8)))
-        factor = op("Mul", scale, const(ws.astype(np.float32)))
-        return op("Add", op("Mul", op("Cast", acc, to=TensorProto.FLOAT), factor), const(parts[b]))
+    def sequence(self, ids, first_only=0, keep=()):
+        """Our side with one sequence written."""
+        e = self.engine(len(ids), 1, first_only, keep)
+        e.write(ids, [0, len(ids)])
+        return e
 
-    def layer_norm(x, g, b):
-        return op("LayerNormalization", x, const(parts[g]), const(parts[b]), epsilon=1e-12, axis=-1)
+    def done(self):
+        """After a row: peaks once more, engines closed."""
+        self.seen.append(self.peaks())
+        self.settings = self.engines[0].settings()
+        for e in self.engines:
+            e.close()
+        self.engines = []
 
-    def split(x):
-        return op("Transpose", op("Reshape", x, const(np.array([0, -1, heads, dh], np.int64))), perm=[0, 2, 1, 3])
-
-    length = op("Gather", op("Shape", "ids"), const(np.array(1, np.int64)), axis=0)
-    positions = op("Slice", const(parts["position"]), const(np.array([0], np.int64)),
-                   op("Unsqueeze", length, const(np.array([0], np.int64))), const(np.array([0], np.int64)))
-    x = op("Add", op("Add", op("Gather", const(parts["word"]), "ids"), op("Gather", const(parts["type"]), "types")),
-           positions)
-    x = layer_norm(x, "gamma", "beta")
-    for l in range(layers):
-        y = x
-        if first_only and l == layers - 1:
-            y = op("Slice", x, const(np.array([0], np.int64)), const(np.array([1], np.int64)), const(np.array([1], np.int64)))
-        q, k, v = split(linear(y, f"{l}.q.w", f"{l}.q.b")), linear(x, f"{l}.k.w", f"{l}.k.b"), linear(x, f"{l}.v.w", f"{l}.v.b")
-        k = op("Transpose", op("Reshape", k, const(np.array([0, -1, heads, dh], np.int64))), perm=[0, 2, 3, 1])
-        scores = op("Div", op("MatMul", q, k), const(np.array(np.sqrt(dh), np.float32)))
-        p = op("Softmax", op("Add", scores, "mask"), axis=-1)
-        context = op("Reshape", op("Transpose", op("MatMul", p, split(v)), perm=[0, 2, 1, 3]),
-                     const(np.array([0, -1, d], np.int64)))
-        y = layer_norm(op("Add", linear(context, f"{l}.o.w", f"{l}.o.b"), y), f"{l}.gamma1", f"{l}.beta1")
-        z = linear(y, f"{l}.in.w", f"{l}.in.b")
-        erf = op("Add", op("Erf", op("Div", z, const(np.array(np.sqrt(2), np.float32)))), const(np.array(1, np.float32)))
-        z = op("Mul", op("Mul", z, erf), const(np.array(0.5, np.float32)))
-        x = layer_norm(op("Add", linear(z, f"{l}.out.w", f"{l}.out.b"), y), f"{l}.gamma2", f"{l}.beta2")
-    first = op("Gather", x, const(np.array(0, np.int64)), axis=1)
-    pooled = op("Tanh", op("Gemm", first, const(parts["pooler.w"]), const(parts["pooler.b"]), transB=1))
-    nodes.append(helper.make_node("Gemm", [pooled, const(parts["classifier.w"]), const(parts["classifier.b"])],
-                                  ["logits"], transB=1))
-    i64 = TensorProto.INT64
-    graph = helper.make_graph(
-        nodes, "bert", [helper.make_tensor_value_info("ids", i64, ["b", "t"]),
-                        helper.make_tensor_value_info("types", i64, ["b", "t"]),
-                        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["b", 1, 1, "t"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", LABELS])], inits)
-    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    net.ir_version = 8
-    save(net, path)
-
-
-class Peer:
-    """ONNX Runtime with everything switched on, inputs bound once."""
-
-    def __init__(self, path, threads):
-        import onnxruntime as ort
-        o = ort.SessionOptions()
-        o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
-        o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        o.log_severity_level = 3
-        self.s = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
-        self.version = ort.__version__
-
-    def bind(self, ids, mask=None):
-        import onnxruntime as ort
-        ids = np.atleast_2d(np.asarray(ids, np.int64))
-        mask = np.zeros((ids.shape[0], 1, 1, ids.shape[1]), np.float32) if mask is None else mask
-        self.feed = {"ids": ids, "types": np.zeros_like(ids), "mask": mask}
-        self.io = self.s.io_binding()
-        for n, a in self.feed.items():
-            self.io.bind_ortvalue_input(n, ort.OrtValue.ortvalue_from_numpy(a))
-        self.io.bind_output("logits")
-
-    def run(self, passes):
-        from time import perf_counter_ns
-        out = np.zeros(passes)
-        run, io = self.s.run_with_iobinding, self.io
-        for i in range(passes):
-            t = perf_counter_ns()
-            run(io)
-            out[i] = perf_counter_ns() - t
-        return out * 1e-6
-
-    def logits(self):
-        return self.s.run(["logits"], self.feed)[0]
-
-
-def peer_of(model, parts, other, first_only, threads):
-    """ONNX Runtime on the network in precision `other`, the file made where it is missing."""
-    path = os.path.join(ROOT, "build", "bench", f"{model}-{other}{'-first' if first_only else ''}.onnx")
-    if not os.path.exists(path):
-        onnx_file(model, parts, path, first_only, other == "int8")
-    return Peer(path, threads)
+    def end(self):
+        print(f"# {self.settings}\n{ceilings(self.seen)}")
+        self.targets.end()
 
 
 def operations(model, tokens, keep, first_only=False):
@@ -310,6 +244,12 @@ def alternate(sides, rounds, seconds, once=False):
             medians[i].append(float(np.median(s.run(passes[i]))))
             time.sleep(0.004)  # the peer's threads go on spinning for a while
     return [np.array(m) for m in medians]
+
+
+def fastest(sides, rounds=3, seconds=0.05, once=False):
+    """The side that is fastest in a short trial, and what was seen of each."""
+    t = [np.median(m) for m in alternate(sides, rounds, seconds, once)]
+    return sides[int(np.argmin(t))], ", ".join(f"{s.name} {v:.3f}" for s, v in zip(sides, t))
 
 
 def ratio(peer, ours):
