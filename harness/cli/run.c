@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
@@ -40,7 +41,10 @@ static const zeb_option options[] = {
      NULL},
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
      "Devices: a plugin, plugin:device, or all that compute (null and template only by name).", NULL},
-    {"policy", ZEB_OPTION_TEXT, "FILE", NULL, AT(policy), "Sparsity policy (policy.json). Default: dense.", NULL},
+    {"policy", ZEB_OPTION_TEXT, "FILE[,...]", "dense", AT(policy),
+     "Sparsity policies (policy.json), or dense. After dense in one list, a policy's row says what share of dense's "
+     "operations and time it saved.",
+     NULL},
     {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision),
      "Arithmetic of the linear layers; auto: the fastest in each of fp32, bf16 and w8a8, by the device's cost table "
      "(zeb explain).",
@@ -90,6 +94,7 @@ static const char *const examples[] = {
     "zeb run --device cpu --threads 1 --scenario single",
     "zeb run --device cpu,opencl --scenario offline --batch 32 --format jsonl",
     "zeb run --model ./my-bert --task glue/mrpc,glue/rte --data ./glue_data --device cpu",
+    "zeb run --device cpu --precision w8a8 --policy dense,half.json  # what skipping saves of the dense time",
     "zeb run --device cpu --country FRA --tdp 65",
     NULL};
 
@@ -109,8 +114,11 @@ typedef struct run_context {
 
 /* What a case is called in messages. */
 static void case_name(const zeb_case *what, char *name, size_t capacity) {
-    (void)snprintf(name, capacity, "%s on %s (%s)", what->task, what->device,
-                   what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single");
+    char policy[ZEB_ROW_NAME_MAX] = "";
+    if (what->policy != NULL) zeb_path_name(what->policy, policy, sizeof policy);
+    (void)snprintf(name, capacity, "%s on %s (%s%s%s)", what->task, what->device,
+                   what->scenario == ZEB_SCENARIO_OFFLINE ? "offline" : "single", policy[0] != '\0' ? ", " : "",
+                   policy);
 }
 
 static void on_progress(const zeb_case *what, zeb_stage stage, uint64_t done, uint64_t total, void *user) {
@@ -207,14 +215,15 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
     return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
 }
 
-static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device) {
+static zeb_case make_case(const run_settings *set, const zeb_places *places, const zeb_task *task, const char *device,
+                          const char *policy) {
     zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
         .data = set->data != NULL ? set->data : places->data,
         .split = set->split != NULL ? set->split : task->default_split,
         .device = device,
-        .policy = set->policy,
+        .policy = strcmp(policy, "dense") == 0 ? NULL : policy,
         .isa = set->isa,
         .scenario = strcmp(set->scenario, "offline") == 0 ? ZEB_SCENARIO_OFFLINE : ZEB_SCENARIO_SINGLE,
         .threads = (uint32_t)set->threads,
@@ -239,26 +248,27 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
     return what;
 }
 
-/* Tasks x devices, devices innermost, so that compared cases are neighbours in time. */
+/* Tasks x devices x policies, policies innermost, so that compared cases are neighbours in time. */
 static zeb_status make_cases(const run_settings *set, const zeb_places *places, const zeb_registry *registry,
                              zeb_arena *arena, case_list *list, zeb_error *error) {
-    const char *task_name[LIST_MAX], *device[LIST_MAX];
-    size_t tasks, devices;
+    const char *task_name[LIST_MAX], *device[LIST_MAX], *policy[LIST_MAX];
+    size_t tasks, devices, policies;
     zeb_status status = split_list(arena, set->task, task_name, LIST_MAX, &tasks, error);
     if (status == ZEB_OK && strcmp(set->device, "all") == 0)
         status = all_devices(registry, arena, device, &devices, error);
     else if (status == ZEB_OK)
         status = split_list(arena, set->device, device, LIST_MAX, &devices, error);
+    if (status == ZEB_OK) status = split_list(arena, set->policy, policy, LIST_MAX, &policies, error);
     void *memory = NULL;
-    if (status == ZEB_OK) status = zeb_arena_alloc(arena, tasks * devices, sizeof(zeb_case), &memory, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(arena, tasks * devices * policies, sizeof(zeb_case), &memory, error);
     if (status != ZEB_OK) return status;
     *list = (case_list){.cases = memory};
     for (size_t t = 0; t < tasks; t++) {
         const zeb_task *task;
         status = zeb_cli_task(task_name[t], &task, error);
         if (status != ZEB_OK) return status;
-        for (size_t d = 0; d < devices; d++)
-            list->cases[list->count++] = make_case(set, places, task, device[d]);
+        for (size_t i = 0; i < devices * policies; i++)
+            list->cases[list->count++] = make_case(set, places, task, device[i / policies], policy[i % policies]);
     }
     return ZEB_OK;
 }

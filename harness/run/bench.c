@@ -1,5 +1,6 @@
 #include "run/bench.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -119,8 +120,38 @@ static void on_tick(const zeb_shared *shared, void *user) {
                                 atomic_load(&shared->total), context->bench->user);
 }
 
-/* Runs one case and hands its row on. */
-static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_bench_summary *summary, zeb_error *error) {
+/* What a finished case tells the later ones of its run: what they have saved. */
+typedef struct finished {
+    double rate, flops; /* sequences a second, operations; 0: not known */
+    char precision[ZEB_ROW_NAME_MAX];
+} finished;
+
+static bool same_but_policy(const zeb_case *a, const zeb_case *b) {
+    return strcmp(a->model, b->model) == 0 && strcmp(a->task, b->task) == 0 && strcmp(a->split, b->split) == 0 &&
+           strcmp(a->device, b->device) == 0 && a->scenario == b->scenario;
+}
+
+/* Compares cases[at] with the dense case before it, if there is one that ran in the same precision. */
+static void note_saved(const zeb_case *cases, finished *before, size_t at, zeb_row *row) {
+    if (row->outcome != ZEB_OUTCOME_OK || !row->throughput_per_s.has || !row->flops_executed.has) return;
+    double rate = row->throughput_per_s.value, flops = row->flops_executed.value;
+    finished *mine = &before[at];
+    mine->rate = rate;
+    mine->flops = flops;
+    KEEP(mine->precision, row->effective.precision);
+    for (size_t i = 0; cases[at].policy != NULL && i < at; i++) {
+        if (cases[i].policy != NULL || !(before[i].rate > 0) || !(before[i].flops > 0) ||
+            !same_but_policy(&cases[i], &cases[at]) || strcmp(before[i].precision, mine->precision) != 0)
+            continue;
+        row->flops_saved = zeb_f64(1 - flops / before[i].flops);
+        row->time_saved = zeb_f64(1 - before[i].rate / rate);
+    }
+}
+
+/* Runs cases[at] and hands its row on. */
+static zeb_status run_case(const zeb_bench *bench, const zeb_case *cases, finished *before, size_t at,
+                           zeb_bench_summary *summary, zeb_error *error) {
+    const zeb_case *what = &cases[at];
     zeb_shared *shared = NULL;
     zeb_row fallen = {0}; /* for a worker that died: nothing of its memory is trusted */
     void *memory = NULL;
@@ -155,6 +186,7 @@ static zeb_status run_case(const zeb_bench *bench, const zeb_case *what, zeb_ben
     summary->ok += row->outcome == ZEB_OUTCOME_OK;
     summary->opened += returned ? record->opened : atomic_load(&shared->stage) > ZEB_STAGE_OPEN;
     if (returned && bench->predictions != NULL) write_predictions(bench->predictions, what, record);
+    note_saved(cases, before, at, row);
     status = bench->on_row(what, row, bench->user, error);
 done:
     zeb_shared_destroy(shared);
@@ -164,11 +196,14 @@ done:
 zeb_status zeb_bench_run(const zeb_bench *bench, const zeb_case *cases, size_t count, zeb_bench_summary *summary,
                          zeb_error *error) {
     *summary = (zeb_bench_summary){0};
-    for (size_t i = 0; i < count; i++) {
-        zeb_status status = run_case(bench, &cases[i], summary, error);
-        if (status != ZEB_OK) return status;
-        if (bench->stop != NULL && *bench->stop)
-            return zeb_fail(error, ZEB_ERR_INTERRUPTED, "stopped by the user after %zu of %zu cases", i + 1, count);
+    finished *before = calloc(count > 0 ? count : 1, sizeof *before);
+    if (before == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for %zu cases", count);
+    zeb_status status = ZEB_OK;
+    for (size_t i = 0; i < count && status == ZEB_OK; i++) {
+        status = run_case(bench, cases, before, i, summary, error);
+        if (status == ZEB_OK && bench->stop != NULL && *bench->stop)
+            status = zeb_fail(error, ZEB_ERR_INTERRUPTED, "stopped by the user after %zu of %zu cases", i + 1, count);
     }
-    return ZEB_OK;
+    free(before);
+    return status;
 }

@@ -1,5 +1,6 @@
 #include "run/fill.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -177,6 +178,12 @@ zeb_status zeb_fill_energy(zeb_row *row, const zeb_energy *energy, const zeb_car
     return ZEB_OK;
 }
 
+/* Standard deviation of n numbers, from their sum and the sum of their squares. */
+static zeb_maybe_f64 deviation(double sum, double squares, double n) {
+    double variance = squares / n - sum / n * (sum / n);
+    return zeb_f64(variance > 0 ? sqrt(variance) : 0);
+}
+
 zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_measurement *measured, zeb_arena *arena,
                          zeb_error *error) {
     const zeb_case *what = session->what;
@@ -204,9 +211,14 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
         int64_t out = sum->tokens >= 0 ? sum->tokens : in;
         kept[layer] =
             (zeb_row_kept){.layer = layer, .tokens_in = zeb_f64((double)in), .tokens_kept = zeb_f64((double)out)};
-        if (sum->heads >= 0) kept[layer].heads_kept = zeb_f64((double)sum->heads / (double)measured->scored);
+        double n = (double)measured->scored;
+        if (sum->tokens >= 0) kept[layer].tokens_share_sd = deviation(sum->share, sum->share_squared, n);
+        if (sum->heads >= 0) {
+            kept[layer].heads_kept = zeb_f64((double)sum->heads / n);
+            kept[layer].heads_kept_sd = deviation((double)sum->heads, sum->heads_squared, n);
+        }
         if (sum->sequences >= 0) {
-            kept[layer].exits = zeb_f64((double)(stay - sum->sequences) / (double)measured->scored);
+            kept[layer].exits = zeb_f64((double)(stay - sum->sequences) / n);
             stay = sum->sequences;
         }
         if (sum->blocks > 0) kept[layer].blocks_open = zeb_f64((double)sum->blocks_open / (double)sum->blocks);

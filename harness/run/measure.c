@@ -118,6 +118,9 @@ static zeb_status count_work(zeb_session *session, zeb_measurement *measured, ze
         add_kept(&sum->blocks, kept.blocks);
         add_kept(&sum->blocks_open, kept.blocks_open);
         add_kept(&sum->blocks_done, kept.blocks_done);
+        sum->share += kept.share;
+        sum->share_squared += kept.share_squared;
+        sum->heads_squared += kept.heads_squared;
     }
     if (status != ZEB_OK) return status;
     measured->flops_dense += (double)dense.flops;

@@ -400,28 +400,39 @@ zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *exe
 }
 
 /* Offsets of a row space that a layer made, in session->scratch; rows and sequences that are left. */
-static zeb_status read_offsets(zeb_session *session, int32_t tensor, int64_t *rows, int64_t *sequences,
+static zeb_status read_offsets(zeb_session *session, int32_t tensor, zeb_kept *kept, int64_t *sequences,
                                zeb_error *error) {
     size_t places = (size_t)session->batch.sequence_max + 1;
     const int32_t *offsets = session->scratch;
     zeb_status status =
         session->device.backend->read(session->plan, tensor, session->scratch, places * sizeof *offsets, error);
     if (status != ZEB_OK) return status;
-    *rows = offsets[places - 1];
+    kept->tokens = offsets[places - 1];
+    kept->share = kept->share_squared = 0;
     *sequences = 0;
-    for (size_t b = 0; b + 1 < places; b++)
+    for (size_t b = 0; b < (size_t)session->batch.sequences; b++) {
+        double share = (double)(offsets[b + 1] - offsets[b]) / (double)session->length[b];
+        kept->share += share;
+        kept->share_squared += share * share;
         *sequences += offsets[b + 1] > offsets[b];
+    }
     return ZEB_OK;
 }
 
-static zeb_status read_gates(zeb_session *session, int32_t layer, int64_t *open, zeb_error *error) {
-    size_t gates = (size_t)session->batch.sequences * (size_t)zeb_model_about(session->model)->heads;
+static zeb_status read_gates(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
+    size_t heads = (size_t)zeb_model_about(session->model)->heads;
+    size_t gates = (size_t)session->batch.sequences * heads;
     const float *value = session->scratch;
     zeb_status status = session->device.backend->read(session->plan, session->gates[layer], session->scratch,
                                                       gates * sizeof *value, error);
-    *open = 0;
-    for (size_t i = 0; i < gates && status == ZEB_OK; i++)
-        *open += value[i] > 0;
+    kept->heads = 0;
+    for (size_t i = 0, open = 0; i < gates && status == ZEB_OK; i++) {
+        open += value[i] > 0;
+        if ((i + 1) % heads != 0) continue; /* more heads of the sequence follow */
+        kept->heads += (int64_t)open;
+        kept->heads_squared += (double)(open * open);
+        open = 0;
+    }
     return status;
 }
 
@@ -440,14 +451,14 @@ static zeb_status read_blocks(zeb_session *session, int32_t layer, zeb_kept *kep
 }
 
 zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
-    *kept = (zeb_kept){-1, -1, -1, -1, -1, -1};
+    *kept = (zeb_kept){.tokens = -1, .heads = -1, .sequences = -1, .blocks = -1, .blocks_open = -1, .blocks_done = -1};
     zeb_status status = ZEB_OK;
     int64_t ignored;
-    if (session->gates[layer] >= 0) status = read_gates(session, layer, &kept->heads, error);
+    if (session->gates[layer] >= 0) status = read_gates(session, layer, kept, error);
     if (status == ZEB_OK && session->open[layer] >= 0) status = read_blocks(session, layer, kept, error);
     if (status == ZEB_OK && session->kept[layer] >= 0)
-        status = read_offsets(session, session->kept[layer], &kept->tokens, &ignored, error);
+        status = read_offsets(session, session->kept[layer], kept, &ignored, error);
     if (status == ZEB_OK && session->exits[layer] >= 0)
-        status = read_offsets(session, session->exits[layer], &kept->tokens, &kept->sequences, error);
+        status = read_offsets(session, session->exits[layer], kept, &kept->sequences, error);
     return status;
 }

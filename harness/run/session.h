@@ -83,6 +83,9 @@ ZEB_MUST_CHECK zeb_status zeb_session_work(zeb_session *session, zeb_work *dense
  * multiplied; -1 where it skips none of that kind, or the device does not say. */
 typedef struct zeb_kept {
     int64_t tokens, heads, sequences, blocks, blocks_open, blocks_done;
+    /* sums over the sequences of the batch: of the share of its tokens that each has left, of its square, and of the
+     * square of its open heads; 0 where tokens or heads is -1 */
+    double share, share_squared, heads_squared;
 } zeb_kept;
 
 /* After zeb_session_work of a pass. */

@@ -16,6 +16,7 @@ const zeb_cell_column zeb_cell_columns[ZEB_CELL_COUNT] = {
     [ZEB_CELL_P90] = {"p90", true, false},
     [ZEB_CELL_P99] = {"p99", true, false},
     [ZEB_CELL_THROUGHPUT] = {"seq/s", true, false},
+    [ZEB_CELL_SAVED] = {"FLOPs, time saved", true, true},
     [ZEB_CELL_MEMORY] = {"peak memory", true, false},
     [ZEB_CELL_ENERGY] = {"energy/query", true, false},
     [ZEB_CELL_CO2] = {"gCO2e/1M queries", true, false},
@@ -147,6 +148,10 @@ void zeb_cells_make(const zeb_row *row, zeb_cells *cells) {
     duration(cells->text[ZEB_CELL_P99], row->latency.p99.value);
     if (row->throughput_per_s.has) {
         number(cells->text[ZEB_CELL_THROUGHPUT], ZEB_CELL_MAX, row->throughput_per_s.value);
+    }
+    if (row->flops_saved.has && row->time_saved.has) {
+        (void)snprintf(cells->text[ZEB_CELL_SAVED], ZEB_CELL_MAX, "%.0f %%, %.0f %%", 100 * row->flops_saved.value,
+                       100 * row->time_saved.value);
     }
     memory(cells->text[ZEB_CELL_MEMORY], row->peak_rss_bytes);
     energy(cells->text[ZEB_CELL_ENERGY], row);

@@ -18,6 +18,7 @@ typedef enum zeb_cell_id {
     ZEB_CELL_P90,
     ZEB_CELL_P99,
     ZEB_CELL_THROUGHPUT,
+    ZEB_CELL_SAVED,
     ZEB_CELL_MEMORY,
     ZEB_CELL_ENERGY,
     ZEB_CELL_CO2,

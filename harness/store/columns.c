@@ -65,6 +65,8 @@ static const zeb_column row_column[] = {
     R("flops_executed", MAYBE_F64, flops_executed),
     R("bytes_dense", MAYBE_F64, bytes_dense),
     R("bytes_executed", MAYBE_F64, bytes_executed),
+    R("flops_saved", MAYBE_F64, flops_saved),
+    R("time_saved", MAYBE_F64, time_saved),
     R("tokens", MAYBE_U64, tokens),
     R("skip_mode", TEXT, skip_mode),
     R("bound_flops_per_s", MAYBE_F64, bound_flops_per_s),
@@ -149,6 +151,8 @@ static const zeb_column kept_column[] = {
     K("exits", MAYBE_F64, exits),
     K("blocks_open", MAYBE_F64, blocks_open),
     K("blocks_done", MAYBE_F64, blocks_done),
+    K("tokens_share_sd", MAYBE_F64, tokens_share_sd),
+    K("heads_kept_sd", MAYBE_F64, heads_kept_sd),
 };
 
 #define U(column, kind, member) COLUMN(zeb_run_info, column, kind, member)

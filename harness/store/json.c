@@ -163,7 +163,9 @@ static void put_contract(json_t *object, const zeb_row *row, bool *whole) {
                  list_json(ZEB_TABLE_METRIC, row->metric, sizeof *row->metric, row->metric_count, whole), whole);
     zeb_json_put(object, "latency_ns", latency_json(&row->latency, whole), whole);
     zeb_json_put(object, "throughput_per_s", maybe_real(row->throughput_per_s), whole);
-    zeb_json_put(object, "flops", pair_json(row->flops_dense, row->flops_executed, whole), whole);
+    json_t *flops = pair_json(row->flops_dense, row->flops_executed, whole);
+    zeb_json_put(flops, "saved", maybe_real(row->flops_saved), whole);
+    zeb_json_put(object, "flops", flops, whole);
     zeb_json_put(object, "peak_rss_bytes", maybe_u64(row->peak_rss_bytes), whole);
     zeb_json_put(object, "energy", energy_json(&row->energy, whole), whole);
     zeb_json_put(object, "co2_ug", maybe_u64(row->carbon.co2_ug), whole);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The jsonl contract and the database share this number; it is also PRAGMA user_version. */
-enum { ZEB_SCHEMA = 4 };
+enum { ZEB_SCHEMA = 5 };
 
 enum { ZEB_ROW_NAME_MAX = 64, ZEB_ROW_TEXT_MAX = 256, ZEB_ROW_REASON_MAX = 512, ZEB_ROW_HASH_MAX = 65 };
 
@@ -175,6 +175,8 @@ typedef struct zeb_row_kept {
     zeb_maybe_f64 exits;                  /* share of all sequences that left behind the layer */
     zeb_maybe_f64 blocks_open;            /* share of its rows' blocks of FFN neurons that were not closed */
     zeb_maybe_f64 blocks_done;            /* share of them that the device multiplied; unknown where it does not say */
+    zeb_maybe_f64 tokens_share_sd;        /* over sequences: share of its own tokens that a sequence has left */
+    zeb_maybe_f64 heads_kept_sd;          /* over sequences */
 } zeb_row_kept;
 
 /* ---- the row -------------------------------------------------------------------------------------------------- */
@@ -239,7 +241,8 @@ typedef struct zeb_row {
     /* work */
     zeb_maybe_f64 flops_dense, flops_executed; /* of all timed sequences once */
     zeb_maybe_f64 bytes_dense, bytes_executed;
-    zeb_maybe_u64 tokens; /* tokens that went into the first layer */
+    zeb_maybe_f64 flops_saved, time_saved; /* shares of the dense case's, where the same run has it */
+    zeb_maybe_u64 tokens;                  /* tokens that went into the first layer */
     const zeb_row_kept *kept;
     size_t kept_count;
     /* what the device's measured peaks allow this work at most (store/peak.h); unknown without peaks */

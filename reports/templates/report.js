@@ -278,7 +278,9 @@
     if (row.energy.known && !row.energy.valid) return [el("span", { class: "sub", title: row.energy.reason || "" }, "invalid")];
     return [el("span", { class: "sub" }, row.n > 0 ? "no sensor" : "–")];
   };
-  const columns = [
+  const share = (x) => `${digits(100 * x)} %`;
+  const efficiency = (r) => (r.flops.saved > 0 ? digits(r.time_saved / r.flops.saved) : "–");
+  const every = [
     { key: "model", title: "Model", value: (r) => r.model, cell: (r) => [r.model] },
     { key: "device", title: "Device", value: (r) => r.place, cell: (r) => [el("span", { class: "swatch", style: `background:${colour(r)}` }), " ", r.place, computes(r) ? null : el("span", { class: "sub" }, " no compute")] },
     { key: "policy", title: "Policy", value: (r) => r.policy, cell: (r) => [r.policy, " ", el("span", { class: "sub" }, r.precision || "")] },
@@ -289,11 +291,14 @@
     { key: "p90", title: "p90", number: true, value: (r) => r.latency_ns.p90, cell: (r) => [or(r.latency_ns.p90, ns)] },
     { key: "p99", title: "p99", number: true, value: (r) => r.latency_ns.p99, cell: (r) => [or(r.latency_ns.p99, ns)] },
     { key: "rate", title: "seq/s", number: true, more: true, value: (r) => r.throughput_per_s, cell: (r) => [or(r.throughput_per_s, digits)] },
+    { key: "saved", title: "Time saved", number: true, more: true, value: (r) => r.time_saved, when: (list) => list.some((r) => has(r.time_saved)),
+      cell: (r) => [or(r.time_saved, share), has(r.flops.saved) ? el("span", { class: "sub", title: "share of the operations of the dense case in the same run; how much of that became time" }, ` of ${share(r.flops.saved)} FLOPs (${efficiency(r)})`) : null] },
     { key: "memory", title: "Peak memory", number: true, value: (r) => r.peak_rss_bytes, cell: (r) => [or(r.peak_rss_bytes, bytes)] },
     { key: "energy", title: "Energy/query", number: true, value: (r) => r.uj, group: (r) => (estimated(r) ? 1 : 0), cell: energyCell },
     { key: "co2", title: "gCO₂e/1M", number: true, value: (r) => r.co2, group: (r) => (estimated(r) ? 1 : 0),
       cell: (r) => [or(r.co2, (x) => `${estimated(r) ? "~" : ""}${digits(x)}`), has(r.co2) && estimated(r) ? el("span", { class: "est" }, "est") : null] },
   ];
+  let columns = every;
   /* Unknown comes last either way; estimates stand after measurements, as a ranking of their own. */
   function compare(column, down) {
     return (a, b) => {
@@ -316,10 +321,11 @@
     table();
   }
   function table() {
+    columns = every.filter((c) => !c.when || c.when(shown()));
     const heads = columns.map((c) => el("th", { class: c.number ? "number" : "", scope: "col", "aria-sort": view.sort === c.key ? (view.down ? "descending" : "ascending") : "none" },
       el("button", { type: "button", onclick: () => sortBy(c) }, c.title)));
     $("results").tHead.replaceChildren(el("tr", {}, heads));
-    const column = columns.find((c) => c.key === view.sort);
+    const column = every.find((c) => c.key === view.sort);
     const body = [];
     for (const row of shown().sort(compare(column, view.down))) {
       body.push(el("tr", { class: row.latest ? "case" : "case old", "data-id": row.id, tabindex: 0, "aria-expanded": view.open.has(row.id) ? "true" : "false",
@@ -355,9 +361,10 @@
   function kept(row) {
     if (!row.kept.length) return null;
     return el("div", {}, el("h3", {}, "Kept by layer"), el("table", {},
-      el("thead", {}, el("tr", {}, ["layer", "tokens in", "kept", "share", "heads"].map((t) => el("th", {}, t)))),
+      el("thead", {}, el("tr", {}, ["layer", "tokens in", "kept", "share", "of a sequence", "heads"].map((t) => el("th", {}, t)))),
       el("tbody", {}, row.kept.map((k) => el("tr", {}, el("td", {}, String(k.layer)), el("td", {}, or(k.tokens_in, digits)), el("td", {}, or(k.tokens_kept, digits)),
-        el("td", {}, has(k.tokens_kept) && k.tokens_in ? `${percent(k.tokens_kept / k.tokens_in)} %` : "–"), el("td", {}, or(k.heads_kept, digits)))))));
+        el("td", {}, has(k.tokens_kept) && k.tokens_in ? `${percent(k.tokens_kept / k.tokens_in)} %` : "–"), el("td", { title: "standard deviation over the sequences of the share of its tokens that each has left" }, or(k.tokens_share_sd, (x) => `± ${percent(x)} %`)),
+        el("td", {}, or(k.heads_kept, digits), or(k.heads_kept_sd, (x) => ` ± ${digits(x)}`)))))));
   }
   function detail(row) {
     const run = runs.get(row.run_id) || {};
@@ -453,12 +460,25 @@
       el("div", {}, el("div", {}, el("strong", {}, row.label), el("span", { class: "quiet" }, ` · ${row.task} · ${row.scenario}`)), el("div", {}, row.reason || ""),
         row.last_words ? el("pre", {}, row.last_words) : null))));
   }
+  /* What a training took beside what a query of its model takes here, and after how many queries it is repaid: by the energy
+     that each saves against the costliest dense case on the same device, model for model of the same kind of figure. */
+  function repaid(t) {
+    const frugal = (a, b) => a.uj - b.uj, cases = good().filter((row) => row.uj > 0);
+    const mine = cases.filter((row) => row.model === t.model).sort(frugal)[0];
+    if (!mine || !has(t.energy_consumed_kwh)) return ["–", "–", "–"];
+    const spent = t.energy_consumed_kwh * 3.6e12, tilde = estimated(mine) ? "~" : "";
+    const against = cases.filter((row) => row.policy === "dense" && row.place === mine.place && estimated(row) === estimated(mine)).sort(frugal).pop();
+    const saving = against ? against.uj - mine.uj : 0;
+    const queries = (n) => `${tilde}${scaled(n, [1, 1e3, 1e6, 1e9, 1e12], ["", "thousand", "million", "billion", "trillion"])}`.trim();
+    return [el("span", { title: mine.label }, `${tilde}${uj(mine.uj)}`), queries(spent / mine.uj),
+      saving > 0 ? el("span", { title: `against ${against.label}` }, queries(spent / saving)) : "–"];
+  }
   function training() {
     $("training-card").hidden = data.training.length === 0;
-    const heads = ["Model", "When", "Took", "Energy", "gCO₂e", "Country", "By"];
+    const heads = ["Model", "When", "Took", "Energy", "gCO₂e", "Energy/query", "As many queries", "Repaid after", "Country", "By"];
     $("training").tHead.replaceChildren(el("tr", {}, heads.map((title) => el("th", {}, title))));
     $("training").tBodies[0].replaceChildren(...data.training.map((t) => el("tr", {}, [t.model || t.project_name || "–", t.timestamp, or(t.duration_s, (s) => ns(s * 1e9)),
-      or(t.energy_consumed_kwh, (k) => `${digits(k * 1000)} Wh`), or(t.emissions_kg, (k) => digits(k * 1000)), t.country_iso_code || "–", `CodeCarbon ${t.codecarbon_version || ""}`].map((text) => el("td", {}, text)))));
+      or(t.energy_consumed_kwh, (k) => `${digits(k * 1000)} Wh`), or(t.emissions_kg, (k) => digits(k * 1000)), ...repaid(t), t.country_iso_code || "–", `CodeCarbon ${t.codecarbon_version || ""}`].map((cell) => el("td", {}, cell)))));
   }
   function provenance() {
     const used = unique(newest.map((row) => row.run_id)).sort((a, b) => b - a).map((id) => runs.get(id)).filter(Boolean);

@@ -180,6 +180,25 @@ class Policies(ProgramTest):
                     for x, y in zip(a, b):
                         self.assertAlmostEqual(x, y, delta=2e-4, msg=f"{floor} {key}")
 
+    def test_what_is_saved_is_told_beside_dense(self):
+        path = self.policy({"mode": "ratio", "value": 0.4})
+        words = ("--limit", "6", "--max-time", "50ms", "--policy")
+        (dense, sparse, again), done = self.run_cases("cpu", *words, f"dense,{path},dense")
+        self.assertIn("(single, edge.json): ok", done.stderr)
+        self.assertEqual([row["policy"] for row in (dense, sparse, again)], ["dense", "edge", "dense"])
+        saved = 1 - sparse["flops"]["executed"] / dense["flops"]["executed"]
+        self.assertAlmostEqual(sparse["flops"]["saved"], saved, places=9)
+        self.assertGreater(saved, 0.3)
+        self.assertAlmostEqual(sparse["time_saved"], 1 - dense["throughput_per_s"] / sparse["throughput_per_s"], places=9)
+        for row in (dense, again):
+            self.assertIsNone(row["time_saved"])
+        spread = [layer["tokens_share_sd"] for layer in sparse["kept"]]
+        self.assertTrue(all(0 < sd < 0.2 for sd in spread[:3]), spread)
+        (alone, later), _ = self.run_cases("cpu", *words, f"{path},dense")
+        self.assertIsNone(alone["time_saved"], "a dense case that comes later cannot be known")
+        self.assertEqual(alone["kept"], sparse["kept"])
+        self.zeb("run", "--device", "cpu", "--policy", "dense,,dense", check=2)
+
     def exits(self, bias, confidence, name="zeb.exit.0", **more):
         """A policy whose head behind layer 0 says the same of everything."""
         path = self.folder / "exits.safetensors"

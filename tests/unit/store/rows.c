@@ -157,11 +157,15 @@ static void keep_layers(zeb_arena *arena, zeb_row *row) {
                                  .heads_kept = zeb_f64(3.5),
                                  .exits = zeb_f64(0.125),
                                  .blocks_open = zeb_f64(0.5),
-                                 .blocks_done = zeb_f64(0.75)};
+                                 .blocks_done = zeb_f64(0.75),
+                                 .tokens_share_sd = zeb_f64(0.0625),
+                                 .heads_kept_sd = zeb_f64(0.25)};
     }
     row->kept = kept;
     row->kept_count = 4;
     row->flops_executed = zeb_f64(0.9e11);
+    row->flops_saved = zeb_f64(0.5);
+    row->time_saved = zeb_f64(0.45);
     zeb_text_copy(row->skip_mode, sizeof row->skip_mode, "exact");
     row->bound_flops_per_s = zeb_f64(1.16e11);
     zeb_text_copy(row->bound_by, sizeof row->bound_by, "fp32");
