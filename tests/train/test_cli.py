@@ -102,7 +102,7 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     card = json.loads((out / "card.json").read_text())
     assert card["files"]["model.safetensors"]["sha256"] == store.sha256(out / "model.safetensors")
     assert 0.0 <= card["dev"]["metrics"]["accuracy"] <= 1.0 and card["dev"]["rows"] == 40
-    assert card["architecture"]["ffn"] == 16 and 0 < card["dev"]["cost"]["ratio"] <= 1
+    assert card["architecture"]["ffn"] == [16, 16] and 0 < card["dev"]["cost"]["ratio"] <= 1
     how = policy.read(out / "policy.json", out / "model.safetensors")
     assert [x.mode for x in how.layers] == ["ratio", None] and how.layers[0].gated
     small = world / "work" / "small"

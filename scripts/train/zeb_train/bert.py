@@ -30,11 +30,26 @@ class Config:
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     num_labels: int = 2
-    head_size: int = 0                 # 0: hidden_size / num_attention_heads
+    # What is left of heads and FFN neurons, layer by layer, where some were removed for good; the sizes above stay
+    # those of the whole model, which costs are told against.
+    layer_heads: list[int] | None = None
+    layer_ffn: list[int] | None = None
+
+    def __post_init__(self):
+        for name, most in (("layer_heads", self.num_attention_heads), ("layer_ffn", self.intermediate_size)):
+            left = getattr(self, name)
+            if left is not None and (len(left) != self.num_hidden_layers or not all(1 <= n <= most for n in left)):
+                raise ValueError(f"config: {name} {left} is not 1..{most} for each of {self.num_hidden_layers} layers")
 
     @property
     def dim_head(self) -> int:
-        return self.head_size or self.hidden_size // self.num_attention_heads
+        return self.hidden_size // self.num_attention_heads
+
+    def heads(self, layer: int) -> int:
+        return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
+
+    def ffn(self, layer: int) -> int:
+        return self.layer_ffn[layer] if self.layer_ffn else self.intermediate_size
 
     @classmethod
     def read(cls, path: Path, **changes) -> "Config":
@@ -49,8 +64,9 @@ class Config:
         out = {"architectures": ["BertForSequenceClassification"], "model_type": "bert",
                "hidden_act": "gelu", "initializer_range": 0.02, "pad_token_id": 0,
                "position_embedding_type": "absolute", **asdict(self)}
-        if not self.head_size:
-            del out["head_size"]
+        for key in ("layer_heads", "layer_ffn"):
+            if out[key] is None:
+                del out[key]
         if labels is None:
             out["problem_type"] = "regression"
         else:
@@ -94,10 +110,9 @@ class AddNorm(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, c: Config):
+    def __init__(self, c: Config, i: int):
         super().__init__()
-        self.heads, self.d, self.drop = (c.num_attention_heads, c.dim_head,
-                                         c.attention_probs_dropout_prob)
+        self.heads, self.d, self.drop = c.heads(i), c.dim_head, c.attention_probs_dropout_prob
         width = self.heads * self.d
         self.attention = nn.Module()
         self.attention.self = nn.Module()
@@ -105,8 +120,8 @@ class Layer(nn.Module):
             setattr(self.attention.self, name, nn.Linear(c.hidden_size, width))
         self.attention.output = AddNorm(c, width)
         self.intermediate = nn.Module()
-        self.intermediate.dense = nn.Linear(c.hidden_size, c.intermediate_size)
-        self.output = AddNorm(c, c.intermediate_size)
+        self.intermediate.dense = nn.Linear(c.hidden_size, c.ffn(i))
+        self.output = AddNorm(c, c.ffn(i))
 
     def split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, self.d).transpose(1, 2)
@@ -139,7 +154,7 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     def __init__(self, c: Config):
         super().__init__()
-        self.layer = nn.ModuleList(Layer(c) for _ in range(c.num_hidden_layers))
+        self.layer = nn.ModuleList(Layer(c, i) for i in range(c.num_hidden_layers))
 
 
 class Bert(nn.Module):
@@ -169,7 +184,7 @@ class Bert(nn.Module):
         """Head gates of every layer but the last; they start open (bias 2, no evidence)."""
         c = self.config
         self.zeb = nn.Module()
-        self.zeb.gate = nn.ModuleDict({str(i): nn.Linear(c.hidden_size, c.num_attention_heads)
+        self.zeb.gate = nn.ModuleDict({str(i): nn.Linear(c.hidden_size, c.heads(i))
                                        for i in range(c.num_hidden_layers - 1)})
         for gate in self.zeb.gate.values():
             nn.init.zeros_(gate.weight)

@@ -14,14 +14,19 @@ from .policy import THRESHOLDS, LayerPolicy, Policy
 from .sparsity import Hard
 
 
+def representative(data: Store, min_length: int = 0, limit: int = 1024) -> np.ndarray:
+    """The rows that costs are told of, shortest first."""
+    rows = np.flatnonzero(data.packed.length >= min_length)
+    rows = rows if len(rows) else np.arange(len(data))
+    rows = rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+    return rows[np.argsort(data.packed.length[rows], kind="stable")]
+
+
 @torch.no_grad()
 def cost(model: Bert, policy: Policy, data: Store, min_length: int = 0, limit: int = 1024,
          precise: bool = False) -> dict:
     """Executed over dense work, and rows kept a layer, on (at most `limit`) rows that are long enough."""
-    rows = np.flatnonzero(data.packed.length >= min_length)
-    rows = rows if len(rows) else np.arange(len(data))
-    rows = rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
-    rows = rows[np.argsort(data.packed.length[rows], kind="stable")]
+    rows = representative(data, min_length, limit)
     done = whole = 0.0
     kept, before = np.zeros(model.config.num_hidden_layers), 0.0
     sparsity = Hard(model.config, policy)
@@ -91,7 +96,7 @@ def _fit_ladder(config, ratios: list[float], target: float, tokens: float) -> li
         live, total, last = tokens, 0.0, config.num_hidden_layers - 1
         for i in range(last + 1):
             kept = live if i == last else live * ratios[i] ** power
-            total += flops.layer(config, live, kept, i == last)
+            total += flops.layer(config, i, live, kept)
             live = kept
         low, high = (power, high) if total > target * flops.dense(config, tokens) else (low, power)
     return [r ** high for r in ratios]

@@ -109,7 +109,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, required=True)
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE")
     p.add_argument("--prune", action="append", default=[], metavar="KEY=VALUE",
-                   help="target, mode (threshold, relative, ratio), heads, min_length, soft_from, hard_from")
+                   help="target, mode (threshold, relative, ratio, dense), heads, min_length, soft_from, hard_from")
+    p.add_argument("--structure", action="append", default=[], metavar="KEY=VALUE",
+                   help="first learn which heads and FFN neurons to keep: target (of the work), share (of the run), "
+                   "multiple (of neurons)")
     _student(p)
 
     p = sub.add_parser("score", help="score checkpoints on a split, in fp32")
@@ -275,13 +278,14 @@ def _distill(args) -> dict:
 
 
 def _prune(args) -> dict:
-    from . import prune
+    from . import prune, static
     from .distill import TaskLossWeights
     data = _open(args)
     return _scored(args, data, prune.dynamic(
         args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
         TaskLossWeights(**_pairs(args.weight)),
-        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}), _start(args)))
+        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}), _start(args),
+        static.StructureSettings(**_pairs(args.structure)) if args.structure else None))
 
 
 def _score(args) -> dict:

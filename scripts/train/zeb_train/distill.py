@@ -185,16 +185,13 @@ class Start:
     quant: str = ""                # quantisation-aware in that format
     ffn: int = 0                   # > 0: shrunk to so many neurons a layer
     keep_heads: int = 0            # > 0: shrunk to so many heads a layer
+    shape: Path | None = None      # what a search for structure made of it: the student, in its stead
 
 
 def _shrunk(student: Bert, data: TaskData, how: Start) -> Bert:
-    student.to(data.train.device)
-    if how.ffn:
-        student = static.shrink_ffn(student, static.neuron_fisher(student, data.train), how.ffn)
-    if how.keep_heads:
-        student.to(data.train.device)
-        student = static.shrink_heads(student, static.head_fisher(student, data.train), how.keep_heads)
-    return student
+    heads, neurons = static.fisher(student.to(data.train.device), data.train)
+    return static.shrink(student, static.most(heads, how.keep_heads) if how.keep_heads else None,
+                         static.most(neurons, how.ffn) if how.ffn else None)
 
 
 def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, seed: int,
@@ -202,7 +199,7 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
     device = data.train.device
     torch.manual_seed(seed)
     teachers = load_teachers(teacher_dirs, device)
-    student = store.start(start, data.task, hidden_dropout_prob=how.dropout,
+    student = store.start(how.shape or start, data.task, hidden_dropout_prob=how.dropout,
                           attention_probs_dropout_prob=how.dropout)
     if how.ffn or how.keep_heads:
         student = _shrunk(student, data, how)

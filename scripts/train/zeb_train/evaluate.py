@@ -43,6 +43,7 @@ def _score(data: TaskData, model, split: Store, how: policy.Policy | None) -> di
     values = metrics.score(data.task, scores, split.packed.label, split.packed.group)
     out = {"metrics": {k: round(v, 6) for k, v in values.items()},
            "predictions": metrics.predictions(scores)}
-    if how is not None:
-        out["cost"] = calibrate.cost(model, how, split, limit=len(split), precise=True)
+    if how is not None or model.config.layer_ffn:
+        none = policy.dense("none", model.config.num_hidden_layers)
+        out["cost"] = calibrate.cost(model, how or none, split, limit=len(split), precise=True)
     return out

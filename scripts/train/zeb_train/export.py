@@ -83,7 +83,8 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
         "schema": "zeb-card-1", "name": out.name, "checkpoint": ".", "task": task.name,
         "architecture": {
             "family": "bert", "layers": config.num_hidden_layers, "hidden": config.hidden_size,
-            "heads": config.num_attention_heads, "ffn": config.intermediate_size,
+            "heads": config.layer_heads or config.num_attention_heads,
+            "ffn": config.layer_ffn or config.intermediate_size,
             "vocabulary": config.vocab_size,
             "parameters": sum(p.numel() for p in model.parameters())},
         "dev": {"metrics": {k: round(v, 6) for k, v in values.items()}, "rows": len(dev),
@@ -96,7 +97,9 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
     }
     if how is not None:
         card["dev"]["policy"] = how.name
-        card["dev"]["cost"] = calibrate.cost(model, how, dev, limit=len(dev), precise=True)
+    if how is not None or config.layer_ffn:
+        card["dev"]["cost"] = calibrate.cost(model, how or policy.dense("none", config.num_hidden_layers), dev,
+                                             limit=len(dev), precise=True)
     if "accuracy" in values:
         card["dev"]["accuracy_95"] = wilson(values["accuracy"], len(dev))
     result = source / "result.json"

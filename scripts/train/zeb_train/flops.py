@@ -9,21 +9,27 @@ from __future__ import annotations
 from .bert import Config
 
 
-def layer(c: Config, n_in, n_out, last: bool, heads_on=1.0):
-    """Work of one layer that n_in rows enter and n_out leave (numbers or tensors); `heads_on` is the share
-    of heads that are computed."""
-    d, f = c.hidden_size, c.intermediate_size
-    width = c.num_attention_heads * c.dim_head
+def units(c: Config, n_in, n_out, last: bool):
+    """Work of one head and of one FFN neuron of a layer that n_in rows enter and n_out leave (numbers or tensors)."""
     queries = (n_in > 0) * 1.0 if last else n_in         # nobody is left of a sequence that has exited
     rows = (n_in > 0) * 1.0 if last else n_out
-    project = 2.0 * d * width * (queries + 2.0 * n_in)
-    attend = 2.0 * width * n_in * (queries + rows)
-    return (project + attend + 2.0 * d * width * rows) * heads_on + 4.0 * d * f * rows
+    project = 2.0 * c.hidden_size * (queries + 2.0 * n_in + rows)
+    return (project + 2.0 * n_in * (queries + rows)) * c.dim_head, 4.0 * c.hidden_size * rows
+
+
+def layer(c: Config, i: int, n_in, n_out, heads_on=1.0):
+    """Work of layer i as it is; `heads_on` is the share of its heads that are computed."""
+    head, neuron = units(c, n_in, n_out, i == c.num_hidden_layers - 1)
+    return head * (c.heads(i) * heads_on) + neuron * c.ffn(i)
 
 
 def dense(c: Config, n):
-    last = c.num_hidden_layers - 1
-    return sum(layer(c, n, n, i == last) for i in range(c.num_hidden_layers))
+    """Work of the whole model: every row, every head and neuron that it had before any was removed."""
+    total = 0.0
+    for i in range(c.num_hidden_layers):
+        head, neuron = units(c, n, n, i == c.num_hidden_layers - 1)
+        total = total + head * c.num_attention_heads + neuron * c.intermediate_size
+    return total
 
 
 def ladder(c: Config, target: float, n: float = 32.0) -> float:
@@ -35,7 +41,7 @@ def ladder(c: Config, target: float, n: float = 32.0) -> float:
         live, total = n, 0.0
         for i in range(c.num_hidden_layers):
             kept = live if i == last else live * r
-            total += layer(c, live, kept, i == last)
+            total += layer(c, i, live, kept)
             live = kept
         low, high = (r, high) if total < target * dense(c, n) else (low, r)
     return low

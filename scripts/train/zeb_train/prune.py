@@ -3,28 +3,32 @@
 Three phases of one run: as dense; masks that tighten along a cubic (a ladder of keep ratios, thresholds that
 follow such a ladder's budgets, or soft thresholds that are learned); masks hard and frozen.  Values are scaled on
 calib when they freeze so that the cost is the one asked for.  Only hard-masked weights are candidates to be kept.
+
+Structure (static.py) comes first where it is asked for: a run of its own, with gates on heads and neurons, leaves a
+smaller student in `structure/`, and the phases above go on from that.  Costs stay relative to the whole model.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import calibrate, loop, metrics
+from . import calibrate, distill, loop, metrics, store
 from .batches import plan
 from .dataset import TaskData, measure
 from .distill import Lesson, Start, TaskLossWeights, finish, prepare
 from .policy import THRESHOLDS, LayerPolicy, Policy
 from .sparsity import Hard, Soft, Tracked
+from .static import Structure, StructureSettings, attach, fisher, shrink
 
 
 @dataclass
 class PruneSettings:
     target: float = 0.5            # cost, executed over dense, on calib rows of min_length or more
-    mode: str = "threshold"        # threshold, relative or ratio
+    mode: str = "threshold"        # threshold, relative or ratio; dense: no tokens dropped, structure alone
     learn: bool = False            # relative: soft thresholds learned, as `threshold` always does; else tracked
     heads: bool = False            # head gates as well
     search: bool = False           # search the shape of the ladder, else the same ratio everywhere
@@ -148,10 +152,65 @@ def _dense(config, n: int) -> float:
     return flops.dense(config, float(n))
 
 
+def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: Path, folder: Path,
+           settings: loop.Settings, weights: TaskLossWeights, s: StructureSettings, min_length: int,
+           how: Start) -> None:
+    """Learns in a dense student's lesson which heads and neurons to keep for s.target of the work; leaves the
+    smaller student in `folder`."""
+    lesson = prepare(start, teachers, data, vocab, settings.seed, weights, replace(how, quant=""))
+    student, device = lesson.student, data.train.device
+    lengths = torch.from_numpy(data.calib.packed.length[calibrate.representative(data.calib, min_length)])
+    gates = Structure(student, lengths, s.multiple, fisher(student, data.train)).to(device)
+    settings = replace(settings, evals=0, average=0.0, groups={"structure": s.rate, **settings.groups})
+
+    def loss(rows: np.ndarray, step: int, progress: float) -> torch.Tensor:
+        power = 1.0 - (1.0 - min(1.0, progress / 0.6)) ** 3
+        gates.draw()
+        return lesson.criterion(rows, step) + gates.penalty(1.0 - (1.0 - s.target) * power)
+
+    hooks = attach(student, lambda i: gates.drawn[i])
+    loop.Loop(name, folder, nn.ModuleDict({**lesson.parts, "structure": gates}), settings, device,
+              lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch), loss, None).run()
+    for hook in hooks:
+        hook.remove()
+    expected = float(gates.cost().detach())
+    heads, neurons = gates.chosen(s.target)
+    small = shrink(student, heads, neurons, gates.split(gates.settled()))
+    loop.log(f"{name}: expected work {expected:.4f}; heads {small.config.layer_heads} neurons {small.config.layer_ffn}")
+    store.save_model(folder, small, data.task.labels)
+    (folder / "training.pt").unlink(missing_ok=True)
+
+
+def _structured(s: StructureSettings, settings: loop.Settings, how: Start, folder: Path):
+    """The settings of the search and of the rest of the run."""
+    first, rest = (replace(settings, epochs=settings.epochs * part, max_minutes=settings.max_minutes * part)
+                   for part in (s.share, 1.0 - s.share))
+    return first, rest, replace(how, round_words="", ffn=0, keep_heads=0, shape=folder)
+
+
 def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: Path, out: Path,
-            settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings, how: Start) -> dict:
-    if s.mode not in (*THRESHOLDS, "ratio") or not 0.0 < s.target <= 1.0:
+            settings: loop.Settings, weights: TaskLossWeights, s: PruneSettings, how: Start,
+            structure: StructureSettings | None = None) -> dict:
+    if s.mode not in (*THRESHOLDS, "ratio", "dense") or not 0.0 < s.target <= 1.0:
         raise loop.TrainError(f"pruning mode {s.mode!r} with target {s.target} is not possible")
+    if s.mode == "dense" and structure is None:
+        raise loop.TrainError("pruning mode 'dense' drops nothing without a structure")
+    shape = {}
+    if structure is not None:
+        structure.check()
+        folder = Path(out) / "structure"
+        first, settings, after = _structured(structure, settings, how, folder)
+        if not (folder / "config.json").is_file():
+            search(f"{name}: structure", start, teachers, data, vocab, folder, first, weights, structure,
+                   s.min_length, how)
+        how = after
+        small = store.load_model(folder).to(data.train.device)
+        none = Policy(name, [LayerPolicy() for _ in small.layers])
+        shape = {"structure": {"heads": small.config.layer_heads, "ffn": small.config.layer_ffn,
+                               "cost": calibrate.cost(small, none, data.calib, s.min_length)["ratio"]}}
+        loop.log(f"{name}: {shape['structure']}")
+    if s.mode == "dense":
+        return shape | distill.task(name, start, teachers, data, vocab, out, settings, weights, how)
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, how, gates=s.heads)
     device = data.train.device
     pruner = Pruner(name, lesson, data, s).to(device)
@@ -167,4 +226,4 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
                               sparsity=Hard(lesson.student.config, policy))
     finish(lesson, data, out)
     policy.write(out)
-    return result
+    return shape | result

@@ -67,10 +67,9 @@ class Base(nn.Module):
         self.heads_on: list[Tensor] = []
 
     def count(self, i: int, alive: Tensor, after: Tensor, gate: Tensor | None) -> None:
-        last = i == self.config.num_hidden_layers - 1
         on = 1.0 if gate is None else gate.mean(1)
         n_in, n_out = alive.sum(1), after.sum(1)
-        self.cost = self.cost + flops.layer(self.config, n_in, n_out, last, on)
+        self.cost = self.cost + flops.layer(self.config, i, n_in, n_out, on)
         self.weights.append(after.detach())
         self.kept.append(n_out.detach())
         self.left.append(n_out)
