@@ -103,7 +103,7 @@ zeb_status zeb_search_sweep(zeb_search *s, bool watch, zeb_trial *t) {
 /* Runs the slice under these selections. */
 static zeb_status run_under(zeb_search *s, const zeb_select *tokens, bool watch, zeb_trial *t) {
     zeb_policy *policy = NULL;
-    zeb_status status = zeb_policy_make(s->options->name, s->session.layers, tokens, &policy, s->error);
+    zeb_status status = zeb_policy_make(s->options->name, s->session.layers, tokens, NULL, &policy, s->error);
     if (status == ZEB_OK) status = zeb_session_replan(&s->session, policy, watch, s->error);
     if (status == ZEB_OK) status = zeb_search_sweep(s, watch, t);
     return status;

@@ -4,8 +4,8 @@
 
 #include "sparsity/rules.h"
 
-zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *tokens, zeb_policy **out,
-                           zeb_error *error) {
+zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *tokens, const int32_t *heads,
+                           zeb_policy **out, zeb_error *error) {
     char *copy = NULL;
     void *memory = NULL;
     *out = NULL;
@@ -21,8 +21,10 @@ zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *t
     policy->name = copy;
     policy->layers = layers;
     policy->rule = memory;
-    for (int32_t l = 0; l < layers; ++l)
+    for (int32_t l = 0; l < layers; ++l) {
         policy->rule[l].tokens = tokens[l];
+        if (heads != NULL) policy->rule[l].heads_kept = heads[l];
+    }
     *out = policy;
     return ZEB_OK;
 }

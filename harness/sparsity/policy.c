@@ -92,11 +92,25 @@ static zeb_status read_tokens(const reading *at, const json_t *tokens, zeb_selec
     return ZEB_OK;
 }
 
+static zeb_status read_heads_kept(const reading *at, const json_t *keep, bool first, zeb_layer_rule *rule) {
+    if (first) return bad(at, "heads.keep", "comes too early: heads are told by what they gave in the layers before");
+    if (!json_is_integer(keep) || json_integer_value(keep) < 1 || json_integer_value(keep) > INT_MAX)
+        return bad(at, "heads.keep", "must be a whole number of at least 1");
+    rule->heads_kept = (int32_t)json_integer_value(keep);
+    if (rule[-1].heads_kept > 0 && rule->heads_kept > rule[-1].heads_kept)
+        return bad(at, "heads.keep", "must be no more than the layer before keeps: dropped heads don't come back");
+    return ZEB_OK;
+}
+
 static zeb_status read_heads(const reading *at, const json_t *heads, zeb_layer_rule *rule) {
-    static const char *const known[] = {"weight", "bias", NULL};
+    static const char *const known[] = {"weight", "bias", NULL}, *const only[] = {"keep", NULL};
+    bool first = rule == at->policy->rule;
+    if (!first && rule[-1].heads_kept > 0 && (heads == NULL || get(heads, "keep") == NULL))
+        return bad(at, "heads.keep", "must be there: the layer before drops heads, and they don't come back");
     if (heads == NULL) return ZEB_OK;
     if (!json_is_object(heads)) return bad(at, "heads", "must be an object or null");
-    zeb_status status = check_keys(at, heads, "heads", known);
+    zeb_status status = check_keys(at, heads, "heads", get(heads, "keep") != NULL ? only : known);
+    if (status == ZEB_OK && get(heads, "keep") != NULL) return read_heads_kept(at, get(heads, "keep"), first, rule);
     if (status == ZEB_OK) status = keep_text(at, get(heads, "weight"), "heads.weight", &rule->gate_weight);
     if (status == ZEB_OK) status = keep_text(at, get(heads, "bias"), "heads.bias", &rule->gate_bias);
     return status;

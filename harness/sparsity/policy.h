@@ -15,9 +15,10 @@ typedef struct zeb_policy zeb_policy;
  * layers. */
 ZEB_MUST_CHECK zeb_status zeb_policy_open(const char *path, const char *model_sha256, int32_t layers,
                                           zeb_policy **policy, zeb_error *error);
-/* A policy of token selections alone, tokens[layers], for the search that calibrates one. */
+/* A policy of token selections, tokens[layers], and numbers of heads that are kept, heads[layers] (NULL, or 0: all
+ * run), for the search that calibrates one. */
 ZEB_MUST_CHECK zeb_status zeb_policy_make(const char *name, int32_t layers, const zeb_select *tokens,
-                                          zeb_policy **policy, zeb_error *error);
+                                          const int32_t *heads, zeb_policy **policy, zeb_error *error);
 void zeb_policy_close(zeb_policy *policy); /* takes NULL */
 const char *zeb_policy_name(const zeb_policy *policy);
 /* The safetensors file with weights of its own (gates, exit heads), beside the policy's file, and the hash that it must
@@ -49,12 +50,13 @@ typedef zeb_status zeb_policy_weight_fn(void *context, const char *name, zeb_pol
  * follows works on the surviving rows, residuals are gathered, and the kept rows become the output
  * "layer.<l>.kept.offsets" (I32 [B+1]). In a last layer that is already reduced to [CLS] there is nothing left to drop,
  * so its tokens entry changes nothing. Where layer l gates heads, the HEAD_GATE node "layer.<l>.gates" reads the
- * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. Where layer l closes blocks of
- * FFN neurons, the BLOCKS node "layer.<l>.ffn.blocks" stands before the second matrix, and how many blocks of each row
- * it leaves open is the output "layer.<l>.ffn.blocks.open" (I32 [T]). Behind a layer with an exit, its head reads the
- * first row, the EXIT node "layer.<l>.exit" lets those go that are sure, and what stays is the output
- * "layer.<l>.exit.offsets" (I32 [B+1]); "logits" is then joined from all exits. find may be NULL when no layer has
- * gates or an exit. */
+ * layer's input, its output [B,H] becomes readable, and q, k, v and attention obey it. Where layer l keeps the heads
+ * that gave most, "layer.<l>.gates" is a HEAD_TOPK node that reads the context of the layer before. Where layer l
+ * closes blocks of FFN neurons, the BLOCKS node "layer.<l>.ffn.blocks" stands before the second matrix, and how many
+ * blocks of each row it leaves open is the output "layer.<l>.ffn.blocks.open" (I32 [T]). Behind a layer with an exit,
+ * its head reads the first row, the EXIT node "layer.<l>.exit" lets those go that are sure, and what stays is the
+ * output "layer.<l>.exit.offsets" (I32 [B+1]); "logits" is then joined from all exits. find may be NULL when no layer
+ * has gates or an exit. */
 ZEB_MUST_CHECK zeb_status zeb_policy_apply(const zeb_policy *policy, const zeb_graph *graph, zeb_policy_weight_fn *find,
                                            void *context, zeb_builder *builder, zeb_error *error);
 

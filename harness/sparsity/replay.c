@@ -3,76 +3,41 @@
  * Every row tensor of the new graph lies in a row space; each selection makes one below the space it chose from. A node
  * whose rows come from several of them (a residual from before the drop) works in the deepest, and the others are
  * gathered down to it. That one rule serves token dropping and the [CLS]-only layer alike. */
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "sparsity/replaying.h"
 #include "sparsity/rewrite.h"
-#include "sparsity/rules.h"
 
-typedef struct space {
-    int32_t offsets, indices; /* new tensors; indices ZEB_NONE for an input's space */
-    int32_t parent;           /* space, or ZEB_NONE */
-    const char *name;
-} space;
-
-/* A tensor that was gathered down to a space. */
-typedef struct moved {
-    int32_t tensor, space, result;
-} moved;
-
-typedef struct replay {
-    const zeb_graph *graph;
-    const zeb_layer_rule *rule; /* [layers] or NULL */
-    zeb_policy_weight_fn *find;
-    void *context;
-    zeb_builder *builder;
-    zeb_arena *arena;
-    zeb_layer *layer;
-    int32_t layers;
-    int32_t reduced; /* the layer that computes its first row alone, or ZEB_NONE */
-    int32_t cls;     /* its row space, once it is made */
-    int32_t *map;    /* [tensor_count] old tensor -> new, or ZEB_NONE */
-    int32_t *gates;  /* [layers] new gates tensor, or ZEB_NONE */
-    bool *closed;    /* [layers] a BLOCKS node was put in */
-    int32_t left;    /* logits of the sequences that have left so far, or ZEB_NONE: no exit yet */
-    int32_t staying; /* rows of those that have not */
-    space *space;
-    int32_t spaces;
-    moved *moved;
-    int32_t moves;
-    zeb_error *error;
-} replay;
-
-static zeb_status text_of(replay *r, const char **text, const char *before, const char *between, const char *after) {
+zeb_status zeb_replay_text(zeb_replaying *r, const char **text, const char *before, const char *between,
+                           const char *after) {
     char *made = NULL;
     zeb_status status = zeb_arena_format(r->arena, &made, r->error, "%s%s%s", before, between, after);
     *text = made;
     return status;
 }
 
-static int32_t space_of(const replay *r, int32_t tensor) {
+int32_t zeb_replay_space_of(const zeb_replaying *r, int32_t tensor) {
     int32_t offsets = zeb_builder_tensor(r->builder, tensor)->offsets;
     for (int32_t i = 0; offsets != ZEB_NONE && i < r->spaces; ++i)
         if (r->space[i].offsets == offsets) return i;
     return ZEB_NONE;
 }
 
-static int32_t depth_of(const replay *r, int32_t at) {
+static int32_t depth_of(const zeb_replaying *r, int32_t at) {
     int32_t depth = 0;
     for (; at != ZEB_NONE; at = r->space[at].parent)
         ++depth;
     return depth;
 }
 
-static int32_t add_space(replay *r, int32_t offsets, int32_t indices, int32_t parent, const char *name) {
-    r->space[r->spaces] = (space){offsets, indices, parent, name};
+int32_t zeb_replay_add_space(zeb_replaying *r, int32_t offsets, int32_t indices, int32_t parent, const char *name) {
+    r->space[r->spaces] = (zeb_row_space){offsets, indices, parent, name};
     return r->spaces++;
 }
 
 /* ---- inputs and weights */
 
-static zeb_status copy_rows(replay *r, const zeb_tensor *of) {
+static zeb_status copy_rows(zeb_replaying *r, const zeb_tensor *of) {
     const zeb_tensor *offsets = &r->graph->tensor[of->offsets];
     size_t length = strlen(offsets->name), ending = strlen(".offsets");
     char *name = NULL;
@@ -85,11 +50,11 @@ static zeb_status copy_rows(replay *r, const zeb_tensor *of) {
                                   r->error);
     if (status != ZEB_OK) return status;
     r->map[of->extent[0].live] = r->map[of->offsets] + 1;
-    (void)add_space(r, r->map[of->offsets], ZEB_NONE, ZEB_NONE, name);
+    (void)zeb_replay_add_space(r, r->map[of->offsets], ZEB_NONE, ZEB_NONE, name);
     return ZEB_OK;
 }
 
-static zeb_status copy_input(replay *r, uint32_t index) {
+static zeb_status copy_input(zeb_replaying *r, uint32_t index) {
     const zeb_tensor *input = &r->graph->tensor[index];
     int64_t extents[ZEB_RANK_MAX];
     if (r->map[index] != ZEB_NONE) return ZEB_OK; /* offsets or count of a row space that is there */
@@ -101,7 +66,7 @@ static zeb_status copy_input(replay *r, uint32_t index) {
     return zeb_builder_plain(r->builder, input->name, input->dtype, input->rank, extents, &r->map[index], r->error);
 }
 
-static zeb_status copy_inputs(replay *r) {
+static zeb_status copy_inputs(zeb_replaying *r) {
     zeb_status status = ZEB_OK;
     for (uint32_t i = 0; status == ZEB_OK && i < r->graph->tensor_count; ++i) {
         const zeb_tensor *tensor = &r->graph->tensor[i];
@@ -114,7 +79,7 @@ static zeb_status copy_inputs(replay *r) {
     return status;
 }
 
-static zeb_status copy_constant(replay *r, int32_t id) {
+static zeb_status copy_constant(zeb_replaying *r, int32_t id) {
     const zeb_tensor *weight = &r->graph->tensor[id];
     int64_t extents[ZEB_RANK_MAX];
     for (uint32_t i = 0; i < weight->rank; ++i)
@@ -123,7 +88,7 @@ static zeb_status copy_constant(replay *r, int32_t id) {
                               r->error);
 }
 
-static zeb_status copy_weight(replay *r, int32_t id) {
+static zeb_status copy_weight(zeb_replaying *r, int32_t id) {
     const zeb_tensor *weight = &r->graph->tensor[id];
     if (r->map[id] != ZEB_NONE) return ZEB_OK;
     zeb_status status = copy_constant(r, id);
@@ -136,7 +101,7 @@ static zeb_status copy_weight(replay *r, int32_t id) {
 
 /* ---- moving rows down */
 
-static zeb_status gather(replay *r, int32_t tensor, int32_t to, int32_t *result) {
+zeb_status zeb_replay_gather(zeb_replaying *r, int32_t tensor, int32_t to, int32_t *result) {
     int32_t output[ZEB_NODE_OUTPUTS_MAX];
     for (int32_t i = 0; i < r->moves; ++i)
         if (r->moved[i].tensor == tensor && r->moved[i].space == to) {
@@ -144,7 +109,8 @@ static zeb_status gather(replay *r, int32_t tensor, int32_t to, int32_t *result)
             return ZEB_OK;
         }
     const char *name;
-    zeb_status status = text_of(r, &name, zeb_builder_tensor(r->builder, tensor)->name, ".at.", r->space[to].name);
+    zeb_status status =
+        zeb_replay_text(r, &name, zeb_builder_tensor(r->builder, tensor)->name, ".at.", r->space[to].name);
     if (status != ZEB_OK) return status;
     zeb_node node = zeb_node_make(name, ZEB_OP_GATHER);
     node.input[ZEB_GATHER_X] = tensor;
@@ -152,13 +118,13 @@ static zeb_status gather(replay *r, int32_t tensor, int32_t to, int32_t *result)
     status = zeb_builder_node(r->builder, &node, 0, output, r->error);
     if (status != ZEB_OK) return status;
     *result = output[0];
-    r->moved[r->moves++] = (moved){tensor, to, *result};
+    r->moved[r->moves++] = (zeb_moved){tensor, to, *result};
     return ZEB_OK;
 }
 
 /* The tensor's rows in a space at or below its own, one gather a level. */
-static zeb_status move_to(replay *r, int32_t tensor, int32_t to, int32_t *result) {
-    int32_t from = space_of(r, tensor), path[64] = {0}, steps = 0;
+static zeb_status move_to(zeb_replaying *r, int32_t tensor, int32_t to, int32_t *result) {
+    int32_t from = zeb_replay_space_of(r, tensor), path[64] = {0}, steps = 0;
     *result = tensor;
     if (from == ZEB_NONE) return ZEB_OK;
     for (; to != from && to != ZEB_NONE && steps < 64; to = r->space[to].parent)
@@ -168,21 +134,21 @@ static zeb_status move_to(replay *r, int32_t tensor, int32_t to, int32_t *result
                         zeb_builder_tensor(r->builder, tensor)->name, r->space[path[0]].name);
     zeb_status status = ZEB_OK;
     while (status == ZEB_OK && steps > 0)
-        status = gather(r, *result, path[--steps], result);
+        status = zeb_replay_gather(r, *result, path[--steps], result);
     return status;
 }
 
-static int32_t deepest(const replay *r, const zeb_node *node, uint32_t first, uint32_t last) {
+static int32_t deepest(const zeb_replaying *r, const zeb_node *node, uint32_t first, uint32_t last) {
     int32_t target = ZEB_NONE;
     for (uint32_t i = first; i <= last; ++i) {
-        int32_t at = node->input[i] == ZEB_NONE ? ZEB_NONE : space_of(r, node->input[i]);
+        int32_t at = node->input[i] == ZEB_NONE ? ZEB_NONE : zeb_replay_space_of(r, node->input[i]);
         if (depth_of(r, at) > depth_of(r, target)) target = at;
     }
     return target;
 }
 
 /* Brings the row inputs of positions first..last to one space. */
-static zeb_status align(replay *r, zeb_node *node, uint32_t first, uint32_t last, int32_t target) {
+static zeb_status align(zeb_replaying *r, zeb_node *node, uint32_t first, uint32_t last, int32_t target) {
     zeb_status status = ZEB_OK;
     for (uint32_t i = first; status == ZEB_OK && i <= last; ++i)
         if (node->input[i] != ZEB_NONE) status = move_to(r, node->input[i], target, &node->input[i]);
@@ -192,77 +158,31 @@ static zeb_status align(replay *r, zeb_node *node, uint32_t first, uint32_t last
 /* ---- what a policy adds */
 
 /* The row space of first rows under the space of `rows`. */
-static zeb_status make_cls(replay *r, int32_t rows) {
+static zeb_status make_cls(zeb_replaying *r, int32_t rows) {
     int32_t output[ZEB_NODE_OUTPUTS_MAX];
     const char *name;
-    zeb_status status = text_of(r, &name, r->graph->node[r->layer[r->reduced].attention].name, "", ".cls");
+    zeb_status status = zeb_replay_text(r, &name, r->graph->node[r->layer[r->reduced].attention].name, "", ".cls");
     if (status != ZEB_OK || r->cls != ZEB_NONE) return status;
     zeb_node node = zeb_node_make(name, ZEB_OP_SELECT);
     node.input[ZEB_SELECT_ROWS] = rows;
     node.attr.select.mode = ZEB_SELECT_FIRST;
     status = zeb_builder_node(r->builder, &node, 0, output, r->error);
     if (status != ZEB_OK) return status;
-    r->cls = add_space(r, output[ZEB_SELECT_OFFSETS], output[ZEB_SELECT_INDICES], space_of(r, rows), name);
-    return ZEB_OK;
-}
-
-static zeb_status gate_weight(replay *r, const char *gate, const char *part, const char *stored, int32_t *tensor) {
-    zeb_policy_weight found = {.data = NULL};
-    const char *name;
-    if (r->find == NULL)
-        return zeb_fail(r->error, ZEB_ERR_ARGUMENT, "%s: nobody can find the weight '%s'", gate, stored);
-    zeb_status status = text_of(r, &name, gate, ".", part);
-    if (status == ZEB_OK) status = r->find(r->context, stored, &found, r->error);
-    if (status == ZEB_OK)
-        status =
-            zeb_builder_weight(r->builder, name, found.dtype, found.rank, found.extent, found.data, tensor, r->error);
-    return status;
-}
-
-/* The gates of a layer, made from its input before its projections. */
-static zeb_status make_gates(replay *r, int32_t l) {
-    const zeb_layer *layer = &r->layer[l];
-    const zeb_layer_rule *rule = &r->rule[l];
-    int32_t output[ZEB_NODE_OUTPUTS_MAX];
-    char name[48];
-    (void)snprintf(name, sizeof name, "layer.%d.gates", l);
-    if (layer->input == ZEB_NONE || layer->project[0] == ZEB_NONE || layer->project[2] == ZEB_NONE)
-        return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
-                        "layer %d: heads cannot be gated, because its q, k or v is not made by a linear of its own", l);
-    zeb_node node = zeb_node_make(name, ZEB_OP_HEAD_GATE);
-    node.input[ZEB_HEAD_GATE_X] = r->map[layer->input];
-    zeb_status status = gate_weight(r, name, "weight", rule->gate_weight, &node.input[ZEB_HEAD_GATE_W]);
-    if (status == ZEB_OK) status = gate_weight(r, name, "bias", rule->gate_bias, &node.input[ZEB_HEAD_GATE_BIAS]);
-    if (status == ZEB_OK) status = zeb_builder_node(r->builder, &node, 0, output, r->error);
-    if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[0], r->error);
-    if (status == ZEB_OK) r->gates[l] = output[0];
-    return status;
-}
-
-/* Opens or closes the columns of q, k or v by head; k and v only where each head has its own. */
-static zeb_status gate_projection(replay *r, int32_t l, uint32_t which, zeb_node *node) {
-    const zeb_attention_attr *attr = &r->graph->node[r->layer[l].attention].attr.attention;
-    zeb_status status = ZEB_OK;
-    if (r->rule == NULL || r->rule[l].gate_weight == NULL) return ZEB_OK;
-    if (r->gates[l] == ZEB_NONE) status = make_gates(r, l);
-    if (status != ZEB_OK || (which > 0 && attr->kv_heads != attr->heads)) return status;
-    if (node->input[ZEB_LINEAR_GATES] != ZEB_NONE)
-        return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED, "layer %d: '%s' has gates already", l, node->name);
-    node->input[ZEB_LINEAR_GATES] = r->gates[l];
-    node->attr.linear.gate_groups = attr->heads;
+    r->cls = zeb_replay_add_space(r, output[ZEB_SELECT_OFFSETS], output[ZEB_SELECT_INDICES],
+                                  zeb_replay_space_of(r, rows), name);
     return ZEB_OK;
 }
 
 /* A node that makes q, k or v of a layer. *target is the space that it works in. */
-static zeb_status prepare_projection(replay *r, int32_t l, uint32_t which, zeb_node *node, int32_t *target) {
-    zeb_status status = gate_projection(r, l, which, node);
+static zeb_status prepare_projection(zeb_replaying *r, int32_t l, uint32_t which, zeb_node *node, int32_t *target) {
+    zeb_status status = zeb_replay_gate(r, l, which, node);
     if (status != ZEB_OK || which != 0 || l != r->reduced) return status;
     status = make_cls(r, node->input[ZEB_LINEAR_X]);
     *target = r->cls;
     return status;
 }
 
-static zeb_status prepare_attention(replay *r, int32_t l, zeb_node *node) {
+static zeb_status prepare_attention(zeb_replaying *r, int32_t l, zeb_node *node) {
     int32_t target = deepest(r, node, ZEB_ATTENTION_K, ZEB_ATTENTION_V);
     zeb_status status = align(r, node, ZEB_ATTENTION_K, ZEB_ATTENTION_V, target);
     if (status == ZEB_OK && l == r->reduced) {
@@ -276,105 +196,10 @@ static zeb_status prepare_attention(replay *r, int32_t l, zeb_node *node) {
     return ZEB_OK;
 }
 
-/* The layer behind which this node's output stands: it is the input of the next. */
-static int32_t layer_behind(const replay *r, const zeb_node *node) {
-    for (int32_t l = 0; l + 1 < r->layers; ++l)
-        if (r->layer[l + 1].input != ZEB_NONE && r->layer[l + 1].input == node->output[0]) return l;
-    return ZEB_NONE;
-}
-
-/* The logits of the exit head behind a layer, from the first of rows x. */
-static zeb_status exit_head(replay *r, int32_t l, int32_t x, int32_t *logits) {
-    int32_t output[ZEB_NODE_OUTPUTS_MAX];
-    char pool_name[48], head_name[48];
-    (void)snprintf(pool_name, sizeof pool_name, "layer.%d.exit.pool", l);
-    (void)snprintf(head_name, sizeof head_name, "layer.%d.exit.head", l);
-    zeb_node pool = zeb_node_make(pool_name, ZEB_OP_POOL), head = zeb_node_make(head_name, ZEB_OP_LINEAR);
-    pool.input[ZEB_POOL_X] = x;
-    pool.attr.pool.kind = ZEB_POOL_FIRST;
-    zeb_status status = zeb_builder_node(r->builder, &pool, 0, output, r->error);
-    if (status != ZEB_OK) return status;
-    head.input[ZEB_LINEAR_X] = output[0];
-    status = gate_weight(r, head_name, "weight", r->rule[l].exit_weight, &head.input[ZEB_LINEAR_W]);
-    if (status == ZEB_OK)
-        status = gate_weight(r, head_name, "bias", r->rule[l].exit_bias, &head.input[ZEB_LINEAR_BIAS]);
-    if (status == ZEB_OK) status = zeb_builder_node(r->builder, &head, 0, output, r->error);
-    if (status == ZEB_OK) *logits = output[0];
-    return status;
-}
-
-/* Behind a layer with an exit: *x becomes the rows of the sequences that stay. */
-static zeb_status make_exit(replay *r, int32_t l, int32_t *x) {
-    int32_t output[ZEB_NODE_OUTPUTS_MAX], logits = ZEB_NONE;
-    char text[48];
-    const char *name;
-    (void)snprintf(text, sizeof text, "layer.%d.exit", l);
-    zeb_status status = text_of(r, &name, text, "", "");
-    if (status == ZEB_OK) status = exit_head(r, l, *x, &logits);
-    if (status != ZEB_OK) return status;
-    zeb_node node = zeb_node_make(name, ZEB_OP_EXIT);
-    node.input[ZEB_EXIT_HERE] = logits;
-    node.input[ZEB_EXIT_ROWS] = *x;
-    node.input[ZEB_EXIT_BEFORE] = r->left;
-    node.attr.exit.confidence = r->rule[l].confidence;
-    status = zeb_builder_node(r->builder, &node, 0, output, r->error);
-    if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[ZEB_EXIT_OFFSETS], r->error);
-    if (status != ZEB_OK) return status;
-    int32_t to = add_space(r, output[ZEB_EXIT_OFFSETS], output[ZEB_EXIT_INDICES], space_of(r, *x), name);
-    r->left = output[ZEB_EXIT_LOGITS];
-    status = gather(r, *x, to, x);
-    r->staying = *x;
-    return status;
-}
-
-/* Joins the results of the whole graph with those of the exits, under the results' name. */
-static zeb_status join_exits(replay *r, const char *name, int32_t *logits) {
-    int32_t output[ZEB_NODE_OUTPUTS_MAX];
-    zeb_node node = zeb_node_make(name, ZEB_OP_EXIT);
-    node.input[ZEB_EXIT_HERE] = *logits;
-    node.input[ZEB_EXIT_ROWS] = r->staying;
-    node.input[ZEB_EXIT_BEFORE] = r->left;
-    zeb_status status = zeb_builder_node(r->builder, &node, 0, output, r->error);
-    if (status == ZEB_OK) *logits = output[0];
-    return status;
-}
-
-/* Before the second FFN matrix of a layer: its input with blocks closed. */
-static zeb_status close_blocks(replay *r, int32_t index, zeb_node *linear) {
-    int32_t l = zeb_layers_ffn(r->graph, r->layer, r->layers, index), output[ZEB_NODE_OUTPUTS_MAX];
-    if (r->rule == NULL || l == ZEB_NONE || r->rule[l].ffn.size == 0) return ZEB_OK;
-    const char *name;
-    char text[48];
-    (void)snprintf(text, sizeof text, "layer.%d.ffn.blocks", l);
-    zeb_status status = text_of(r, &name, text, "", "");
-    if (status != ZEB_OK) return status;
-    zeb_node node = zeb_node_make(name, ZEB_OP_BLOCKS);
-    node.input[ZEB_BLOCKS_X] = linear->input[ZEB_LINEAR_X];
-    node.attr.blocks = r->rule[l].ffn;
-    status = zeb_builder_node(r->builder, &node, 0, output, r->error);
-    if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[ZEB_BLOCKS_OPEN], r->error);
-    if (status == ZEB_OK) linear->input[ZEB_LINEAR_X] = output[ZEB_BLOCKS_OUT];
-    if (status == ZEB_OK) r->closed[l] = true;
-    return status;
-}
-
-/* A policy that asks for what the graph has no place for is an error, not a dense run. */
-static zeb_status check_closed(const replay *r) {
-    for (int32_t l = 0; r->rule != NULL && l < r->layers; ++l)
-        if (r->rule[l].ffn.size > 0 && !r->closed[l])
-            return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
-                            "layer %d: blocks of its FFN cannot be closed, because no activation feeds a linear", l);
-    for (int32_t l = 0; r->rule != NULL && l + 1 < r->layers; ++l)
-        if (r->rule[l].exit_weight != NULL && r->layer[l + 1].input == ZEB_NONE)
-            return zeb_fail(r->error, ZEB_ERR_UNSUPPORTED,
-                            "layer %d: no sequence can leave behind it, because the next layer has no one input", l);
-    return ZEB_OK;
-}
-
 /* ---- nodes */
 
 /* Notes the space that a selecting node made; a policy's own get their names and become readable. */
-static zeb_status note_selection(replay *r, const zeb_node *node, int32_t l, const int32_t *output) {
+static zeb_status note_selection(zeb_replaying *r, const zeb_node *node, int32_t l, const int32_t *output) {
     int attention = node->op == ZEB_OP_ATTENTION;
     uint32_t first = attention ? ZEB_ATTENTION_INDICES : ZEB_SELECT_INDICES;
     if ((!attention && node->op != ZEB_OP_SELECT) || output[first] == ZEB_NONE) return ZEB_OK;
@@ -385,20 +210,21 @@ static zeb_status note_selection(replay *r, const zeb_node *node, int32_t l, con
         static const char *const part[] = {".indices", ".offsets", ".count"};
         char kept[48];
         (void)snprintf(kept, sizeof kept, "layer.%d.kept", l);
-        status = text_of(r, &name, kept, "", "");
+        status = zeb_replay_text(r, &name, kept, "", "");
         for (uint32_t i = 0; status == ZEB_OK && i < 3; ++i) {
             const char *full;
-            status = text_of(r, &full, kept, "", part[i]);
+            status = zeb_replay_text(r, &full, kept, "", part[i]);
             if (status == ZEB_OK) status = zeb_builder_rename(r->builder, output[first + i], full, r->error);
         }
         if (status == ZEB_OK) status = zeb_builder_output(r->builder, output[first + 1], r->error);
     }
-    if (status == ZEB_OK) (void)add_space(r, output[first + 1], output[first], space_of(r, rows), name);
+    if (status == ZEB_OK)
+        (void)zeb_replay_add_space(r, output[first + 1], output[first], zeb_replay_space_of(r, rows), name);
     return status;
 }
 
 /* Where a node stands in a layer: 0..2 for q, k, v, 3 for the attention itself, 4 for elsewhere. */
-static uint32_t place_of(const replay *r, int32_t index, int32_t *l) {
+static uint32_t place_of(const zeb_replaying *r, int32_t index, int32_t *l) {
     for (*l = 0; *l < r->layers; ++*l) {
         if (r->layer[*l].attention == index) return 3;
         for (uint32_t i = 0; i < 3; ++i)
@@ -408,7 +234,7 @@ static uint32_t place_of(const replay *r, int32_t index, int32_t *l) {
     return 4;
 }
 
-static zeb_status map_inputs(replay *r, zeb_node *node) {
+static zeb_status map_inputs(zeb_replaying *r, zeb_node *node) {
     zeb_status status = ZEB_OK;
     for (uint32_t i = 0; status == ZEB_OK && i < ZEB_NODE_INPUTS_MAX; ++i) {
         int32_t id = node->input[i];
@@ -420,12 +246,12 @@ static zeb_status map_inputs(replay *r, zeb_node *node) {
 }
 
 /* A result of the graph, one row a sequence. */
-static bool is_result(const replay *r, const zeb_node *node) {
+static bool is_result(const zeb_replaying *r, const zeb_node *node) {
     const zeb_tensor *out = node->output[0] == ZEB_NONE ? NULL : &r->graph->tensor[node->output[0]];
     return out != NULL && out->role == ZEB_ROLE_OUTPUT && out->offsets == ZEB_NONE;
 }
 
-static zeb_status copy_node(replay *r, int32_t index) {
+static zeb_status copy_node(zeb_replaying *r, int32_t index) {
     const zeb_node *old = &r->graph->node[index];
     zeb_node node = *old;
     int32_t output[ZEB_NODE_OUTPUTS_MAX], l;
@@ -437,17 +263,15 @@ static zeb_status copy_node(replay *r, int32_t index) {
         status = prepare_attention(r, l, &node);
     else if (status == ZEB_OK && node.op != ZEB_OP_GATHER)
         status = align(r, &node, 0, ZEB_NODE_INPUTS_MAX - 1, target);
-    if (status == ZEB_OK) status = close_blocks(r, index, &node);
+    if (status == ZEB_OK) status = zeb_replay_blocks(r, index, &node);
     if (old->op == ZEB_OP_ATTENTION && old->output[ZEB_ATTENTION_IMPORTANCE] != ZEB_NONE)
         want = 1u << ZEB_ATTENTION_IMPORTANCE;
     bool joins = status == ZEB_OK && r->left != ZEB_NONE && is_result(r, old);
-    if (joins) status = text_of(r, &node.name, old->name, ".whole", "");
+    if (joins) status = zeb_replay_text(r, &node.name, old->name, ".whole", "");
     if (status == ZEB_OK) status = zeb_builder_node(r->builder, &node, want, output, r->error);
     if (status == ZEB_OK) status = note_selection(r, &node, l, output);
-    if (status == ZEB_OK && joins) status = join_exits(r, old->name, &output[0]);
-    l = layer_behind(r, old);
-    if (status == ZEB_OK && r->rule != NULL && l != ZEB_NONE && r->rule[l].exit_weight != NULL)
-        status = make_exit(r, l, &output[0]);
+    if (status == ZEB_OK && joins) status = zeb_replay_join(r, old->name, &output[0]);
+    if (status == ZEB_OK) status = zeb_replay_exit(r, old, &output[0]);
     for (uint32_t i = 0; status == ZEB_OK && i < ZEB_NODE_OUTPUTS_MAX; ++i) {
         if (old->output[i] == ZEB_NONE) continue;
         r->map[old->output[i]] = output[i];
@@ -457,7 +281,7 @@ static zeb_status copy_node(replay *r, int32_t index) {
     return status;
 }
 
-static zeb_status take(replay *r, size_t count, size_t size, void *pointer) {
+static zeb_status take(zeb_replaying *r, size_t count, size_t size, void *pointer) {
     void *memory = NULL;
     zeb_status status = zeb_arena_alloc(r->arena, count + 1, size, &memory, r->error);
     memcpy(pointer, &memory, sizeof memory);
@@ -466,7 +290,7 @@ static zeb_status take(replay *r, size_t count, size_t size, void *pointer) {
 
 /* Tables of the replay. A node makes at most one space beside the input's, and moves at most its inputs, each as far as
  * there are spaces; gathers are shared, so tensors times spaces bound them. */
-static zeb_status prepare(replay *r) {
+static zeb_status prepare(zeb_replaying *r) {
     size_t tensors = r->graph->tensor_count, spaces = tensors + (size_t)r->graph->node_count + 1;
     zeb_layers_find(r->graph, NULL, 0, &r->layers);
     zeb_status status = take(r, (size_t)r->layers, sizeof *r->layer, &r->layer);
@@ -483,20 +307,21 @@ static zeb_status prepare(replay *r) {
         r->map[i] = ZEB_NONE;
     for (int32_t l = 0; l < r->layers; ++l)
         r->gates[l] = ZEB_NONE;
-    r->cls = r->reduced = r->left = r->staying = ZEB_NONE;
+    r->cls = r->reduced = r->left = r->staying = r->worth = ZEB_NONE;
     if (r->layers > 0 && zeb_layers_only_first(r->graph, &r->layer[r->layers - 1])) r->reduced = r->layers - 1;
     return ZEB_OK;
 }
 
 zeb_status zeb_replay(const zeb_graph *graph, const zeb_layer_rule *rule, zeb_policy_weight_fn *find, void *context,
                       zeb_builder *builder, zeb_error *error) {
-    replay r = {.graph = graph, .rule = rule, .find = find, .context = context, .builder = builder, .error = error};
+    zeb_replaying r = {
+        .graph = graph, .rule = rule, .find = find, .context = context, .builder = builder, .error = error};
     zeb_status status = zeb_arena_create(&r.arena, error);
     if (status == ZEB_OK) status = prepare(&r);
     if (status == ZEB_OK) status = copy_inputs(&r);
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; ++i)
         status = copy_node(&r, (int32_t)i);
-    if (status == ZEB_OK) status = check_closed(&r);
+    if (status == ZEB_OK) status = zeb_replay_check(&r);
     zeb_arena_destroy(r.arena);
     return status;
 }

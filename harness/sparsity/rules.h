@@ -8,7 +8,8 @@
 typedef struct zeb_layer_rule {
     zeb_select tokens; /* mode NONE: all survive */
     float score_threshold;
-    const char *gate_weight, *gate_bias; /* NULL: every head runs */
+    const char *gate_weight, *gate_bias; /* NULL: no gates of the policy's own */
+    int32_t heads_kept;                  /* the heads that gave most in the layers before; 0: not so */
     zeb_blocks_attr ffn;                 /* size 0: no block of neurons is closed */
     const char *exit_weight, *exit_bias; /* of the head behind the layer; NULL: nobody leaves there */
     float confidence;

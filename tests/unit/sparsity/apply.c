@@ -230,6 +230,19 @@ static void gates_equal_masks(void **state) {
     check_policy(rule);
 }
 
+static void heads_that_gave_most_equal_masks(void **state) {
+    zeb_layer_rule rule[LAYERS] = {
+        {.tokens = {.mode = ZEB_SELECT_RATIO, .value = 0.7f, .floor = 2}}, {.heads_kept = 1}, {.heads_kept = 1}};
+    (void)state;
+    check_policy(rule);
+    rule[0].gate_weight = "gate.0";
+    rule[0].gate_bias = "gate.0.bias";
+    rule[1].heads_kept = 0; /* all run, and are weighed all the same */
+    check_policy(rule);
+    rule[2].heads_kept = HEADS;
+    check_policy(rule);
+}
+
 static void closed_blocks_equal_masks(void **state) {
     zeb_layer_rule rule[LAYERS] = {
         {.ffn = {.size = 3, .threshold = 0.6f}},
@@ -317,6 +330,13 @@ static void wrong_policies_are_refused(void **state) {
     assert_non_null(strstr(error.text, "layer.0.ffn.blocks"));
     assert_non_null(strstr(error.text, "12 columns do not divide into blocks of 5"));
     zeb_builder_destroy(sparse);
+    rule[0] = (zeb_layer_rule){.heads_kept = 0};
+    rule[1].heads_kept = HEADS + 1;
+    assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
+    assert_int_equal(zeb_policy_apply(&policy, graph, NULL, NULL, sparse, &error), ZEB_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "'layer.1.gates' (head-topk): count 3 must be within 1 and the 2 heads"));
+    zeb_builder_destroy(sparse);
+    rule[1].heads_kept = 0;
     rule[0] = (zeb_layer_rule){.exit_weight = "gate.0", .exit_bias = "gate.0.bias", .confidence = 0.9f};
     assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
     assert_int_equal(zeb_policy_apply(&policy, graph, encoder_weight, &e, sparse, &error), ZEB_ERR_ARGUMENT);
@@ -327,11 +347,17 @@ static void wrong_policies_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_row_rewrite_is_exact), cmocka_unit_test(first_row_rewrite_saves_the_work),
-        cmocka_unit_test(other_pools_are_left_alone), cmocka_unit_test(thresholds_equal_masks),
-        cmocka_unit_test(ratios_equal_masks),         cmocka_unit_test(a_layer_between_keeps_all),
-        cmocka_unit_test(gates_equal_masks),          cmocka_unit_test(closed_blocks_equal_masks),
-        cmocka_unit_test(exits_equal_masks),          cmocka_unit_test(those_that_left_cost_nothing),
+        cmocka_unit_test(first_row_rewrite_is_exact),
+        cmocka_unit_test(first_row_rewrite_saves_the_work),
+        cmocka_unit_test(other_pools_are_left_alone),
+        cmocka_unit_test(thresholds_equal_masks),
+        cmocka_unit_test(ratios_equal_masks),
+        cmocka_unit_test(a_layer_between_keeps_all),
+        cmocka_unit_test(gates_equal_masks),
+        cmocka_unit_test(closed_blocks_equal_masks),
+        cmocka_unit_test(heads_that_gave_most_equal_masks),
+        cmocka_unit_test(exits_equal_masks),
+        cmocka_unit_test(those_that_left_cost_nothing),
         cmocka_unit_test(wrong_policies_are_refused),
     };
     return cmocka_run_group_tests(tests, open_ref, close_ref);

@@ -11,6 +11,7 @@ typedef struct state {
     double x[TOKENS][WIDTH];
     double p[HEADS][TOKENS][TOKENS];
     int open[HEADS];
+    double worth[HEADS], given[HEADS]; /* magnitudes: means of the layers so far, sums of the layer under way */
     double *margin;
 } state;
 
@@ -37,8 +38,24 @@ static void gate_heads(state *s, const encoder_layer *w, const zeb_layer_rule *r
     multiply(w->gate, mean, HEADS, WIDTH, sum);
     for (int h = 0; h < HEADS; ++h) {
         double value = sum[h] + (double)w->gate_bias[h];
-        s->open[h] = rule->gate_weight == NULL || value > 0.0;
+        int better = 0;
+        for (int o = 0; o < HEADS; ++o) {
+            better += s->worth[o] > s->worth[h];
+            if (rule->heads_kept > 0 && o != h) keep_margin(s, s->worth[o] - s->worth[h]);
+        }
+        s->open[h] = rule->heads_kept > 0 ? better < rule->heads_kept : rule->gate_weight == NULL || value > 0.0;
         if (rule->gate_weight != NULL) keep_margin(s, value);
+    }
+}
+
+/* What the heads gave to the rows alive, when all are done. */
+static void weigh_heads(state *s) {
+    int live = 0;
+    for (int t = 0; t < s->n; ++t)
+        live += s->alive[t];
+    for (int h = 0; h < HEADS && live > 0; ++h) {
+        s->worth[h] += s->given[h] / (live * DIM);
+        s->given[h] = 0.0;
     }
 }
 
@@ -132,6 +149,8 @@ static void finish_row(state *s, int t, const encoder_layer *w, const zeb_layer_
             if (threshold > 0.0 && p > 0.0) keep_margin(s, p / threshold - 1.0);
             if (p >= threshold) context[i] += p * v[j][i];
         }
+    for (int i = 0; i < WIDTH; ++i)
+        s->given[i / DIM] += fabs(context[i]);
     multiply(w->o, context, WIDTH, WIDTH, y);
     for (int i = 0; i < WIDTH; ++i)
         y[i] += s->x[t][i];
@@ -186,6 +205,7 @@ void masked_logits(const encoder *e, const zeb_layer_rule *rule, double logits[B
                 if (s.alive[t]) finish_row(&s, t, &e->layer[l], &rule[l], v);
                 kept[l][b] += s.alive[t];
             }
+            weigh_heads(&s);
             left = leaves(&s, &e->layer[l], &rule[l], logits[b]);
         }
         if (left) continue;

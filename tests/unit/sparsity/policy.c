@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,15 +17,20 @@
     "{\"schema\":\"zeb-policy-1\",\"name\":\"test\",\"model_sha256\":\"" HASH "\",\"floor\":3,\"keep_last\":true,"
 #define LAYER "{\"tokens\":null,\"score_threshold\":0.0,\"heads\":null,\"ffn\":null}"
 
-static zeb_status open_text(const char *text, const char *hash, zeb_policy **policy, zeb_error *error) {
+static zeb_status open_layers(const char *text, const char *hash, int32_t layers, zeb_policy **policy,
+                              zeb_error *error) {
     char path[] = "/tmp/zeb-policy-XXXXXX";
     int file = mkstemp(path);
     assert_true(file >= 0);
     assert_int_equal(write(file, text, strlen(text)), (ssize_t)strlen(text));
     assert_int_equal(close(file), 0);
-    zeb_status status = zeb_policy_open(path, hash, 2, policy, error);
+    zeb_status status = zeb_policy_open(path, hash, layers, policy, error);
     assert_int_equal(unlink(path), 0);
     return status;
+}
+
+static zeb_status open_text(const char *text, const char *hash, zeb_policy **policy, zeb_error *error) {
+    return open_layers(text, hash, 2, policy, error);
 }
 
 static void reads_every_field(void **state) {
@@ -154,6 +160,32 @@ static void what_is_wrong_is_named(void **state) {
     }
 }
 
+static void dropped_heads_stay_away(void **state) {
+    static const char *const wrong[][2] = {
+        {"{\"heads\":{\"keep\":4}}," LAYER "," LAYER, "layers[0].heads.keep comes too early"},
+        {LAYER ",{\"heads\":{\"keep\":3}}," LAYER, "layers[2].heads.keep must be there"},
+        {LAYER ",{\"heads\":{\"keep\":3}},{\"heads\":{\"keep\":4}}", "layers[2].heads.keep must be no more"},
+        {LAYER ",{\"heads\":{\"keep\":0}}," LAYER, "layers[1].heads.keep must be a whole number"},
+        {LAYER ",{\"heads\":{\"keep\":2.5}}," LAYER, "layers[1].heads.keep must be a whole number"},
+        {LAYER ",{\"heads\":{\"keep\":2,\"bias\":\"b\"}}," LAYER, "no key 'bias'"}};
+    zeb_policy *policy = NULL;
+    zeb_error error = {""};
+    char text[600];
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
+        (void)snprintf(text, sizeof text, "%s\"layers\":[%s]}", HEAD, wrong[i][0]);
+        assert_int_equal(open_layers(text, HASH, 3, &policy, &error), ZEB_ERR_FORMAT);
+        if (strstr(error.text, wrong[i][1]) == NULL) fail_msg("'%s' does not say '%s'", error.text, wrong[i][1]);
+    }
+    (void)snprintf(text, sizeof text, "%s\"layers\":[%s]}", HEAD,
+                   LAYER ",{\"heads\":{\"keep\":3}},{\"heads\":{\"keep\":2}}");
+    if (open_layers(text, HASH, 3, &policy, &error) != ZEB_OK) fail_msg("%s", error.text);
+    assert_int_equal(policy->rule[0].heads_kept, 0);
+    assert_int_equal(policy->rule[1].heads_kept, 3);
+    assert_int_equal(policy->rule[2].heads_kept, 2);
+    zeb_policy_close(policy);
+}
+
 static void a_missing_file_is_named(void **state) {
     zeb_policy *policy = NULL;
     zeb_error error = {""};
@@ -164,9 +196,8 @@ static void a_missing_file_is_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_field),
-        cmocka_unit_test(the_model_is_compared_when_both_are_known),
-        cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(reads_every_field),       cmocka_unit_test(the_model_is_compared_when_both_are_known),
+        cmocka_unit_test(what_is_wrong_is_named),  cmocka_unit_test(dropped_heads_stay_away),
         cmocka_unit_test(a_missing_file_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
