@@ -14,6 +14,8 @@
 
 #define KEEP(field, text) zeb_text_copy((field), sizeof(field), (text))
 
+enum { ESTIMATE_WINDOW_NS = 1000000000 };
+
 /* The energy side of a case: a sampler, if there is a sensor, and the idle windows around the work. */
 typedef struct meter {
     zeb_sampler *sampler; /* NULL: nothing to measure with */
@@ -92,7 +94,9 @@ static zeb_status measure(zeb_session *session, meter *watch, zeb_shared *shared
     atomic_store(&shared->stage, ZEB_STAGE_WARM_UP);
     zeb_status status = zeb_warm_up(session, shared, measured, error);
     if (status == ZEB_OK) status = rest(watch, session->what->idle_ns, shared, &watch->before, error);
-    uint64_t window_ns = watch->sampler != NULL ? zeb_sampler_window_ns(watch->sampler) * 11 / 10 : 0;
+    /* an estimate needs the utilisation, which takes a while to know, as a sensor needs its window */
+    uint64_t estimate_ns = session->what->tdp_watts > 0 ? ESTIMATE_WINDOW_NS : 0;
+    uint64_t window_ns = watch->sampler != NULL ? zeb_sampler_window_ns(watch->sampler) * 11 / 10 : estimate_ns;
     if (status == ZEB_OK) status = mark(watch, &watch->work.begin_ns, error);
     zeb_host_snapshot_take("", &before);
     if (status == ZEB_OK) status = zeb_measure(session, window_ns, shared, measured, error);
