@@ -41,8 +41,10 @@ static const zeb_option options[] = {
     {"budget", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(budget),
      "mixed: the relative error (root mean square) that a matrix's outputs may have on a slice of train.", NULL},
     {"embeddings", ZEB_OPTION_CHOICE, "NAME", "keep", AT(embeddings),
-     "The word, position and type tables; int8: a scale a row, int4: a scale a group of 32.", table_formats},
-    {"group", ZEB_OPTION_COUNT, "N", "32", AT(group), "Columns a scale of int4 weights: 32 or 64.", NULL},
+     "The word, position and type tables; int8: a scale a row; int4: the words with a scale a group of columns, the "
+     "others as int8.",
+     table_formats},
+    {"group", ZEB_OPTION_COUNT, "N", "32", AT(group), "Columns a scale of int4 weights and words: 32 or 64.", NULL},
     {"range", ZEB_OPTION_CHOICE, "NAME", "absmax", AT(range),
      "Greatest magnitude that is represented: all of them, a percentile, or the one of least squared error.", ranges},
     {"percentile", ZEB_OPTION_PERCENT, "SHARE", "99.9%", AT(percentile), "Of the range percentile.", NULL},

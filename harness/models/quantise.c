@@ -34,6 +34,12 @@ static bool is_table(const zeb_stored_tensor *t) {
     return ends_with(t->name, "_embeddings.weight");
 }
 
+/* In 4 bits the words alone: the other tables are small, and every row of a sequence reads from them. */
+static zeb_quantise_format table_format(const job *j, const zeb_stored_tensor *t) {
+    const bool four = j->options->embeddings == ZEB_QUANTISE_U4;
+    return four && !ends_with(t->name, "word_embeddings.weight") ? ZEB_QUANTISE_I8 : j->options->embeddings;
+}
+
 /* By the names that checkpoints of the families give matrices of linear layers. */
 static bool is_matrix(const job *j, const zeb_stored_tensor *t) {
     if (t->rank != 2 || !ends_with(t->name, ".weight") || strstr(t->name, "embedding") != NULL) return false;
@@ -71,8 +77,8 @@ static zeb_status judge(const job *j, zeb_move *m) {
     const zeb_stored_tensor *t = m->from;
     const bool table = t->rank == 2 && is_table(t);
     m->matrix = is_matrix(j, t);
-    m->format = m->matrix ? j->options->weights : table ? j->options->embeddings : ZEB_QUANTISE_KEEP;
-    m->group = table ? 32 : j->options->group;
+    m->format = m->matrix ? j->options->weights : table ? table_format(j, t) : ZEB_QUANTISE_KEEP;
+    m->group = j->options->group;
     if (m->format != ZEB_QUANTISE_KEEP && is_packed(t))
         return zeb_fail(j->error, ZEB_ERR_UNSUPPORTED,
                         "%s: \"%.120s\" is quantised already: start from the float checkpoint",
@@ -128,7 +134,7 @@ static zeb_status list(job *j) {
 static zeb_status check_options(const zeb_quantise_options *o, zeb_error *error) {
     if (o->weights == ZEB_QUANTISE_KEEP && o->embeddings == ZEB_QUANTISE_KEEP)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "neither weights nor embeddings are to be quantised");
-    if (o->weights >= ZEB_QUANTISE_U4 && o->group != 32 && o->group != 64)
+    if ((o->weights >= ZEB_QUANTISE_U4 || o->embeddings == ZEB_QUANTISE_U4) && o->group != 32 && o->group != 64)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "groups can have 32 or 64 columns");
     if (o->range == ZEB_RANGE_PERCENTILE && !(o->percentile > 0.5 && o->percentile <= 1))
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "a percentile must be above 50 and at most 100 %%");

@@ -35,8 +35,8 @@ typedef enum zeb_quantise_format {
 
 typedef struct zeb_quantise_options {
     zeb_quantise_format weights;    /* of the encoder's matrices */
-    zeb_quantise_format embeddings; /* of the word, position and type tables; U4 in groups of 32 */
-    int32_t group;                  /* columns a scale of the weights in U4: 32 or 64 */
+    zeb_quantise_format embeddings; /* of the word, position and type tables; U4: of the words, I8 of the others */
+    int32_t group;                  /* columns a scale in U4: 32 or 64 */
     zeb_range range;
     double percentile; /* share of the magnitudes that is not clipped, above 0.5, at most 1 */
     bool pooler;       /* quantise the pooler's matrix too */

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import unittest
 
+from tensors import float_copy
 from zeb_program import ProgramTest, ROOT, ZEB
 
 
@@ -164,41 +165,33 @@ class Models(ProgramTest):
         self.assertIn(needle, rows[0]["reason"])
 
     def copy_of_default(self):
-        source = ROOT / "baselines" / "bert-mini-sst2"
-        folder = self.folder / "model"
-        folder.mkdir()
-        for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
-            (folder / name).write_bytes((source / name).read_bytes())
-        return source, folder
+        return float_copy(ROOT / "baselines" / "bert-mini-sst2", self.folder / "model")
 
     def test_a_missing_folder(self):
         self.refuse(self.folder / "nowhere", "nowhere")
 
     def test_a_truncated_checkpoint(self):
-        source, folder = self.copy_of_default()
-        data = (source / "model.safetensors").read_bytes()
+        folder = self.copy_of_default()
+        data = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
         self.refuse(folder, "model.safetensors")
 
     def test_a_config_that_disagrees_with_its_weights(self):
-        source, folder = self.copy_of_default()
-        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        folder = self.copy_of_default()
         config = json.loads((folder / "config.json").read_text())
         config["intermediate_size"] += 1
         (folder / "config.json").write_text(json.dumps(config))
         self.refuse(folder, "intermediate")
 
     def test_an_unknown_model_type(self):
-        source, folder = self.copy_of_default()
-        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        folder = self.copy_of_default()
         config = json.loads((folder / "config.json").read_text())
         config["model_type"] = "mamba"
         (folder / "config.json").write_text(json.dumps(config))
         self.refuse(folder, "mamba")
 
     def test_a_vocabulary_with_duplicates(self):
-        source, folder = self.copy_of_default()
-        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        folder = self.copy_of_default()
         words = (folder / "vocab.txt").read_text().splitlines()
         words[2000] = words[1999]
         (folder / "vocab.txt").write_text("\n".join(words) + "\n")

@@ -8,13 +8,15 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
+from tensors import COMPANIONS, float_copy, model_sha256, read_tensors, write_tensors
 from zeb_program import ProgramTest, ROOT, ZEB
 
 DEV = ROOT / "suites/data/glue/SST-2/dev.tsv"
-MODEL = ROOT / "baselines/bert-mini-sst2/model.safetensors"
+MODEL = ROOT / "baselines/bert-mini-sst2"
 
 
 def in_slice(sentence, share):
@@ -50,7 +52,7 @@ class Calibrate(ProgramTest):
             self.assertAlmostEqual(said["flops"], 0.6, delta=0.006, msg=mode)
             self.assertEqual(policy["schema"], "zeb-policy-1")
             self.assertEqual(policy["floor"], 3)
-            self.assertEqual(policy["model_sha256"], hashlib.sha256(MODEL.read_bytes()).hexdigest())
+            self.assertEqual(policy["model_sha256"], model_sha256(MODEL))
             self.assertEqual([layer["tokens"] and layer["tokens"]["mode"] for layer in policy["layers"]],
                              [mode] * 3 + [None])
             origin = policy["provenance"]
@@ -290,34 +292,16 @@ class Roofline(ProgramTest):
         self.assertFalse(self.db.exists())
 
 
-def read_tensors(path):
-    """Names with (dtype, shape, bytes), as the format's page has it."""
-    data = pathlib.Path(path).read_bytes()
-    (size,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + size])
-    header.pop("__metadata__", None)
-    begin, spans = 8 + size, sorted(tensor["data_offsets"] for tensor in header.values())
-    assert [span[0] for span in spans] == [0] + [span[1] for span in spans[:-1]] and begin + spans[-1][1] == len(data)
-    return {name: (tensor["dtype"], tensor["shape"], data[begin + tensor["data_offsets"][0]:begin + tensor["data_offsets"][1]])
-            for name, tensor in header.items()}
-
-
-def write_tensors(path, tensors, aligned=False):
-    header, at = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8 if aligned else 0)
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
-
-
 class Quantize(ProgramTest):
-    SOURCE = ROOT / "baselines/bert-mini-sst2"
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="zeb-e2e-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.SOURCE = float_copy(MODEL, pathlib.Path(folder.name) / "source")
 
     def quantize(self, *words, check=0):
         self.out = self.folder / "out"
-        return self.zeb("quantize", "--out", self.out, "--format", "json", *words, check=check)
+        return self.zeb("quantize", "--model", self.SOURCE, "--out", self.out, "--format", "json", *words, check=check)
 
     def refuse(self, needle, *words, check):
         done = self.quantize(*words, check=check)
@@ -336,7 +320,7 @@ class Quantize(ProgramTest):
         """A copy of the default checkpoint whose tensors were changed."""
         folder = self.folder / "source"
         folder.mkdir()
-        for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+        for name in COMPANIONS:
             (folder / name).write_bytes((self.SOURCE / name).read_bytes())
         tensors = read_tensors(self.SOURCE / "model.safetensors")
         change(tensors)
@@ -370,7 +354,7 @@ class Quantize(ProgramTest):
                     self.assertEqual((after[name][:2], scale), (("I8", [n, k]), ("F32", [n])))
                 else:
                     self.assertEqual((after[name][:2], scale), (("U8", [n, k // 2]), ("F16", [n, k // group])))
-            for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+            for name in COMPANIONS:
                 self.assertEqual((self.out / name).read_bytes(), (self.SOURCE / name).read_bytes())
             subprocess.run(["rm", "-r", self.out], check=True)
 
@@ -412,14 +396,15 @@ class Quantize(ProgramTest):
         tables = {name: shape for name, (_, shape, _) in before.items() if name.endswith("_embeddings.weight")}
         self.assertEqual(len(tables), 3)
         plain = self.scores(self.SOURCE, "fp32")
-        for format, apart in (("int8", 0.1), ("int4", 1.5)):
-            said = json.loads(self.quantize("--weights", "keep", "--embeddings", format).stdout)
+        for format, group, apart in (("int8", "32", 0.1), ("int4", "32", 1.5), ("int4", "64", 1.5)):
+            said = json.loads(self.quantize("--weights", "keep", "--embeddings", format, "--group", group).stdout)
             self.assertEqual(said["quantised"], 3)
             after = read_tensors(self.out / "model.safetensors")
             for name, (n, k) in tables.items():
+                four = format == "int4" and "word" in name
                 self.assertEqual((after[name][:2], after[name + "_scale"][:2]),
-                                 (("I8", [n, k]), ("F32", [n])) if format == "int8" else
-                                 (("U8", [n, k // 2]), ("F16", [n, k // 32])))
+                                 (("U8", [n, k // 2]), ("F16", [n, k // int(group)])) if four else
+                                 (("I8", [n, k]), ("F32", [n])))
             self.assertEqual({name: after[name] for name in before if name not in tables},
                              {name: before[name] for name in before if name not in tables})
             scores = self.scores(self.out, "fp32")
@@ -538,8 +523,9 @@ class Quantize(ProgramTest):
             self.skipTest("sanitizers hold memory of their own")
         bare = peak("--version")
         largest = max(len(data) for _, _, data in read_tensors(self.SOURCE / "model.safetensors").values())
-        self.assertLess(peak("quantize", "--out", self.folder / "o8") - bare, 1.2 * largest)
-        self.assertLess(peak("quantize", "--weights", "int4", "--range", "mse", "--out", self.folder / "o4") - bare,
+        source = ("quantize", "--model", self.SOURCE)
+        self.assertLess(peak(*source, "--out", self.folder / "o8") - bare, 1.2 * largest)
+        self.assertLess(peak(*source, "--weights", "int4", "--range", "mse", "--out", self.folder / "o4") - bare,
                         1.2 * largest)
 
     def test_bad_input(self):
@@ -551,7 +537,7 @@ class Quantize(ProgramTest):
         self.quantize()
         done = self.zeb("quantize", "--model", self.out, "--out", self.folder / "again", check=3)
         self.assertIn("quantised already", done.stderr)
-        done = self.zeb("quantize", "--out", self.out, check=2)
+        done = self.zeb("quantize", "--model", self.SOURCE, "--out", self.out, check=2)
         self.assertIn("in the way", done.stderr)
         self.assertFalse((self.folder / "again").exists())
 

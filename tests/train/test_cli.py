@@ -77,8 +77,9 @@ steps:
      task: "glue/{t}", seed: "{seed}", start: "{work}/dense", pool: "{work}/pool", round_words: true,
      weight: {hidden: 0.3}, prune: {mode: relative, target: 0.7}, set: {epochs: 1, lr: 1.0e-3, evals: 2}}}
   - {id: shipped, needs: [dense, sparse, pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/sparse"]}}
-  - {id: small, needs: [pooled-2], do: export, with: {task: glue/sst2, model: ["{work}/pooled-2"], weights: int8,
-     embeddings: int8, words: "{work}/words/words.safetensors"}}
+  - {id: small, needs: [pooled-2, shipped], do: export, with: {task: glue/sst2, model: ["{work}/pooled-2"], weights: int8,
+     embeddings: int8, words: "{work}/words/words.safetensors", pooler: int8, positions: 40,
+     vocabulary: "{work}/shipped/vocab.txt"}}
 """
 
 
@@ -110,6 +111,12 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     assert card["sha256"] == store.model_sha256(small) == json.loads(
         (small / "policy.json").read_text())["model_sha256"]
     assert {"../words/words.safetensors", "encoder.safetensors", store.INDEX} <= set(card["files"])
+    stored, model = store.load_tensors(small), store.load_model(small)
+    assert stored["bert.embeddings.position_embeddings.weight"].shape == (40, 16)
+    assert card["dev"]["max_length"] == model.config.max_position_embeddings == 40
+    assert stored["bert.pooler.dense.weight"].dtype == torch.int8 and model.bert.pooler.dense.fixed
+    assert os.readlink(small / "vocab.txt") == "../shipped/vocab.txt"
+    assert (small / "vocab.txt").read_bytes() == (world / "vocab.txt").read_bytes()
     scores = json.loads((world / "work/dense/evaluation.json").read_text())
     assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
     made = json.loads((world / "work/pool/result.json").read_text())

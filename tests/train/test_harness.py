@@ -96,7 +96,7 @@ def program() -> Path | None:
 
 
 def test_masked_logits_equal_the_harness(tmp_path):
-    """Thresholds, top-k, ratio, head gates, score thresholds, closed blocks and an exit on the default
+    """Thresholds, top-k, ratio, head gates, the heads that gave most, score thresholds, closed blocks and an exit on the default
     checkpoint: the masks of training against rows really removed by zeb, fp32."""
     zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
     data = ROOT / "suites/data"
@@ -113,7 +113,8 @@ def test_masked_logits_equal_the_harness(tmp_path):
         shutil.copyfile(shipped / name, tmp_path / name)
     policy = Policy("all", [LayerPolicy("relative", 0.4, 0.01, True, 32, 0.3),
                             LayerPolicy("topk", 9, 0.02, True, confidence=0.6),
-                            LayerPolicy("ratio", 0.6), LayerPolicy(None, 0.0, 0.03, False, 64, 0.5)],
+                            LayerPolicy("ratio", 0.6, heads_kept=3),
+                            LayerPolicy(None, 0.0, 0.03, False, 64, 0.5, heads_kept=2)],
                     2, True)
     model = store.load_model(tmp_path)
     split = dataset.open_split(data, shipped / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
@@ -139,19 +140,22 @@ def test_masked_logits_equal_the_harness(tmp_path):
     np.testing.assert_allclose(got, want, atol=1e-4)
 
 
-@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("weights", ["int8", "int4", "int4-64"])
 def test_files_equal_the_harness(tmp_path, weights):
-    """The whole checkpoint, matrices and embedding tables, as `zeb quantize` writes it."""
+    """The whole checkpoint, matrices, pooler and embedding tables, as `zeb quantize` writes it."""
     zeb, shipped = program(), ROOT / "baselines/bert-mini-sst2"
     if zeb is None:
         pytest.skip("no zeb program built (or named by $ZEB)")
-    subprocess.run([zeb, "quantize", "--model", shipped, "--weights", weights, "--embeddings", weights, "--out",
-                    tmp_path / "c"], check=True, capture_output=True)
-    state, how = store.load_tensors(shipped), quantise.Format.of(weights)
-    names = {n: how for n, _ in quantise.matrices(store.load_model(shipped))}
-    mine = quantise.shipped(state, {**names, **{n: how for n in quantise.tables(state)}}, torch.float16)
+    source, bits, group = tmp_path / "source", weights.split("-")[0], weights.split("-")[-1]
+    model = store.load_model(shipped)                    # floats, in whatever form it ships
+    store.save_model(source, quantise.unwrap(model), ("0", "1"), torch.float16)
+    subprocess.run([zeb, "quantize", "--model", source, "--weights", bits, "--embeddings", bits, "--pooler",
+                    *(["--group", group] if group == "64" else []), "--out", tmp_path / "c"], check=True,
+                   capture_output=True)
+    state = store.load_tensors(source)
+    mine = quantise.shipped(state, quantise.wanted(model, weights, weights, weights), torch.float16)
     theirs = store.load_tensors(tmp_path / "c")
-    assert mine.keys() == theirs.keys() and len(mine) == 73 + 24 + 3
+    assert mine.keys() == theirs.keys() and len(mine) == 73 + 24 + 3 + 1
     for key, value in mine.items():
         assert value.dtype == theirs[key].dtype and torch.equal(value, theirs[key]), key
 
@@ -162,11 +166,10 @@ def test_shared_words_open_in_the_harness(tmp_path):
     data = ROOT / "suites/data"
     if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
         pytest.skip("no zeb program built (or named by $ZEB)")
-    state, words = store.load_tensors(shipped), tmp_path / "words/words.safetensors"
-    tables = {n: quantise.Format(8) for n in quantise.tables(state)}
-    matrices = {n: quantise.Format(8) for n, _ in quantise.matrices(store.load_model(shipped))}
-    for name, formats, precision in (("a", tables, "fp32"), ("b", {**tables, **matrices}, "w8a8")):
-        out = tmp_path / name
+    model, words = quantise.unwrap(store.load_model(shipped)), tmp_path / "words/words.safetensors"
+    state = model.state_dict()
+    for name, weights, precision in (("a", "keep", "fp32"), ("b", "int8", "w8a8")):
+        out, formats = tmp_path / name, quantise.wanted(model, weights, "int8", weights)
         store.save_tensors(out, quantise.shipped(state, formats, torch.float16), words)
         for file in ("config.json", "vocab.txt", "tokenizer_config.json"):
             shutil.copyfile(shipped / file, out / file)

@@ -103,6 +103,38 @@ def test_gptq_values_are_stored_exactly(tmp_path, model):
         torch.testing.assert_close(a.weight, b.weight, atol=0, rtol=0)
 
 
+def test_four_bits_are_for_words_and_matrices(model, batch):
+    formats = quantise.wanted(model, "int4-64", "int4", "int8")
+    assert {n.rsplit(".", 1)[1]: f for n, f in formats.items() if "embeddings" in n} == {
+        "word_embeddings": quantise.Format(4, 32), "position_embeddings": quantise.Format(8),
+        "token_type_embeddings": quantise.Format(8)}
+    assert formats.pop("bert.pooler.dense") == quantise.Format(8)
+    assert {f for n, f in formats.items() if "encoder" in n} == {quantise.Format(4, 64)}
+    with torch.no_grad():                                # a stored pooler computes as it is stored
+        plain = model(*batch).logits
+        quantise.wrap(model, {"bert.pooler.dense": quantise.Format(8)})
+        assert 0 < float((model(*batch).logits - plain).abs().max()) < 0.1
+
+
+def test_a_shared_vocabulary_is_one_file(tmp_path):
+    from zeb_train import export
+    (tmp_path / "v.txt").write_text("a\nb\n")
+    for name in ("a", "b", "deeper/c"):
+        (tmp_path / name).mkdir(parents=True)
+    first = tmp_path / "a/vocab.txt"
+    for _ in range(2):                                   # made, then found
+        for name in ("a", "b"):
+            export._vocabulary(tmp_path / name, tmp_path / "v.txt", first)
+    assert not first.is_symlink() and (tmp_path / "b/vocab.txt").readlink().as_posix() == "../a/vocab.txt"
+    with pytest.raises(ValueError, match="beside"):
+        export._vocabulary(tmp_path / "deeper/c", tmp_path / "v.txt", first)
+    (tmp_path / "v.txt").write_text("a\nc\n")
+    with pytest.raises(ValueError, match="are not those"):
+        export._vocabulary(tmp_path / "b", tmp_path / "v.txt", first)
+    export._vocabulary(tmp_path / "b", tmp_path / "v.txt", None)
+    assert not (tmp_path / "b/vocab.txt").is_symlink() and first.read_text() == "a\nb\n"
+
+
 def test_shared_words_are_one_table(tmp_path, model):
     formats = {n: quantise.Format(8) for n in quantise.tables(model.state_dict())}
     assert len(formats) == 3

@@ -142,11 +142,17 @@ def parser() -> argparse.ArgumentParser:
                    help="checkpoint; of several, the best on calib")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--dtype", choices=("f16", "bf16", "f32"), default="f16")
-    p.add_argument("--weights", choices=("keep", "int8", "int4", "int4-64"), default="keep",
+    formats = ("keep", "int8", "int4", "int4-64")
+    p.add_argument("--weights", choices=formats, default="keep",
                    help="the encoder's matrices; keep: --dtype, or codes if they are stored so")
-    p.add_argument("--embeddings", choices=("keep", "int8", "int4"), default="keep")
+    p.add_argument("--embeddings", choices=formats, default="keep",
+                   help="int4: the word table; positions and types are int8 then")
+    p.add_argument("--pooler", choices=formats, default="keep", help="the pooler's matrix")
+    p.add_argument("--positions", type=int, default=0, help="rows of the position table to keep; 0: all")
     p.add_argument("--words", type=Path, help="safetensors file beside --out's folder that holds the word table of "
                    "several checkpoints; made if missing")
+    p.add_argument("--vocabulary", type=Path, help="vocab.txt beside --out's folder that several checkpoints share "
+                   "(a link leads there); made if missing")
     p.add_argument("--facts", type=Path, help="YAML with what the card says besides")
     p.add_argument("--emissions", type=Path, help="emissions.csv of the whole chain")
 
@@ -327,7 +333,8 @@ def _calibrate(args) -> dict:
 def _export(args) -> dict:
     from .export import export
     return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
-                  args.emissions, weights=args.weights, embeddings=args.embeddings, words=args.words)
+                  args.emissions, weights=args.weights, embeddings=args.embeddings, words=args.words, pooler=args.pooler,
+                  positions=args.positions, vocabulary=args.vocabulary)
 
 
 def _recipe(args) -> dict:

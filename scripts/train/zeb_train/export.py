@@ -37,37 +37,66 @@ def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
 
 def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Path, dtype: str,
            facts: Path | None, emissions: Path | None, max_length: int = 128, weights: str = "keep",
-           embeddings: str = "keep", words: Path | None = None) -> dict:
-    """weights, embeddings: keep, int8, int4 (weights also int4-64); words: the file that holds, or is to hold, the
-    word table of this and other checkpoints, in a folder beside `out`."""
+           embeddings: str = "keep", words: Path | None = None, pooler: str = "keep", positions: int = 0,
+           vocabulary: Path | None = None) -> dict:
+    """weights, embeddings, pooler: keep, int8, int4, int4-64; words: the file that holds, or is to hold, the word table
+    of this and other checkpoints, in a folder beside `out`; vocabulary: likewise of vocab.txt, which then is a link;
+    positions: how many of the position table's rows are kept (those that training has seen), 0 for all."""
     source = best_of(models)
     task, out = tasks.get(task_name), Path(out)
     model, state = store.load_model(source), store.load_tensors(source)
-    formats = {}
-    if weights != "keep":
-        formats.update({n: quantise.Format.of(weights) for n, _ in quantise.matrices(model)})
-    if embeddings != "keep":
-        formats.update({n: quantise.Format.of(embeddings) for n in quantise.tables(state)})
+    formats = quantise.wanted(model, weights, embeddings, pooler)
     fixed = [n for n in formats if not state[f"{n}.weight"].is_floating_point()]
     if fixed:
         raise ValueError(f"{source}: {fixed[0]} is quantised already: export it as it is (keep)")
+    if positions:
+        _trim(state, model.config, positions)
     store.save_tensors(out, quantise.shipped(state, formats, _DTYPES[dtype]), words)
     store.write_json(out / "config.json", model.config.hugging_face(task.labels))
-    shutil.copyfile(vocab, out / "vocab.txt")
+    _vocabulary(out, vocab, vocabulary)
     if (source / "policy.json").is_file():
         how = policy.read(source / "policy.json", source)
         how.name = out.name
         how.write(out)
     store.write_json(out / "tokenizer_config.json", {
         "tokenizer_class": "BertTokenizer", "do_lower_case": True, "strip_accents": None,
-        "tokenize_chinese_chars": True, "model_max_length": 512, "cls_token": "[CLS]",
+        "tokenize_chinese_chars": True, "model_max_length": model.config.max_position_embeddings, "cls_token": "[CLS]",
         "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"})
     if emissions is not None and Path(emissions).is_file():
         shutil.copyfile(emissions, out / "emissions.csv")
-    card = make_card(out, source, task, vocab, data, facts, max_length)
+    card = make_card(out, source, task, vocab, data, facts, min(max_length, model.config.max_position_embeddings))
     store.write_json(out / "card.json", card)
     store.write_bytes(out / "card.md", markdown(card).encode())
     return card
+
+
+def _trim(state: dict[str, torch.Tensor], config, positions: int) -> None:
+    key = "bert.embeddings.position_embeddings.weight"
+    if not 0 < positions <= config.max_position_embeddings:
+        raise ValueError(f"{positions} positions are not some of {config.max_position_embeddings}")
+    for name in (key, key + "_scale"):
+        if name in state:
+            state[name] = state[name][:positions].contiguous()
+    config.max_position_embeddings = positions
+
+
+def _vocabulary(out: Path, vocab: Path, shared: Path | None) -> None:
+    """vocab.txt, or a link to one in a folder beside `out` that several checkpoints share, made if missing."""
+    own = out / "vocab.txt"
+    if own.is_symlink():
+        own.unlink()
+    if shared is None or Path(shared).resolve() == own.resolve():
+        shutil.copyfile(vocab, own)
+        return
+    shared = Path(shared)
+    if shared.resolve().parent.parent != out.resolve().parent:
+        raise ValueError(f"{shared}: a shared vocabulary must be in a folder beside {out}")
+    if not shared.is_file():
+        store.write_bytes(shared, Path(vocab).read_bytes())
+    if shared.read_bytes() != Path(vocab).read_bytes():
+        raise ValueError(f"{shared}: its tokens are not those of {vocab}")
+    own.unlink(missing_ok=True)
+    own.symlink_to(Path("..") / shared.resolve().parent.name / shared.name)
 
 
 def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path,

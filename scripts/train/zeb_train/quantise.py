@@ -3,7 +3,7 @@
 INT8: one row (an output channel, or a token's activations) has scale max/127; q = rint(x * (127/max)) in
 binary32.  INT4: a group of 32 or 64 along K has scale binary16(max/7); q = rint(w / scale) in [-7,7].
 The encoder's six matrices a layer are quantised, and for shipping the embedding tables, a row being a word
-(INT4: groups of 32); pooler and classifier stay.
+(INT4: the words alone; positions and types are small and INT8), and the pooler if asked; the classifier stays.
 """
 from __future__ import annotations
 
@@ -120,18 +120,22 @@ def matrices(model: Bert):
 
 
 def wrap(model: Bert, formats: dict[str, Format] | Format, fixed: bool = False) -> Bert:
-    """Makes the encoder's matrices compute in their formats, in place; parameter names do not change."""
-    for name, module in list(matrices(model)):
-        how = formats.get(name) if isinstance(formats, dict) else formats
-        if how is not None:
+    """Makes the named matrices (or all of the encoder's) compute in their formats, in place; parameter names do
+    not change."""
+    if isinstance(formats, Format):
+        formats = {name: formats for name, _ in matrices(model)}
+    for name, how in formats.items():
+        module = model.get_submodule(name)
+        if isinstance(module, nn.Linear):
             module.__class__ = QuantLinear
             module.format, module.fixed = how, fixed
     return model
 
 
 def unwrap(model: Bert) -> Bert:
-    for _, module in list(matrices(model)):
-        module.__class__ = nn.Linear
+    for module in model.modules():
+        if isinstance(module, QuantLinear):
+            module.__class__ = nn.Linear
     return model
 
 
@@ -151,6 +155,19 @@ def tensors(model: Bert, formats: dict[str, Format], rounded: Rounded | None = N
 def tables(names) -> dict[str, str]:
     """{module: key} of the embedding tables among a state's keys."""
     return {k.removesuffix(".weight"): k for k in names if k.endswith("_embeddings.weight")}
+
+
+def wanted(model: Bert, weights: str = "keep", embeddings: str = "keep", pooler: str = "keep") -> dict[str, Format]:
+    """The format of each matrix and table of a model that is to be stored in codes."""
+    formats = {}
+    if weights != "keep":
+        formats.update({n: Format.of(weights) for n, _ in matrices(model)})
+    if pooler != "keep":
+        formats["bert.pooler.dense"] = Format.of(pooler)
+    if embeddings != "keep":
+        for name in tables(model.state_dict()):
+            formats[name] = Format.of(embeddings if name.endswith("word_embeddings") else "int8")
+    return formats
 
 
 def shipped(state: dict[str, Tensor], formats: dict[str, Format], rest: torch.dtype) -> dict[str, Tensor]:
