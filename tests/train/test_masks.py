@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from zeb_train import compact, flops
-from zeb_train.policy import LayerPolicy, Policy
+from zeb_train.policy import LayerPolicy, Policy, PolicyError, read
 from zeb_train.sparsity import Hard, Soft, select
 
 
@@ -26,6 +26,7 @@ POLICIES = {
                                                                      block_threshold=0.2), LayerPolicy()],
     "heads": [LayerPolicy("threshold", 0.05, 0.0, True), LayerPolicy(None, 0, 0, True),
               LayerPolicy()],
+    "best heads": [LayerPolicy("ratio", 0.6), LayerPolicy(heads_kept=2), LayerPolicy(heads_kept=1)],
 }
 
 
@@ -73,6 +74,21 @@ def test_soft_masks_become_hard_ones(model, batch, relative, values):
         b = model(*batch, sparsity=Hard(model.config, policy))
     torch.testing.assert_close(a.logits, b.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(a.stats["cost"], b.stats["cost"], rtol=1e-3, atol=1.0)
+
+
+def test_dropped_heads_cost_nothing_and_stay_away(model, batch, tmp_path):
+    policy = Policy("heads", POLICIES["best heads"])
+    with torch.no_grad():
+        hard = Hard(model.config, policy)
+        stats = model(*batch, sparsity=hard).stats
+    assert [float(on.mean()) for on in stats["heads"]] == [0.5, 0.25]
+    assert 0.1 < float(stats["cost"].sum() / stats["dense"].sum()) < 0.75
+    policy.write(tmp_path)
+    assert read(tmp_path / "policy.json").layers == policy.layers
+    for kept in ([4, 4, 4], [0, 1, 2], [0, 1, 0], [0, -1, 0]):
+        Policy("wrong", [LayerPolicy(heads_kept=k) for k in kept]).write(tmp_path)
+        with pytest.raises(PolicyError, match="come back"):
+            read(tmp_path / "policy.json")
 
 
 def test_floor_keeps_two_rows_and_the_first(model, batch):

@@ -218,6 +218,8 @@ class Bert(nn.Module):
             context = p.to(v.dtype) @ v
             if gate is not None:
                 context = context * gate[:, :, None, None].to(context.dtype)
+            if i < last:
+                sparsity.gave(context, after)
             x = layer.finish(context, rows, lambda inner, i=i: sparsity.close(i, inner))
             sparsity.count(i, alive, after, gate)
             sparsity.leave(i, x)

@@ -12,19 +12,21 @@ from torch.nn import functional as F
 
 from .bert import Bert
 from .policy import Policy
-from .sparsity import close_blocks, exit_logits, gate_evidence, importance, select
+from .sparsity import best_heads, close_blocks, exit_logits, gate_evidence, given, importance, select
 
 
 @torch.no_grad()
 def forward(model: Bert, policy: Policy, ids: Tensor, types: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Logits [labels] of ids [T], and the original positions that left each layer."""
     x = model.bert.embeddings(ids[None], types[None])
-    place, left = torch.arange(len(ids)), []
+    place, left, worth = torch.arange(len(ids)), [], 0.0
     last = len(model.layers) - 1
     for i, (layer, how) in enumerate(zip(model.layers, policy.layers)):
         rows = torch.tensor([0]) if i == last else torch.arange(x.shape[1])
         all_live = torch.ones(1, x.shape[1])
         gate = (gate_evidence(model, i, x, all_live) > 0).float() if how.gated else None
+        if how.heads_kept:
+            gate = best_heads(worth, how.heads_kept)
         q, k, v = layer.project(x, x[:, rows])
         p = torch.softmax((q @ k.transpose(2, 3)) / math.sqrt(layer.d), dim=-1)
         if how.mode is not None and i < last:
@@ -35,6 +37,7 @@ def forward(model: Bert, policy: Policy, ids: Tensor, types: Tensor) -> tuple[Te
         context = p @ v
         if gate is not None:
             context = context * gate[:, :, None, None]
+        worth = worth + given(context, torch.ones(1, context.shape[2]))
         y = layer.attention.output(context.transpose(1, 2).flatten(2), x[:, rows])
         x = layer.output(close_blocks(F.gelu(layer.intermediate.dense(y)), how), y)
         place = place[rows]

@@ -29,6 +29,7 @@ class LayerPolicy:
     block: int = 0                     # FFN neurons closed together; 0: none are
     block_threshold: float = 0.0
     confidence: float = 0.0            # of those that leave behind the layer (Policy.exits); 0: nobody
+    heads_kept: int = 0                # the heads that gave most in the layers before; 0: not so
 
     def json(self, number: int) -> dict:
         value = int(self.value) if self.mode == "topk" else float(self.value)
@@ -36,7 +37,7 @@ class LayerPolicy:
         return {"tokens": {"mode": self.mode, "value": value} if self.mode else None,
                 "score_threshold": float(self.score_threshold),
                 "heads": {"weight": f"{name}.weight", "bias": f"{name}.bias"} if self.gated
-                else None,
+                else {"keep": self.heads_kept} if self.heads_kept else None,
                 "ffn": {"block": self.block, "threshold": float(self.block_threshold)}
                 if self.block else None,
                 "exit": {"weight": f"{out}.weight", "bias": f"{out}.bias",
@@ -99,12 +100,15 @@ def read(path: Path, weights: Path | None = None) -> Policy:
         if mode == "ratio" and not 0.0 < value <= 1.0 or mode == "topk" and value < 1 \
                 or mode in THRESHOLDS and not 0.0 <= value <= most:
             raise PolicyError(f"{path}: layer {i}: {mode} {value} is out of range")
-        ffn, leave = layer.get("ffn") or {}, layer.get("exit") or {}
+        ffn, leave, heads = layer.get("ffn") or {}, layer.get("exit") or {}, layer.get("heads") or {}
+        kept, before = heads.get("keep", 0), out.layers[-1].heads_kept if i else 0
+        if kept and (i == 0 or kept < 1 or before and kept > before) or before and not kept:
+            raise PolicyError(f"{path}: layer {i}: heads that were dropped don't come back, and layer 0 keeps all")
         if leave and not 0.0 < leave["confidence"] <= 1.0 or ffn and not 0.0 <= ffn["threshold"] <= 1000.0:
             raise PolicyError(f"{path}: layer {i}: a confidence or threshold is out of range")
         out.layers.append(LayerPolicy(mode, value, float(layer.get("score_threshold", 0.0)),
-                                      layer.get("heads") is not None, int(ffn.get("block", 0)),
-                                      float(ffn.get("threshold", 0.0)), float(leave.get("confidence", 0.0))))
+                                      "weight" in heads, int(ffn.get("block", 0)),
+                                      float(ffn.get("threshold", 0.0)), float(leave.get("confidence", 0.0)), kept))
     if any(layer.confidence for layer in out.layers):
         out.exits = _read_exits(path, raw)
     return out

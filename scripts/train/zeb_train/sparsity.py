@@ -83,6 +83,9 @@ class Base(nn.Module):
     def scores(self, i: int, p: Tensor) -> Tensor:
         return p
 
+    def gave(self, context: Tensor, after: Tensor) -> None:
+        """Called with the contexts [B,H,T,d] of a layer before the last and the rows that survive it."""
+
     def close(self, i: int, inner: Tensor) -> Tensor:
         return inner
 
@@ -118,6 +121,17 @@ def gate_evidence(model, i: int, x: Tensor, alive: Tensor) -> Tensor:
         return nn.functional.linear(mean, gate.weight.float(), gate.bias.float())
 
 
+def given(context: Tensor, alive: Tensor) -> Tensor:
+    """What heads gave [B,H]: the mean magnitude of contexts [B,H,T,d] over the rows alive [B,T]."""
+    return (context.float().abs().mean(-1) * alive[:, None]).sum(-1) / alive.sum(1, keepdim=True)
+
+
+def best_heads(worth: Tensor, count: int) -> Tensor:
+    """Gates [B,H] of the heads of greatest worth; ties go to the lower head."""
+    order = torch.argsort(worth, dim=1, descending=True, stable=True)
+    return torch.zeros_like(worth).scatter_(1, order[:, :count], 1.0)
+
+
 class Hard(Base):
     """A policy, followed exactly; token masks are 0 or 1."""
 
@@ -129,6 +143,8 @@ class Hard(Base):
         self.policy = policy
 
     def heads(self, i: int, model, x: Tensor, alive: Tensor) -> Tensor | None:
+        if self.policy.layers[i].heads_kept:
+            return best_heads(self.worth, self.policy.layers[i].heads_kept)
         if not self.policy.layers[i].gated:
             return None
         g = gate_evidence(model, i, x, alive)
@@ -145,6 +161,7 @@ class Hard(Base):
 
     def begin(self, live: Tensor) -> None:
         super().begin(live)
+        self.worth: Tensor | float = 0.0         # [B,H] what heads gave so far
         self.early, self.gone = None, torch.zeros(len(live), dtype=torch.bool, device=live.device)
         self.exited: list[Tensor] = []
 
@@ -152,6 +169,9 @@ class Hard(Base):
         """Sequences are independent, so those that left are carried along; they only cost nothing more."""
         stay = ~self.gone[:, None]
         super().count(i, alive * stay, after * stay, gate)
+
+    def gave(self, context: Tensor, after: Tensor) -> None:
+        self.worth = self.worth + given(context.detach(), after.detach())
 
     def close(self, i: int, inner: Tensor) -> Tensor:
         return close_blocks(inner, self.policy.layers[i])
