@@ -61,6 +61,10 @@ class Rows(ProgramTest):
         self.assertEqual(row["n"] > 0, True)
         self.assertAlmostEqual(row["metric"]["value"], card["dev"]["metrics"]["accuracy"], delta=0.0024)
 
+    def test_what_ships_is_small(self):
+        files = [path for path in (ROOT / "baselines").rglob("*") if path.is_file() and not path.is_symlink()]
+        self.assertLessEqual(sum(path.stat().st_size for path in files), 60_000_000)
+
     def test_an_estimate_is_marked(self):
         (row,), _ = self.run_cases("cpu", "--limit", "8", "--max-time", "100ms", "--tdp", "65", "--country", "FRA")
         self.assertEqual(row["energy"]["kind"], "estimated")
