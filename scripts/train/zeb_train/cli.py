@@ -38,7 +38,8 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
 
 def _student(p: argparse.ArgumentParser) -> None:
     p.add_argument("--freeze-words", action="store_true")
-    p.add_argument("--round-words", action="store_true", help="word embeddings as INT8 stores them, from the start")
+    p.add_argument("--round-words", nargs="?", const="int8", default="", metavar="FORMAT",
+                   help="word embeddings as that format stores them (int8 if none is named), from the start")
     p.add_argument("--dropout", type=float, default=0.05)
     p.add_argument("--ffn", type=int, default=0, help="first remove FFN neurons down to so many a layer")
     p.add_argument("--keep-heads", type=int, default=0, help="first remove heads down to so many a layer")
@@ -78,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--teacher", type=Path, action="append", required=True)
     p.add_argument("--copies", type=int, default=4, help="augmented copies of every text")
     p.add_argument("--own-copies", type=int, default=0, help="and so many more of every labelled text")
-    p.add_argument("--replace", type=float, default=0.2, help="mean share of words replaced in them")
+    p.add_argument("--own-min-length", type=int, default=0, help="of those that are so long")
+    p.add_argument("--spoilt", type=int, default=0, help="spoilt copies of every single text: slips of grammar")
+    p.add_argument("--replace", type=float, default=0.2, help="mean share of words replaced in copies")
     p.add_argument("--join", type=float, default=0.0, help="this share of the single texts joined two by two")
     p.add_argument("--swap", action="store_true", help="pairs in the other order as well")
     p.add_argument("--limit", type=int, default=0, help="at most so many texts before copies")
@@ -193,6 +196,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("recipe", type=Path)
     p.add_argument("--work", type=Path, required=True)
     p.add_argument("--minilm", type=Path, default=Path("minilm"), help="MiniLM-L6-H384 folder")
+    p.add_argument("--mpnet", type=Path, default=Path("mpnet"), help="all-mpnet-base-v2 folder, for teachers")
     p.add_argument("--general", type=Path, help="task-agnostic student ({general}; default: "
                    "the step `general` below --work)")
     p.add_argument("--jobs", type=int, default=1)
@@ -228,8 +232,8 @@ def _open(args):
 def _label(args) -> dict:
     from . import dataset, pool, store
     data = _open(args)
-    result = pool.make(args.out, data, args.teacher, _vocab(args), args.seed, args.copies, args.replace,
-                       args.join, args.swap, args.limit, args.own_copies)
+    result = pool.make(args.out, data, args.teacher, _vocab(args), args.seed, pool.Recipe(
+        args.copies, args.replace, args.join, args.swap, args.limit, args.own_copies, args.own_min_length, args.spoilt))
     result["calib"], _ = pool.score(args.teacher, data, data.calib)
     if args.evaluate:
         split = dataset.open_split(args.data, _vocab(args), args.task, args.evaluate, data.calib.device,
@@ -339,7 +343,7 @@ def _export(args) -> dict:
 
 def _recipe(args) -> dict:
     from . import recipe
-    places = {"data": str(args.data), "minilm": str(args.minilm), "work": str(args.work),
+    places = {"data": str(args.data), "minilm": str(args.minilm), "mpnet": str(args.mpnet), "work": str(args.work),
               "general": str(args.general or args.work / "general"),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]

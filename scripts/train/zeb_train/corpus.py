@@ -1,10 +1,11 @@
 """Unlabelled text for task-agnostic distillation: train files only, no dev or test of any task.
 
-WikiText-2 (its valid and test parts, words only) is cut into sentence windows; every other row is a
-text or text pair as its task encodes it.
+WikiText-2 (its valid and test parts, words only) is cut into sentence windows; WordNet's examples of use are
+sentences and phrases; every other row is a text or text pair as its task encodes it.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def texts(root: Path) -> list[Row]:
         else:
             out += rows
     out += questions(root)
+    out += examples(root)
     for name in ("wiki.valid.tokens", "wiki.test.raw"):
         path = root / "wikitext2" / name
         if path.is_file():
@@ -49,6 +51,16 @@ def questions(root: Path) -> list[Row]:
     if not (Path(root) / part.folder / part.files["train"]).is_file():
         return []
     return read_split(root, part, "train")
+
+
+def examples(root: Path) -> list[Row]:
+    """What WordNet's data files (wordnet/data.*, as Debian's wordnet-base has them) quote in their glosses."""
+    found: dict[str, None] = {}
+    for path in sorted((Path(root) / "wordnet").glob("data.*")):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            found.update((text, None) for text in re.findall(r'"([^"]+)"', line.partition(" | ")[2])
+                         if len(text.split()) > 3)
+    return [Row(0, text, None, None) for text in found]
 
 
 def plain(text: str) -> str:

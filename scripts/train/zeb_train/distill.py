@@ -180,7 +180,7 @@ def _frozen(device: torch.device) -> torch.dtype:
 class Start:
     """What is done to a student before its lesson."""
     freeze_words: bool = False
-    round_words: bool = False      # word embeddings as INT8 stores them
+    round_words: str = ""          # word embeddings as that format stores them
     dropout: float = 0.05
     quant: str = ""                # quantisation-aware in that format
     ffn: int = 0                   # > 0: shrunk to so many neurons a layer
@@ -209,7 +209,7 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
         quantise.wrap(student, quantise.Format.of(how.quant))
     words = student.bert.embeddings.word_embeddings.weight
     if how.round_words:
-        words.data.copy_(quantise.int8_values(words.data))
+        words.data.copy_(quantise.Format.of(how.round_words).values(words.data))
     words.requires_grad_(not how.freeze_words)
     pooled, guide = data.train.goal is not None, None
     projections = Path(start) / "hidden.pt"

@@ -5,13 +5,14 @@ no teacher runs beside them.  One safetensors file: ids, types, length, label (N
 """
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from . import augment, corpus, dataset, loop, metrics, store, tokens
+from . import augment, corpus, dataset, intermediate, loop, metrics, store, tokens
 from .batches import Batch, Store
 from .bert import Bert
 from .dataset import TaskData
@@ -36,10 +37,11 @@ def swapped(p: tokens.Packed) -> tokens.Packed:
     return tokens.Packed(ids, types, p.start, p.length, p.label, p.group)
 
 
-def _augmented(rows: Store, near: torch.Tensor, gen: torch.Generator, replace: float) -> tokens.Packed:
+def _changed(rows: Store, how) -> tokens.Packed:
+    """What `how` makes of the rows, batch by batch; without labels."""
     ids, types, length, order = [], [], [], np.argsort(rows.packed.length, kind="stable")
     for at in range(0, len(order), 512):
-        b = augment.augment(rows.batch(order[at:at + 512]), near, gen, replace)
+        b = how(rows.batch(order[at:at + 512]))
         live = b.live.cpu()
         ids.append(b.ids.cpu()[live].numpy().astype(np.int32))
         types.append(b.types.cpu()[live].numpy().astype(np.int8))
@@ -49,32 +51,47 @@ def _augmented(rows: Store, near: torch.Tensor, gen: torch.Generator, replace: f
                          np.full(len(lengths), np.nan, np.float32), np.full(len(lengths), -1, np.int64))
 
 
-def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed: int, copies: int = 4,
-         replace: float = 0.2, join: float = 0.0, swap: bool = False, limit: int = 0, own_copies: int = 0) -> dict:
-    """`data.train` (with its transfer rows), `copies` augmented copies of it and `own_copies` more of its labelled
-    rows, `join` x its short single texts joined two by two, pairs in the other order; all answered by the
-    teachers."""
-    device = data.train.device
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    teachers = [store.load_model(t).to(device, dtype).eval() for t in teacher_dirs]
-    words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
-    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.float(), words)
-    base = data.train.packed
-    if limit:
-        base = base.take(np.arange(min(limit, len(base))))
-    if join:
-        base = tokens.concat([base, corpus.join(base, np.random.default_rng(seed), join)])
+@dataclass
+class Recipe:
+    """What a pool holds besides the rows of train and their transfer rows."""
+    copies: int = 4                # augmented copies of every text
+    replace: float = 0.2
+    join: float = 0.0              # x the short single texts, joined two by two
+    swap: bool = False             # pairs in the other order
+    limit: int = 0
+    own_copies: int = 0            # more copies of labelled rows
+    own_min_length: int = 0        # that have so many tokens
+    spoilt: int = 0                # copies of every text with slips of grammar
+
+
+def _texts(base: tokens.Packed, how: Recipe, device: torch.device, near, kin, seed: int) -> tokens.Packed:
+    if how.limit:
+        base = base.take(np.arange(min(how.limit, len(base))))
+    if how.join:
+        base = tokens.concat([base, corpus.join(base, np.random.default_rng(seed), how.join)])
     parts = [base]
-    if swap:
+    if how.swap:
         other = swapped(base)
         parts.append(tokens.Packed(other.ids, other.types, other.start, other.length,
                                    np.full_like(other.label, np.nan), other.group))
     gen = torch.Generator(device).manual_seed(seed)
     rows = Store(base, device)
-    parts += [_augmented(rows, near, gen, replace) for _ in range(copies)]
-    rows = Store(base.take(np.flatnonzero(~np.isnan(base.label))), device)
-    parts += [_augmented(rows, near, gen, replace) for _ in range(own_copies)]
-    packed = tokens.concat(parts)
+    parts += [_changed(rows, lambda b: augment.augment(b, near, gen, how.replace)) for _ in range(how.copies)]
+    parts += [_changed(rows, lambda b: intermediate.spoil(b, kin, gen)[0]) for _ in range(how.spoilt)]
+    own = Store(base.take(np.flatnonzero(~np.isnan(base.label) & (base.length >= how.own_min_length))), device)
+    parts += [_changed(own, lambda b: augment.augment(b, near, gen, how.replace)) for _ in range(how.own_copies)]
+    return tokens.concat(parts)
+
+
+def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed: int, how: Recipe) -> dict:
+    """`data.train` (with its transfer rows) and what `how` makes of it, all answered by the teachers."""
+    device = data.train.device
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    teachers = [store.load_model(t).to(device, dtype).eval() for t in teacher_dirs]
+    words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
+    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.float(), words)
+    kin = torch.from_numpy(intermediate.inflections(words, np.random.default_rng(seed))).to(device)
+    packed = _texts(data.train.packed, how, device, near, kin, seed)
     everything = Store(packed, device)
     goal = torch.zeros(len(packed), data.task.num_labels)
     order = np.argsort(packed.length, kind="stable")
@@ -84,8 +101,9 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     if not bool(torch.isfinite(goal).all()):
         raise loop.TrainError(f"{out}: a teacher's answer is not finite")
     write(Path(out) / "pool.safetensors", packed, goal)
-    return {"texts": len(packed), "tokens": len(packed.ids), "own": len(base),
-            "labelled": int((~np.isnan(packed.label)).sum()), "teachers": [str(t) for t in teacher_dirs]}
+    return {"texts": len(packed), "tokens": len(packed.ids), "own": len(data.train),
+            "labelled": int((~np.isnan(packed.label)).sum()),
+            "teachers": [str(t) for t in teacher_dirs]}
 
 
 def score(teacher_dirs: list[Path], data: TaskData, split: Store) -> tuple[dict, object]:

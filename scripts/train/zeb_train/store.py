@@ -113,8 +113,11 @@ def load_model(folder: Path, num_labels: int | None = None, **changes) -> Bert:
         raise FileNotFoundError(f"{folder}: no complete checkpoint there (config.json missing)")
     if num_labels is not None:
         changes["num_labels"] = num_labels
-    model = Bert(Config.read(folder / "config.json", **changes))
-    state = load_tensors(folder)
+    from . import mpnet
+    teacher = mpnet.is_mpnet(folder)
+    model = (mpnet.Mpnet(mpnet.config(folder, **changes)) if teacher
+             else Bert(Config.read(folder / "config.json", **changes)))
+    state = mpnet.renamed(folder, load_tensors(folder)) if teacher else load_tensors(folder)
     formats = {}
     if any(k.endswith("_scale") for k in state):
         from . import quantise
