@@ -161,7 +161,10 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
     student, device = lesson.student, data.train.device
     lengths = torch.from_numpy(data.calib.packed.length[calibrate.representative(data.calib, min_length)])
     gates = Structure(student, lengths, s.multiple, fisher(student, data.train)).to(device)
-    settings = replace(settings, evals=0, average=0.0, groups={"structure": s.rate, **settings.groups})
+    batches = plan(data.train.packed.length, settings.batch, settings.seed, 0)
+    steps = max(1, int(len(batches) * settings.epochs))      # at half the full rate in the mean
+    settings = replace(settings, evals=0, average=0.0,
+                       groups={"structure": 2.0 * s.reach / steps / settings.lr, **settings.groups})
 
     def loss(rows: np.ndarray, step: int, progress: float) -> torch.Tensor:
         power = 1.0 - (1.0 - min(1.0, progress / 0.6)) ** 3

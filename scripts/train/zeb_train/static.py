@@ -100,12 +100,12 @@ class StructureSettings:
     target: float = 0.8            # work left, over the whole model's, on calib rows with every token
     share: float = 0.35            # of the run's epochs and minutes that is spent on the search
     multiple: int = 32             # neurons a layer come in multiples of this
-    rate: float = 150.0            # learning rate of gates and multipliers, over that of the weights
+    reach: float = 15.0            # as far as the search's steps together can move a gate or a multiplier
 
     def check(self) -> None:
-        if not 0.0 < self.target < 1.0 or not 0.0 < self.share < 1.0 or self.multiple < 1:
-            raise ValueError(f"structure of target {self.target}, share {self.share}, multiple {self.multiple} is not "
-                             "possible")
+        if not 0.0 < self.target < 1.0 or not 0.0 < self.share < 1.0 or self.multiple < 1 or self.reach <= 0.0:
+            raise ValueError(f"structure of target {self.target}, share {self.share}, multiple {self.multiple}, reach "
+                             f"{self.reach} is not possible")
 
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1      # temperature and stretch of the hard-concrete distribution, as published
