@@ -1,8 +1,11 @@
 """Soft mask -> hard mask -> physically removed rows: three ways to the same logits."""
+from dataclasses import replace
+
 import pytest
 import torch
 
 from zeb_train import compact, flops
+from zeb_train.bert import Bert
 from zeb_train.policy import LayerPolicy, Policy, PolicyError, read
 from zeb_train.sparsity import Hard, Soft, select
 
@@ -169,3 +172,14 @@ def test_gate_gradient_is_that_of_the_sigmoid(model, batch):
             seen["delta"][:, 1] = step
             values.append(float((model(ids, types, live, sparsity=soft).logits ** 2).sum()))
     assert float(base) == pytest.approx((values[0] - values[1]) / 2e-2, rel=5e-2, abs=1e-3)
+
+
+def test_layers_of_unlike_heads_follow_a_ladder(tiny, batch):
+    """Nothing that heads gave is added up where no policy ranks them."""
+    torch.manual_seed(5)
+    model = Bert(replace(tiny, layer_heads=[3, 4, 2], layer_ffn=[64, 32, 16])).eval()
+    how = Policy("ladder", [LayerPolicy("ratio", 0.6), LayerPolicy("ratio", 0.7), LayerPolicy()])
+    ids, types, live = batch
+    with torch.no_grad():
+        masked = model(ids, types, live, sparsity=Hard(model.config, how)).logits
+    assert torch.allclose(masked, each(model, how, ids, types, live), atol=1e-5)

@@ -20,6 +20,7 @@ def forward(model: Bert, policy: Policy, ids: Tensor, types: Tensor) -> tuple[Te
     """Logits [labels] of ids [T], and the original positions that left each layer."""
     x = model.bert.embeddings(ids[None], types[None])
     place, left, worth = torch.arange(len(ids)), [], 0.0
+    ranked = any(layer.heads_kept for layer in policy.layers)
     last = len(model.layers) - 1
     for i, (layer, how) in enumerate(zip(model.layers, policy.layers)):
         rows = torch.tensor([0]) if i == last else torch.arange(x.shape[1])
@@ -37,7 +38,8 @@ def forward(model: Bert, policy: Policy, ids: Tensor, types: Tensor) -> tuple[Te
         context = p @ v
         if gate is not None:
             context = context * gate[:, :, None, None]
-        worth = worth + given(context, torch.ones(1, context.shape[2]))
+        if ranked:
+            worth = worth + given(context, torch.ones(1, context.shape[2]))
         y = layer.attention.output(context.transpose(1, 2).flatten(2), x[:, rows])
         x = layer.output(close_blocks(F.gelu(layer.intermediate.dense(y)), how), y)
         place = place[rows]

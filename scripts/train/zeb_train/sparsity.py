@@ -140,7 +140,7 @@ class Hard(Base):
         if len(policy.layers) != config.num_hidden_layers:
             raise ValueError(f"policy has {len(policy.layers)} layers, model has "
                              f"{config.num_hidden_layers}")
-        self.policy = policy
+        self.policy, self.ranked = policy, any(layer.heads_kept for layer in policy.layers)
 
     def heads(self, i: int, model, x: Tensor, alive: Tensor) -> Tensor | None:
         if self.policy.layers[i].heads_kept:
@@ -171,7 +171,8 @@ class Hard(Base):
         super().count(i, alive * stay, after * stay, gate)
 
     def gave(self, context: Tensor, after: Tensor) -> None:
-        self.worth = self.worth + given(context.detach(), after.detach())
+        if self.ranked:                          # layers may differ in their heads where none are ranked
+            self.worth = self.worth + given(context.detach(), after.detach())
 
     def close(self, i: int, inner: Tensor) -> Tensor:
         return close_blocks(inner, self.policy.layers[i])
