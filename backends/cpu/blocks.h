@@ -4,6 +4,10 @@
 
 #include "plan.h"
 
+/* The heads of an attention as blocks of its context, where gates close some; every worker's share of them. */
+void cpu_want_head_flags(zeb_plan *plan, cpu_attention *a);
+void cpu_flag_heads(const cpu_hand *hand, const cpu_attention *a);
+
 /* The blocks that some row of a tile has open, as runs: pairs of the first block and the one behind the last. */
 enum { CPU_RUNS_MAX = 64 };
 typedef struct cpu_runs {

@@ -5,6 +5,7 @@
 
 #include "attention.h"
 
+#include "blocks.h"
 enum {
     KEPT_MOST = 16 << 20, /* bytes for kept probabilities */
     CHUNKS_MAX = 8,       /* of the queries of a sequence: bounds the partial sums of importance */
@@ -198,12 +199,14 @@ static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
         cpu_pool_barrier(plan->pool);
     }
     if (hand->worker == 0) select_survivors(plan, a);
-    cpu_pool_barrier(plan->pool);
-    if (a->all == NULL)
+    cpu_pool_barrier(plan->pool, hand->worker);
+    cpu_flag_heads(hand, a);
+    if (!all)
         run_round(hand, a, &own->ticket[1], &(round){false, true, true, false});
     else
         take_survivors(hand, a);
 }
+        cpu_flag_heads(hand, a);
 
 /* Cuts what the stage needs for itself from *at on. */
 static void lay_out(const zeb_plan *plan, cpu_attention *a, uintptr_t *at) {
@@ -264,3 +267,5 @@ CPU_LOWER(attention) {
     (void)error;
     return ZEB_OK;
 }
+    cpu_want_head_flags(plan, a);
+    cpu_stage_writes(stage, a->flags);

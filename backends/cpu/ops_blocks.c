@@ -1,5 +1,6 @@
 /* ops_blocks.c - BLOCKS: blocks of a row that are small throughout become zeros, and linear layers skip what all rows
- * of a register tile have closed. With one row that is every closed block; the taller the tile, the fewer are left. */
+ * of a register tile have closed. With one row that is every closed block; the taller the tile, the fewer are left.
+ * Closed heads are such blocks of a context, alike in all rows of a sequence. */
 #include <math.h>
 #include <string.h>
 
@@ -32,6 +33,30 @@ static void run_blocks(const cpu_hand *hand, const cpu_stage *stage, int64_t r0,
                 memset(out, 0, bytes);
         }
         cpu_ints(plan, b->open)[r] = open;
+    }
+}
+
+/* Slabs of bfloat16 multiply zeros faster than tiles skip them. */
+void cpu_want_head_flags(zeb_plan *plan, cpu_attention *a) {
+    const bool slabs = plan->kernels->slab_bf16 != NULL && a->attr.precision == ZEB_PRECISION_BF16;
+    const int64_t heads = a->attr.heads;
+    a->flags = ZEB_NONE;
+    if (a->gates == ZEB_NONE || slabs) return;
+    a->flags = cpu_add_tensor(plan, a->context, ZEB_I8, heads, (size_t)(heads + 7) / 8 * 8);
+    plan->tensor[a->context].flags = a->flags;
+    plan->tensor[a->context].block = a->attr.head_dim;
+}
+
+void cpu_flag_heads(const cpu_hand *hand, const cpu_attention *a) {
+    const zeb_plan *plan = hand->plan;
+    if (a->flags == ZEB_NONE) return;
+    for (int64_t b = hand->worker; b < cpu_sequences(plan, a->context); b += hand->workers) {
+        const float *gate = cpu_row(plan, a->gates, b);
+        int64_t first, end;
+        cpu_sequence_rows(plan, a->context, b, &first, &end);
+        for (int64_t r = first; r < end; r++)
+            for (int32_t h = 0; h < a->attr.heads; h++)
+                cpu_flags(plan, a->flags, r)[h] = gate[h] != 0.0f;
     }
 }
 
@@ -123,6 +148,12 @@ zeb_status cpu_open_starts(zeb_plan *plan, cpu_linear *l, zeb_error *error) {
 
 zeb_status cpu_blocks_done(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error) {
     const bool there = tensor >= 0 && (uint32_t)tensor < plan->tensors && plan->tensor[tensor].flags != ZEB_NONE;
+    for (uint32_t i = 0; i < plan->stages && !there; i++) {
+        const cpu_attention *a = &plan->stage[i].as.attention;
+        if (plan->stage[i].op != ZEB_OP_ATTENTION || a->context != tensor || a->gates == ZEB_NONE) continue;
+        *count = (uint64_t)(cpu_live_rows(plan, tensor) * a->attr.heads);
+        return ZEB_OK;
+    }
     if (!there) return zeb_fail(error, ZEB_ERR_ARGUMENT, "tensor %d is no output of blocks", tensor);
     *count = (uint64_t)(cpu_live_rows(plan, tensor) * plan->tensor[plan->tensor[tensor].flags].width);
     for (uint32_t i = 0; i < plan->stages; i++) {

@@ -123,6 +123,7 @@ typedef struct cpu_norm {
 
 typedef struct cpu_attention {
     int32_t q, k, v, gates, context, importance, indices, offsets, count;
+    int32_t flags; /* of context: which heads are open, for linear layers to skip the others; or ZEB_NONE */
     zeb_attention_attr attr;
     bool weigh;          /* importance has to be computed */
     bool eight_bits;     /* scores from I8 */

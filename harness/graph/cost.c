@@ -135,8 +135,9 @@ size_t zeb_cost_reads(const zeb_cost *cost, const zeb_cost_read **read) {
 void zeb_cost_blocks_done(zeb_cost *cost, int32_t tensor, uint64_t count) {
     for (uint32_t i = 0; i < cost->graph.node_count; ++i) {
         const zeb_node *node = &cost->graph.node[i];
-        if (node->op == ZEB_OP_BLOCKS && node->output[ZEB_BLOCKS_OUT] == tensor)
-            cost->done[tensor] = count * (uint64_t)node->attr.blocks.size;
+        if (node->output[0] != tensor) continue;
+        if (node->op == ZEB_OP_BLOCKS) cost->done[tensor] = count * (uint64_t)node->attr.blocks.size;
+        if (node->op == ZEB_OP_ATTENTION) cost->done[tensor] = count * (uint64_t)node->attr.attention.head_dim;
     }
 }
 

@@ -58,8 +58,8 @@ ZEB_MUST_CHECK zeb_status zeb_cost_dense(zeb_cost *cost, const int32_t *length, 
 ZEB_MUST_CHECK zeb_status zeb_cost_executed(zeb_cost *cost, const int32_t *length, size_t count, zeb_work *node,
                                             zeb_work *total, zeb_error *error);
 
-/* What zeb_backend.blocks_done says of the out of a BLOCKS node, before zeb_cost_executed. Unsaid, the LINEARs that
- * read it count as if they had multiplied all. */
+/* What zeb_backend.blocks_done says of the out of a BLOCKS node or the context of a gated ATTENTION, before
+ * zeb_cost_executed. Unsaid, the LINEARs that read it count as if they had multiplied all. */
 void zeb_cost_blocks_done(zeb_cost *cost, int32_t tensor, uint64_t count);
 
 /* Live rows of a tensor, or of the row space of a tensor of offsets, in the pass counted last; the first extent of a

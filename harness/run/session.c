@@ -368,13 +368,22 @@ static const zeb_node *blocks_of(const zeb_session *session, int32_t layer) {
     return &graph->node[i];
 }
 
-/* What the device says of the blocks that it multiplied: to the cost model, and to *done (-1: it does not say). */
-static zeb_status note_blocks(zeb_session *session, int32_t layer, int64_t *done, zeb_error *error) {
+/* The ATTENTION node that the gates of a layer close heads of. */
+static const zeb_node *gated_by(const zeb_session *session, int32_t layer) {
+    const zeb_graph *graph = session->graph;
+    uint32_t i = 0;
+    while (graph->node[i].op != ZEB_OP_ATTENTION || graph->node[i].input[ZEB_ATTENTION_GATES] != session->gates[layer])
+        i++;
+    return &graph->node[i];
+}
+
+/* What the device says of the blocks of a node's first result that it multiplied: to the cost model, and to *done (-1:
+ * it does not say). */
+static zeb_status note_done(zeb_session *session, const zeb_node *node, int64_t *done, zeb_error *error) {
     zeb_blocks_done_fn ask = zeb_backend_blocks_done(session->device.backend);
     uint64_t count;
     if (done != NULL) *done = -1;
-    if (session->open[layer] < 0 || ask == NULL) return ZEB_OK;
-    int32_t out = blocks_of(session, layer)->output[ZEB_BLOCKS_OUT];
+    if (ask == NULL) return ZEB_OK;
     zeb_status status = ask(session->plan, out, &count, error);
     if (status != ZEB_OK) return status;
     zeb_cost_blocks_done(session->cost, out, count);
@@ -392,8 +401,11 @@ zeb_status zeb_session_work(zeb_session *session, zeb_work *dense, zeb_work *exe
     zeb_status status = ZEB_OK;
     for (size_t i = 0; i < reads && status == ZEB_OK; i++)
         status = session->device.backend->read(session->plan, read[i].tensor, read[i].value, read[i].bytes, error);
-    for (int32_t layer = 0; layer < session->layers && status == ZEB_OK; layer++)
-        status = note_blocks(session, layer, NULL, error);
+    for (int32_t layer = 0; layer < session->layers && status == ZEB_OK; layer++) {
+        if (session->open[layer] >= 0) status = note_done(session, blocks_of(session, layer), NULL, error);
+        if (status == ZEB_OK && session->gates[layer] >= 0)
+            status = note_done(session, gated_by(session, layer), NULL, error);
+    }
     if (status == ZEB_OK) status = zeb_cost_dense(session->plain_cost, session->length, count, NULL, dense, error);
     if (status == ZEB_OK) status = zeb_cost_executed(session->cost, session->length, count, NULL, executed, error);
     return status;
@@ -447,7 +459,7 @@ static zeb_status read_blocks(zeb_session *session, int32_t layer, zeb_kept *kep
         kept->blocks_open += open[t];
     const zeb_tensor *x = &session->graph->tensor[node->input[ZEB_BLOCKS_X]];
     kept->blocks = (int64_t)rows * (x->extent[1].max / node->attr.blocks.size);
-    return status == ZEB_OK ? note_blocks(session, layer, &kept->blocks_done, error) : status;
+    return status == ZEB_OK ? note_done(session, node, &kept->blocks_done, error) : status;
 }
 
 zeb_status zeb_session_kept(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {

@@ -159,7 +159,8 @@ typedef struct zeb_backend {
      * Takes seconds. *count is what there are, peak[capacity] what fits; with capacity 0 nothing is measured. */
     zeb_status (*peaks)(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count, zeb_error *error);
     /* Optional (NULL: all of them): how many blocks of its rows the LINEAR behind a BLOCKS node really multiplied in
-     * the last pass, at least the open ones. tensor: the node's out. */
+     * the last pass, at least the open ones. tensor: the node's out; or the context of an ATTENTION with gates, whose
+     * heads are the blocks. */
     zeb_status (*blocks_done)(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error);
 } zeb_backend;
 

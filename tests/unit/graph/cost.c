@@ -176,7 +176,7 @@ static void first_row_alone_is_scored(void **state) {
 
 static void gates_close_columns_and_heads(void **state) {
     context *c = *state;
-    zeb_work node[3], work;
+    zeb_work node[4], work;
     const zeb_cost_read *read;
     zeb_node gate = zeb_node_make("gate", ZEB_OP_HEAD_GATE);
     gate.input[ZEB_HEAD_GATE_X] = c->x;
@@ -192,16 +192,24 @@ static void gates_close_columns_and_heads(void **state) {
     zeb_node attend = attention(c, ZEB_SELECT_NONE);
     attend.input[ZEB_ATTENTION_GATES] = gates;
     int32_t context_rows = add(c, &attend);
+    zeb_node out = zeb_node_make("out", ZEB_OP_LINEAR);
+    out.input[ZEB_LINEAR_X] = context_rows;
+    out.input[ZEB_LINEAR_W] = weight(c, "out.w", 8, 8);
     assert_int_equal(zeb_builder_output(c->b, gates, &c->error), ZEB_OK);
-    finish(c, context_rows);
+    finish(c, add(c, &out));
     assert_int_equal(zeb_cost_reads(c->cost, &read), 1);
     memcpy(read[0].value, (float[]){1, 0, 1, 1, 0, 0, 0, 0}, 8 * sizeof(float));
     assert_int_equal(zeb_cost_executed(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
     assert_int_equal(node[0].flops, 8 * 8 + 2 * (8 + 2 * (2 * 8 + 2)));
     assert_int_equal(node[1].flops, (5 * 4 + 3 * 8) * 2 * 8);
     assert_int_equal(node[2].flops, (1 * 25 + 2 * 9) * (2 * 4 + 5 + 2 * 4));
+    assert_int_equal(node[3].flops, 2 * 8 * 8 * 8);
+    zeb_cost_blocks_done(c->cost, context_rows, 5 + 2 * 3); /* as many heads of 4 columns */
+    assert_int_equal(zeb_cost_executed(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
+    assert_int_equal(node[3].flops, 2 * 8 * 4 * (5 + 2 * 3));
     assert_int_equal(zeb_cost_dense(c->cost, LENGTH, 2, node, &work, &c->error), ZEB_OK);
     assert_int_equal(node[1].flops, 8 * 8 * 2 * 8);
+    assert_int_equal(node[3].flops, 2 * 8 * 8 * 8);
 }
 
 static void heads_are_weighed_by_their_rows(void **state) {
