@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "attention.h"
-
 #include "blocks.h"
+
 enum {
     KEPT_MOST = 16 << 20, /* bytes for kept probabilities */
     CHUNKS_MAX = 8,       /* of the queries of a sequence: bounds the partial sums of importance */
@@ -186,6 +186,7 @@ static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
     const cpu_attention *a = &stage->as.attention;
     cpu_stage *own = &plan->stage[stage - plan->stage];
     if (a->attr.select.mode == ZEB_SELECT_NONE) {
+        cpu_flag_heads(hand, a);
         run_round(hand, a, &own->ticket[0], &(round){a->weigh, true, false, false});
         if (!a->weigh) return;
         cpu_pool_barrier(plan->pool);
@@ -199,14 +200,13 @@ static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
         cpu_pool_barrier(plan->pool);
     }
     if (hand->worker == 0) select_survivors(plan, a);
-    cpu_pool_barrier(plan->pool, hand->worker);
+    cpu_pool_barrier(plan->pool);
     cpu_flag_heads(hand, a);
-    if (!all)
+    if (a->all == NULL)
         run_round(hand, a, &own->ticket[1], &(round){false, true, true, false});
     else
         take_survivors(hand, a);
 }
-        cpu_flag_heads(hand, a);
 
 /* Cuts what the stage needs for itself from *at on. */
 static void lay_out(const zeb_plan *plan, cpu_attention *a, uintptr_t *at) {
@@ -251,6 +251,7 @@ CPU_LOWER(attention) {
     a->halves = a->attr.precision != ZEB_PRECISION_F32 && plan->kernels->half != NULL && !(a->attr.score_threshold > 0);
     const uint32_t mode = a->attr.select.mode;
     a->weigh = a->importance != ZEB_NONE || (mode != ZEB_SELECT_NONE && mode != ZEB_SELECT_FIRST);
+    cpu_want_head_flags(plan, a);
     uintptr_t common = 0;
     lay_out(plan, a, &common);
     if (common > plan->common_bytes) plan->common_bytes = common;
@@ -261,11 +262,10 @@ CPU_LOWER(attention) {
     cpu_stage_reads(stage, a->k);
     cpu_stage_reads(stage, a->v);
     cpu_stage_reads(stage, a->gates);
+    cpu_stage_writes(stage, a->flags);
     for (int i = 0; i < ZEB_NODE_OUTPUTS_MAX; i++)
         cpu_stage_writes(stage, node->output[i]);
     stage->share = run_attention;
     (void)error;
     return ZEB_OK;
 }
-    cpu_want_head_flags(plan, a);
-    cpu_stage_writes(stage, a->flags);
