@@ -381,6 +381,7 @@ static const zeb_node *gated_by(const zeb_session *session, int32_t layer) {
  * it does not say). */
 static zeb_status note_done(zeb_session *session, const zeb_node *node, int64_t *done, zeb_error *error) {
     zeb_blocks_done_fn ask = zeb_backend_blocks_done(session->device.backend);
+    int32_t out = node->output[0];
     uint64_t count;
     if (done != NULL) *done = -1;
     if (ask == NULL) return ZEB_OK;
