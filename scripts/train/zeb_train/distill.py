@@ -96,7 +96,7 @@ def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Pat
 
 def _heads_loss(got: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
     """Squared error of every head's every output, in deviations of the teacher's over the batch."""
-    return ((got - goal).square().mean(0) / goal.var(0).clamp_min(0.01)).mean()
+    return ((got - goal).square().mean(0) / goal.var(0, correction=0).clamp_min(0.01)).mean()
 
 
 @dataclass
