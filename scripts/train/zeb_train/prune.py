@@ -163,8 +163,9 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
     gates = Structure(student, lengths, s.multiple, fisher(student, data.train)).to(device)
     batches = plan(data.train.packed.length, settings.batch, settings.seed, 0)
     steps = max(1, int(len(batches) * settings.epochs))      # at half the full rate in the mean
-    settings = replace(settings, evals=0, average=0.0,
-                       groups={"structure": 2.0 * s.reach / steps / settings.lr, **settings.groups})
+    rate = 2.0 * s.reach / steps / settings.lr
+    settings = replace(settings, evals=0, average=0.0, groups={
+        "structure.multiplier": 0.1 * rate, "structure": rate, **settings.groups})
 
     def loss(rows: np.ndarray, step: int, progress: float) -> torch.Tensor:
         power = 1.0 - (1.0 - min(1.0, progress / 0.6)) ** 3

@@ -100,7 +100,7 @@ class StructureSettings:
     target: float = 0.8            # work left, over the whole model's, on calib rows with every token
     share: float = 0.35            # of the run's epochs and minutes that is spent on the search
     multiple: int = 32             # neurons a layer come in multiples of this
-    reach: float = 15.0            # as far as the search's steps together can move a gate or a multiplier
+    reach: float = 12.0            # as far as the search's steps together can move a gate
 
     def check(self) -> None:
         if not 0.0 < self.target < 1.0 or not 0.0 < self.share < 1.0 or self.multiple < 1 or self.reach <= 0.0:
@@ -138,7 +138,9 @@ class Structure(nn.Module):
             value = torch.log(value.clamp_min(value.max() * 1e-6))
             start += (value - value.mean()) / value.std().clamp_min(1e-6)
         self.log_alpha = nn.Parameter(start)
-        self.multiplier = nn.Parameter(torch.zeros(2))
+        # Of the work over its goal and of its square.  The square alone comes near the goal at once, the other then
+        # closes the gap, slowly: one that has grown too much while the goal fell would drive past it.
+        self.multiplier = nn.Parameter(torch.tensor([0.0, 20.0]))
 
     def split(self, gates: Tensor) -> list[Gates]:
         parts = gates.split(self.sizes, -1)
