@@ -17,8 +17,8 @@ typedef struct calibrate_settings {
 
 #define AT(field) offsetof(calibrate_settings, field)
 
-/* As zeb_select_mode, from THRESHOLD on. */
-static const char *const modes[] = {"threshold", "topk", "ratio", "relative", NULL};
+/* As zeb_select_mode, from THRESHOLD on; heads: NONE. */
+static const char *const modes[] = {"threshold", "topk", "ratio", "relative", "heads", NULL};
 static const char *const shapes[] = {"best", "even", "early", "late", NULL};
 static const char *const formats[] = {"table", "json", NULL};
 
@@ -38,7 +38,7 @@ static const zeb_option options[] = {
      "Instead: as little work as keeps the score on the slice within this of the dense one.", NULL},
     {"mode", ZEB_OPTION_CHOICE, "NAME", "threshold", AT(mode),
      "How layers choose rows: by a threshold of importance (relative: of importance times the rows of the sequence), a "
-     "number of rows, or a share of them.",
+     "number of rows, or a share of them; heads: layers keep all rows, and the heads that gave most in those before.",
      modes},
     {"shape", ZEB_OPTION_CHOICE, "NAME", "best", AT(shape),
      "Where rows are dropped: alike in all layers, mostly in early or in late ones, or as scores best.", shapes},
@@ -74,6 +74,7 @@ static const zeb_option options[] = {
 static const char *const examples[] = {
     "zeb calibrate --data ./glue_data --flops 0.5 --out half.json",
     "zeb calibrate --model ./my-bert --task glue/mrpc --data ./glue_data --max-drop 1%",
+    "zeb calibrate --mode heads --max-drop 0.5% --min-tokens 20",
     "zeb calibrate --mode ratio --flops 0.4 && zeb run --device cpu --policy policy.json", NULL};
 
 static void on_progress(const zeb_shared *shared, void *user) {
@@ -88,6 +89,8 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
     if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
     if (set->min_tokens > set->seq_max)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
+    if (strcmp(set->mode, "heads") == 0 && strcmp(set->shape, "best") != 0)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--shape is about rows: --mode heads finds its own");
     if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
     return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
 }
@@ -98,6 +101,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     zeb_status status = zeb_cli_task(set->task, &task, error);
     if (status != ZEB_OK) return status;
     double flops = set->flops <= 0 && set->max_drop <= 0 ? 0.5 : set->flops;
+    zeb_select_mode mode = ZEB_SELECT_THRESHOLD + (zeb_select_mode)zeb_choice_index(modes, set->mode);
     zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
@@ -118,7 +122,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     *to = (zeb_calibration_options){.what = what,
                                     .flops = flops,
                                     .max_drop = set->max_drop,
-                                    .mode = ZEB_SELECT_THRESHOLD + (zeb_select_mode)zeb_choice_index(modes, set->mode),
+                                    .mode = mode <= ZEB_SELECT_RELATIVE ? mode : ZEB_SELECT_NONE,
                                     .shape = (zeb_calibration_shape)zeb_choice_index(shapes, set->shape),
                                     .floor = (int32_t)set->floor,
                                     .keep_last = set->keep_last,
@@ -155,7 +159,8 @@ static void print_table(const zeb_calibration_options *o, const zeb_calibration 
         if (t->mode == ZEB_SELECT_RELATIVE) (void)printf("importance x rows >= %.6g\n", (double)t->value);
         if (t->mode == ZEB_SELECT_RATIO) (void)printf("%.4g of the rows\n", (double)t->value);
         if (t->mode == ZEB_SELECT_TOPK) (void)printf("%d rows\n", t->count);
-        if (t->mode == ZEB_SELECT_NONE) (void)printf("all\n");
+        if (t->mode == ZEB_SELECT_NONE && c->heads[l] == 0) (void)printf("all\n");
+        if (t->mode == ZEB_SELECT_NONE && c->heads[l] > 0) (void)printf("all, %d heads\n", c->heads[l]);
     }
     (void)printf("\nwork: %.4f of the dense FLOPs (shape %s, %u trials)\n", c->flops_executed / c->flops_dense,
                  zeb_calibration_shape_name(c->shape), c->trials);
@@ -167,16 +172,19 @@ static void print_json(const zeb_calibration_options *o, const zeb_calibration *
     (void)printf(
         "{\"policy\": \"%s\", \"mode\": \"%s\", \"shape\": \"%s\", \"flops\": %.9g, \"reached\": %s, \"trials\": %u, "
         "\"examples\": %llu, \"metric\": \"%s\", \"dense\": ",
-        out, modes[o->mode - ZEB_SELECT_THRESHOLD], zeb_calibration_shape_name(c->shape),
-        c->flops_executed / c->flops_dense, c->reached ? "true" : "false", c->trials, (unsigned long long)c->examples,
-        c->dense.name);
+        out, o->mode == ZEB_SELECT_NONE ? "heads" : modes[o->mode - ZEB_SELECT_THRESHOLD],
+        zeb_calibration_shape_name(c->shape), c->flops_executed / c->flops_dense, c->reached ? "true" : "false",
+        c->trials, (unsigned long long)c->examples, c->dense.name);
     (void)(c->dense.defined ? printf("%.9g", c->dense.value) : printf("null"));
     (void)printf(", \"sparse\": ");
     (void)(c->sparse.defined ? printf("%.9g", c->sparse.value) : printf("null"));
     (void)printf(", \"kept\": [");
     for (int32_t l = 0; l < c->layers; l++)
         (void)printf("%s%.9g", l > 0 ? ", " : "", c->kept[l]);
-    (void)printf("]}\n");
+    (void)printf("]");
+    for (int32_t l = 1; l < c->layers && o->mode == ZEB_SELECT_NONE; l++) /* all run in the first layer */
+        (void)printf("%s%d%s", l > 1 ? ", " : ", \"heads\": [", c->heads[l], l + 1 < c->layers ? "" : "]");
+    (void)printf("}\n");
 }
 
 static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, zeb_calibration *result,

@@ -23,6 +23,9 @@ static zeb_status allocate(zeb_search *s) {
     }
     zeb_status status = zeb_arena_alloc(s->arena, examples * (size_t)session->labels, sizeof(float), &memory, s->error);
     s->logits = memory;
+    if (status == ZEB_OK)
+        status = zeb_arena_alloc(s->arena, examples * (size_t)session->labels, sizeof(float), &memory, s->error);
+    s->whole = memory;
     if (status == ZEB_OK) status = zeb_arena_alloc(s->arena, examples, sizeof(zeb_prediction), &memory, s->error);
     s->prediction = memory;
     for (int32_t l = 0; l < session->layers && status == ZEB_OK; l++) {
@@ -48,6 +51,7 @@ static void report(const zeb_search *s, const zeb_row *row, const zeb_trial *den
                    zeb_calibration *to) {
     to->layers = s->session.layers;
     memcpy(to->tokens, best->tokens, sizeof to->tokens);
+    memcpy(to->heads, best->heads, sizeof to->heads);
     for (int32_t l = 0; l < to->layers; l++)
         to->kept[l] = best->kept[l] / (double)s->tokens;
     to->flops_dense = s->dense_flops;
@@ -72,7 +76,9 @@ static zeb_status find(zeb_search *s, zeb_calibration *result) {
     zeb_status status = open_slice(s, &row);
     atomic_store(&s->shared->stage, ZEB_CALIBRATION_DENSE);
     if (status == ZEB_OK) status = zeb_search_sweep(s, false, dense);
-    s->dense_flops = dense->flops;
+    s->dense_flops = dense->whole_flops;
+    if (status == ZEB_OK)
+        memcpy(s->whole, s->logits, s->session.data.count * (size_t)s->session.labels * sizeof *s->whole);
     atomic_store(&s->shared->stage, ZEB_CALIBRATION_TRY);
     s->dense = dense->metric;
     if (status == ZEB_OK && s->options->flops == 0 && !s->dense.defined)

@@ -8,6 +8,10 @@
  * drops nothing. r is found by bisection, and every trial is run: shares come from the counts that the device reports,
  * not from a formula. All of it sees the calibration slice of train (run/slice.h) and nothing else.
  *
+ * Or layers keep the heads that gave most in the layers before (mode NONE): from all heads on, that step is taken, one
+ * head less in a layer and no more than that in those behind it, which moves the logits least for the work that it
+ * saves, until the work is no more than wanted, or no step stays within the budget.
+ *
  * The share is FLOPs executed (graph/cost.h) over those of the dense graph with the exact [CLS]-only last layer,
  * without padding in either. */
 #ifndef ZEB_RUN_CALIBRATE_H
@@ -33,7 +37,7 @@ typedef struct zeb_calibration_options {
     zeb_case what;
     double flops;         /* wanted share in (0,1); 0: as max_drop allows */
     double max_drop;      /* the headline metric may fall by this on the slice (0.01); used when flops is 0 */
-    zeb_select_mode mode; /* any but NONE and FIRST */
+    zeb_select_mode mode; /* any but FIRST; NONE: heads are dropped, not rows */
     zeb_calibration_shape shape;
     int32_t floor;       /* rows that always survive, >= 1 */
     bool keep_last;      /* the last row ([SEP]) always survives */
@@ -49,10 +53,11 @@ typedef struct zeb_calibration {
     int32_t layers;
     zeb_select tokens[ZEB_CALIBRATION_LAYERS_MAX]; /* mode NONE: the layer drops nothing */
     double kept[ZEB_CALIBRATION_LAYERS_MAX];       /* rows that survive the layer, as a share of the tokens */
+    int32_t heads[ZEB_CALIBRATION_LAYERS_MAX];     /* that the layer keeps; 0: all run */
     double flops_dense, flops_executed;            /* over the slice */
     zeb_metric dense, sparse;                      /* the headline on the slice */
     zeb_calibration_shape shape;                   /* that won */
-    bool reached;                                  /* within 1 % of the wanted share, or within the budget */
+    bool reached;                                  /* within 1 % of the wanted share (heads: or less), or the budget */
     uint32_t trials;
     uint64_t examples, rows, truncated; /* rows: tokens of all examples */
     char model[ZEB_NAME_MAX], model_hash[65], data_hash[65], device[ZEB_NAME_MAX];

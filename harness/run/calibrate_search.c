@@ -48,7 +48,9 @@ static zeb_status note_work(zeb_search *s, zeb_trial *t) {
     zeb_work plain, executed;
     double rows = (double)session->batch.tokens;
     zeb_status status = zeb_session_work(session, &plain, &executed, s->error);
-    if (status == ZEB_OK) t->flops += (double)executed.flops;
+    if (status != ZEB_OK) return status;
+    t->flops += (double)executed.flops;
+    t->whole_flops += (double)plain.flops;
     for (int32_t l = 0; l < session->layers && status == ZEB_OK; l++) {
         zeb_kept kept;
         status = zeb_session_kept(session, l, &kept, s->error);
@@ -75,6 +77,10 @@ static zeb_status score(zeb_search *s, zeb_trial *t) {
     zeb_status status = zeb_task_score(data->task, data, s->prediction, data->count, s->options->what.seed, metric,
                                        ZEB_METRICS_MAX, &count, s->error);
     if (status == ZEB_OK) t->metric = metric[0];
+    for (size_t i = 0; i < data->count * labels; i++) {
+        double step = (double)s->logits[i] - (double)s->whole[i];
+        t->moved += step * step / (double)(data->count * labels);
+    }
     return status;
 }
 
@@ -103,7 +109,8 @@ zeb_status zeb_search_sweep(zeb_search *s, bool watch, zeb_trial *t) {
 /* Runs the slice under these selections. */
 static zeb_status run_under(zeb_search *s, const zeb_select *tokens, bool watch, zeb_trial *t) {
     zeb_policy *policy = NULL;
-    zeb_status status = zeb_policy_make(s->options->name, s->session.layers, tokens, NULL, &policy, s->error);
+    zeb_status status =
+        zeb_policy_make(s->options->name, s->session.layers, tokens, t != NULL ? t->heads : NULL, &policy, s->error);
     if (status == ZEB_OK) status = zeb_session_replan(&s->session, policy, watch, s->error);
     if (status == ZEB_OK) status = zeb_search_sweep(s, watch, t);
     return status;
@@ -147,7 +154,7 @@ static void ladder(const zeb_search *s, zeb_select_mode mode, const double *shar
     }
 }
 
-static zeb_status measure(zeb_search *s, zeb_trial *t) {
+zeb_status zeb_search_measure(zeb_search *s, zeb_trial *t) {
     zeb_status status = run_under(s, t->tokens, false, t);
     atomic_fetch_add(&s->shared->done, 1);
     return status;
@@ -166,7 +173,7 @@ static zeb_status attempt(zeb_search *s, zeb_calibration_shape shape, double r, 
             t->tokens[l].value = quantile(s->importance[l], s->rows[l], share[l]);
         }
     }
-    return status == ZEB_OK ? measure(s, t) : status;
+    return status == ZEB_OK ? zeb_search_measure(s, t) : status;
 }
 
 /* ---- the search ------------------------------------------------------------------------------------------------- */
@@ -197,7 +204,7 @@ static zeb_status nudge(zeb_search *s, zeb_trial *best) {
             l--;
             continue;
         }
-        status = measure(s, &next);
+        status = zeb_search_measure(s, &next);
         if (status == ZEB_OK && miss(s, &next) < miss(s, best))
             *best = next;
         else
@@ -253,6 +260,8 @@ static zeb_status for_budget(zeb_search *s, zeb_calibration_shape shape, zeb_tri
 }
 
 bool zeb_search_reached(const zeb_search *s, const zeb_trial *t) {
+    if (s->options->mode == ZEB_SELECT_NONE && s->options->flops > 0)
+        return t->flops <= s->options->flops * s->dense_flops * (1 + tolerance); /* heads go in steps */
     return s->options->flops > 0 ? miss(s, t) <= tolerance : in_budget(s, t);
 }
 
@@ -267,6 +276,7 @@ zeb_status zeb_search_shapes(zeb_search *s, zeb_trial *best) {
     static const zeb_calibration_shape all[] = {ZEB_SHAPE_EVEN, ZEB_SHAPE_EARLY, ZEB_SHAPE_LATE};
     zeb_status status = ZEB_OK;
     bool any = false;
+    if (s->options->mode == ZEB_SELECT_NONE) return zeb_search_heads(s, best);
     for (size_t i = 0; i < sizeof all / sizeof all[0] && status == ZEB_OK; i++) {
         zeb_trial found;
         if (s->options->shape != ZEB_SHAPE_BEST && s->options->shape != all[i]) continue;

@@ -10,8 +10,11 @@
 typedef struct zeb_trial {
     zeb_calibration_shape shape;
     zeb_select tokens[ZEB_CALIBRATION_LAYERS_MAX];
-    double kept[ZEB_CALIBRATION_LAYERS_MAX]; /* rows */
+    int32_t heads[ZEB_CALIBRATION_LAYERS_MAX]; /* 0: all */
+    double kept[ZEB_CALIBRATION_LAYERS_MAX];   /* rows */
     double flops;
+    double whole_flops; /* dense, of the model before heads and neurons were removed */
+    double moved; /* mean squared difference of the logits from the dense ones */
     zeb_metric metric;
 } zeb_trial;
 
@@ -27,6 +30,7 @@ typedef struct zeb_search {
     double dense_flops;
     zeb_metric dense;
     float *logits;                                 /* [examples, labels] */
+    float *whole;                                  /* likewise, of the dense run */
     float *importance[ZEB_CALIBRATION_LAYERS_MAX]; /* [tokens] each: of the rows that entered the layer */
     size_t rows[ZEB_CALIBRATION_LAYERS_MAX];       /* how many of them */
     zeb_prediction *prediction;                    /* [examples] */
@@ -40,7 +44,13 @@ ZEB_MUST_CHECK zeb_status zeb_search_sweep(zeb_search *s, bool watch, zeb_trial 
 /* Tries the shapes that are asked for; the best trial of all is in *best. dense_flops and dense are known before. */
 ZEB_MUST_CHECK zeb_status zeb_search_shapes(zeb_search *s, zeb_trial *best);
 
-/* Is the trial within 1 % of the wanted share, or within the budget? */
+/* Runs the slice under the trial's tokens and heads. */
+ZEB_MUST_CHECK zeb_status zeb_search_measure(zeb_search *s, zeb_trial *t);
+
+/* The search for heads (calibrate_heads.c); *best likewise. */
+ZEB_MUST_CHECK zeb_status zeb_search_heads(zeb_search *s, zeb_trial *best);
+
+/* Is the trial within 1 % of the wanted share (heads: or below), or within the budget? */
 bool zeb_search_reached(const zeb_search *s, const zeb_trial *t);
 
 #endif

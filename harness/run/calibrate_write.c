@@ -16,13 +16,14 @@ static json_t *layers_json(const zeb_calibration *c) {
     for (int32_t l = 0; l < c->layers; l++) {
         const zeb_select *select = &c->tokens[l];
         json_t *tokens = json_null();
+        json_t *heads = c->heads[l] > 0 ? json_pack("{s:i}", "keep", c->heads[l]) : json_null();
         if (select->mode != ZEB_SELECT_NONE) {
             json_t *value =
                 select->mode == ZEB_SELECT_TOPK ? json_integer(select->count) : json_real((double)select->value);
             tokens = json_pack("{s:s, s:o}", "mode", mode_name(select->mode), "value", value);
         }
         (void)json_array_append_new(
-            list, json_pack("{s:o, s:i, s:n, s:n}", "tokens", tokens, "score_threshold", 0, "heads", "ffn"));
+            list, json_pack("{s:o, s:i, s:o, s:n}", "tokens", tokens, "score_threshold", 0, "heads", heads, "ffn"));
     }
     return list;
 }

@@ -70,6 +70,23 @@ class Calibrate(ProgramTest):
         share = sparse[0]["flops"]["executed"] / dense[0]["flops"]["executed"]
         self.assertTrue(0.4 < share < 0.6, share)
 
+    def test_heads_are_dropped(self):
+        said = json.loads(self.calibrate("--mode", "heads", "--flops", "90%").stdout)
+        policy = json.loads(self.out.read_text())
+        kept = [layer["heads"] and layer["heads"]["keep"] for layer in policy["layers"]]
+        self.assertEqual(kept, [None, *said["heads"]])
+        self.assertEqual(said["heads"], sorted(said["heads"], reverse=True))
+        self.assertTrue(0.85 < said["flops"] < 0.91, said["flops"])
+        rows, _ = self.run_cases("cpu", "--limit", "16", "--max-time", "50ms", "--policy", self.out)
+        self.assertEqual([layer["heads_kept"] for layer in rows[0]["kept"]], kept)
+        policy["layers"][1]["heads"]["keep"] = 5
+        self.out.write_text(json.dumps(policy))
+        rows, _ = self.run_cases("cpu", "--limit", "16", "--max-time", "50ms", "--policy", self.out, check=3)
+        self.assertIn("count 5 must be within 1 and the 4 heads", rows[0]["reason"])
+        self.out.unlink()
+        self.refuse("out of reach", "--mode", "heads", "--flops", "50%", "--limit", "8", check=3)
+        self.refuse("--shape is about rows", "--mode", "heads", "--shape", "late", check=2)
+
     def test_the_slice_is_that_of_training(self):
         sentences = [line.split("\t")[0] for line in self.train.read_text().splitlines()[1:]]
         wanted = sum(in_slice(sentence, 0.05) for sentence in sentences)
