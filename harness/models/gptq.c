@@ -30,20 +30,29 @@ static void axpy(double *restrict y, const double *restrict x, double a, size_t 
         y[i] += a * x[i];
 }
 
+/* Row i of a triangle, to be indexed by the column: of a lower one from 0 to i, of an upper one from i on. */
+static const double *lower(const double *h, size_t i) {
+    return h + i * (i + 1) / 2;
+}
+
+static double *upper(double *u, size_t k, size_t i) {
+    return u + i * (2 * k - i - 1) / 2;
+}
+
 /* u becomes R, upper triangular, with R R^T the damped h: a Cholesky factor taken from the last row up. Its inverse is
  * what is wanted, since the inverse of h is then R^-T R^-1. */
 static zeb_status factor(const double *h, size_t k, double *u, zeb_error *error) {
     double mean = 0;
     for (size_t i = 0; i < k; i++)
-        mean += (h[i * k + i] == 0 ? 1 : h[i * k + i]) / (double)k;
+        mean += (lower(h, i)[i] == 0 ? 1 : lower(h, i)[i]) / (double)k;
     for (size_t j = k; j-- > 0;) {
         for (size_t i = j + 1; i-- > 0;) { /* row i of R to the right of column j is known */
-            double sum = h[j * k + i];
+            double sum = lower(h, j)[i];
             if (i == j) sum = (sum == 0 ? 1 : sum) + DAMPING * mean;
-            sum -= dot(u + i * k + j + 1, u + j * k + j + 1, k - j - 1);
+            sum -= dot(upper(u, k, i) + j + 1, upper(u, k, j) + j + 1, k - j - 1);
             if (i == j && !(sum > 0 && isfinite(sum)))
                 return zeb_fail(error, ZEB_ERR_RANGE, "the inputs' second moments are not those of finite numbers");
-            u[i * k + j] = i == j ? sqrt(sum) : sum / u[j * k + j];
+            upper(u, k, i)[j] = i == j ? sqrt(sum) : sum / upper(u, k, j)[j];
         }
     }
     return ZEB_OK;
@@ -52,14 +61,14 @@ static zeb_status factor(const double *h, size_t k, double *u, zeb_error *error)
 /* The inverse of an upper triangular matrix, in place, a row at a time from the last one up; r[k] is scratch. */
 static void invert(double *u, size_t k, double *r) {
     for (size_t i = k; i-- > 0;) {
-        double *row = u + i * k;
+        double *row = upper(u, k, i);
         const double pivot = 1 / row[i];
         for (size_t c = i + 1; c < k; c++) {
             r[c] = -pivot * row[c];
             row[c] = 0;
         }
         for (size_t c = i + 1; c < k; c++)
-            axpy(row + c, u + c * k + c, r[c], k - c);
+            axpy(row + c, upper(u, k, c) + c, r[c], k - c);
         row[i] = pivot;
     }
 }
@@ -75,7 +84,7 @@ zeb_status zeb_gptq_factor(const double *h, size_t k, double *u, zeb_error *erro
 
 /* Column k of w[n] is q steps now: the later ones make up for it. */
 static void spread(double *w, size_t n, size_t k, const double *u, double value) {
-    const double *row = u + k * n, error = (w[k] - value) / row[k];
+    const double *row = u + k * (2 * n - k - 1) / 2, error = (w[k] - value) / row[k];
     w[k] = value;
     axpy(w + k + 1, row + k + 1, -error, n - k - 1);
 }
@@ -115,6 +124,6 @@ void zeb_gptq_row4(const float *x, size_t n, size_t group, const double *u, cons
 double zeb_gptq_error(const double *d, const double *h, size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += d[i] * (2 * dot(h + i * n, d, i) + h[i * n + i] * d[i]);
+        sum += d[i] * (2 * dot(lower(h, i), d, i) + lower(h, i)[i] * d[i]);
     return sum;
 }

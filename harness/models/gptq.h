@@ -12,18 +12,19 @@
 
 #include "models/quantise_row.h"
 
-/* u[k,k] from h[k,k] (both row-major; of h the lower triangle is read, of u the upper one is meant). An input that was
- * always 0 counts as one that is seen alone. ZEB_ERR_RANGE if h is no matrix of second moments. */
+/* Both triangles are stored row by row without the other half, k (k + 1) / 2 numbers: of h the lower one, of u the
+ * upper one. An input that was always 0 counts as one that is seen alone. ZEB_ERR_RANGE if h is no matrix of second
+ * moments. */
 ZEB_MUST_CHECK zeb_status zeb_gptq_factor(const double *h, size_t k, double *u, zeb_error *error);
 
-/* As zeb_quantise_row8 and zeb_quantise_row4, for inputs of factor u[n,n]; w[n] (double) is scratch. The scale of a
+/* As zeb_quantise_row8 and zeb_quantise_row4, for inputs of factor u; w[n] (double) is scratch. The scale of a
  * group is that of the weights as they stand when its first column is due. */
 float zeb_gptq_row8(const float *x, size_t n, const double *u, const zeb_quantise_options *options, float *scratch,
                     double *w, int8_t *q);
 void zeb_gptq_row4(const float *x, size_t n, size_t group, const double *u, const zeb_quantise_options *options,
                    float *scratch, double *w, uint8_t *packed, uint16_t *scale);
 
-/* d^T h d for d[n] and symmetric h[n,n] (lower triangle): the squared output error of a row that is wrong by d, summed
+/* d^T h d for d[n] and symmetric h (lower triangle): the squared output error of a row that is wrong by d, summed
  * over the inputs. */
 double zeb_gptq_error(const double *d, const double *h, size_t n);
 

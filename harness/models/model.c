@@ -113,6 +113,11 @@ const char *zeb_model_folder(const zeb_model *model) {
     return model->folder;
 }
 
+void zeb_model_forget(const zeb_model *model) {
+    for (size_t i = 0; i < zeb_checkpoint_files(model->checkpoint); i++)
+        zeb_safetensors_forget(zeb_checkpoint_file(model->checkpoint, i));
+}
+
 zeb_status zeb_model_hash(const zeb_model *model, char hex[65], zeb_error *error) {
     return zeb_checkpoint_hash(model->checkpoint, hex, error);
 }

@@ -39,6 +39,9 @@ const char *zeb_model_folder(const zeb_model *model);
 /* The checkpoint's hash: models/checkpoint.h, zeb_checkpoint_hash. Reads every byte: computed when asked for. */
 ZEB_MUST_CHECK zeb_status zeb_model_hash(const zeb_model *model, char hex[65], zeb_error *error);
 
+/* Lets go of the pages of mapped weights that were read so far: memory, not contents. */
+void zeb_model_forget(const zeb_model *model);
+
 typedef struct zeb_graph_options {
     int64_t token_max;  /* T: most tokens of a batch, >= 1 */
     int64_t batch_max;  /* B: most sequences of a batch, >= 1 */

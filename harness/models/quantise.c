@@ -1,6 +1,6 @@
 /* Which tensors change, and to what. */
 #include <errno.h>
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,30 +47,11 @@ static bool is_matrix(const job *j, const zeb_stored_tensor *t) {
            (strstr(t->name, "classifier.") != NULL && j->options->classifier);
 }
 
-/* The relative error of a matrix's outputs in a format; -1 where nothing is known of its inputs. */
-static zeb_status output_error(const job *j, const zeb_move *m, zeb_quantise_format format, double *error) {
-    zeb_rounding r;
-    zeb_status status = zeb_rounding_open(j, m, format, &r);
-    *error = -1;
-    const bool known = status == ZEB_OK && r.h != NULL;
-    for (size_t row = 0; known && row < (size_t)m->from->extent[0] && status == ZEB_OK; row++)
-        status = zeb_rounding_row(&r, row);
-    if (known) *error = r.outputs > 0 ? sqrt(r.wrong / r.outputs) : 0;
-    zeb_rounding_close(&r);
-    return status;
-}
-
-/* MIXED: the smallest format whose output error is within the budget. */
-static zeb_status choose(const job *j, zeb_move *m) {
-    double error = -1;
-    zeb_status status = ZEB_OK;
-    m->format = ZEB_QUANTISE_U4;
-    if (m->from->extent[1] % m->group == 0) status = output_error(j, m, ZEB_QUANTISE_U4, &error);
-    if (status != ZEB_OK || (error >= 0 && error <= j->options->budget)) return status;
-    m->format = ZEB_QUANTISE_I8;
-    status = output_error(j, m, ZEB_QUANTISE_I8, &error);
-    if (status == ZEB_OK && error > j->options->budget) m->format = ZEB_QUANTISE_KEEP;
-    return status;
+/* Where the model comes to a matrix. */
+static int32_t layer_of(const zeb_move *m) {
+    const char *layer = strstr(m->from->name, "layer.");
+    if (!m->matrix) return -1;
+    return layer != NULL ? (int32_t)(strtoul(layer + strlen("layer."), NULL, 10) & INT16_MAX) : INT32_MAX;
 }
 
 static zeb_status judge(const job *j, zeb_move *m) {
@@ -87,9 +68,9 @@ static zeb_status judge(const job *j, zeb_move *m) {
     if (m->format == ZEB_QUANTISE_U4 && t->extent[1] % m->group != 0)
         return zeb_fail(j->error, ZEB_ERR_ARGUMENT, "%s: \"%.120s\" has %lld columns, which groups of %d do not divide",
                         zeb_checkpoint_path(j->checkpoint), t->name, (long long)t->extent[1], m->group);
-    zeb_status status = m->format == ZEB_QUANTISE_MIXED ? choose(j, m) : ZEB_OK;
-    m->half = j->options->half && t->dtype == ZEB_STORED_F32 && m->format == ZEB_QUANTISE_KEEP && !is_scale(j, t);
-    return status;
+    m->layer = layer_of(m);
+    m->chosen_at = -1;
+    return ZEB_OK;
 }
 
 static void count(zeb_quantise_report *report, const zeb_move *m) {
@@ -99,36 +80,58 @@ static void count(zeb_quantise_report *report, const zeb_move *m) {
     report->floats += m->matrix && m->format == ZEB_QUANTISE_KEEP;
 }
 
+static zeb_status nothing(const job *j) {
+    return zeb_fail(j->error, ZEB_ERR_UNSUPPORTED, "%s: there is nothing to quantise: it has no float %s",
+                    zeb_checkpoint_path(j->checkpoint),
+                    j->options->weights != ZEB_QUANTISE_KEEP ? "matrix of an encoder layer" : "embedding table");
+}
+
 /* The name of a file that other checkpoints read too, if its tensors may stay there; else NULL. */
 static const char *shared_shard(const job *j, size_t file) {
     const char *name = zeb_checkpoint_name(j->checkpoint, file);
     return j->options->keep_shards && strncmp(name, "../", 3) == 0 ? name : NULL;
 }
 
+static int by_layer(const void *left, const void *right) {
+    const zeb_move *a = *(zeb_move *const *)left, *b = *(zeb_move *const *)right;
+    return a->layer != b->layer ? (a->layer > b->layer) - (a->layer < b->layer) : (a > b) - (a < b);
+}
+
 static zeb_status list(job *j) {
-    size_t most = 0;
+    size_t most = 0, wanted = 0;
     for (size_t f = 0; f < zeb_checkpoint_files(j->checkpoint); f++)
         most += zeb_safetensors_count(zeb_checkpoint_file(j->checkpoint, f));
     void *memory = NULL;
     zeb_status status = zeb_arena_alloc(j->arena, most, sizeof *j->moves, &memory, j->error);
     j->moves = memory;
+    if (status == ZEB_OK) status = zeb_arena_alloc(j->arena, most, sizeof *j->order, &memory, j->error);
+    j->order = memory;
     for (size_t f = 0; f < zeb_checkpoint_files(j->checkpoint) && status == ZEB_OK; f++) {
         const zeb_safetensors *file = zeb_checkpoint_file(j->checkpoint, f);
         j->report->bytes_in += zeb_safetensors_bytes(file);
         for (size_t i = 0; i < zeb_safetensors_count(file) && status == ZEB_OK; i++) {
-            zeb_move *m = &j->moves[j->count++];
+            zeb_move *m = &j->moves[j->count];
             m->from = zeb_safetensors_at(file, i);
+            m->shared = shared_shard(j, f);
             status = judge(j, m);
-            if (m->format == ZEB_QUANTISE_KEEP && !m->half) m->shard = shared_shard(j, f);
-            count(j->report, m);
+            wanted += m->format != ZEB_QUANTISE_KEEP;
+            j->order[j->count++] = m;
         }
     }
-    j->report->tensors = j->count;
-    if (status == ZEB_OK && j->report->quantised == 0)
-        status = zeb_fail(j->error, ZEB_ERR_UNSUPPORTED, "%s: there is nothing to quantise: it has no float %s",
-                          zeb_checkpoint_path(j->checkpoint),
-                          j->options->weights != ZEB_QUANTISE_KEEP ? "matrix of an encoder layer" : "embedding table");
+    if (status == ZEB_OK && wanted == 0) status = nothing(j);
+    if (status == ZEB_OK) qsort(j->order, j->count, sizeof *j->order, by_layer);
     return status;
+}
+
+void zeb_quantise_settle(job *j) {
+    j->report->tensors = j->count;
+    for (size_t i = 0; i < j->count; i++) {
+        zeb_move *m = &j->moves[i];
+        m->half = j->options->half && m->from->dtype == ZEB_STORED_F32 && m->format == ZEB_QUANTISE_KEEP &&
+                  !is_scale(j, m->from);
+        m->shard = m->format == ZEB_QUANTISE_KEEP && !m->half ? m->shared : NULL;
+        count(j->report, m);
+    }
 }
 
 static zeb_status check_options(const zeb_quantise_options *o, zeb_error *error) {
@@ -154,7 +157,7 @@ static zeb_status check_target(const char *to, zeb_error *error) {
 
 zeb_status zeb_quantise(const char *from, const char *to, const zeb_quantise_options *options,
                         zeb_quantise_report *report, zeb_error *error) {
-    job j = {.options = options, .report = report, .error = error, .file = -1};
+    job j = {.options = options, .report = report, .error = error, .file = -1, .chosen = -1};
     *report = (zeb_quantise_report){0};
     zeb_status status = check_options(options, error);
     if (status == ZEB_OK) status = check_target(to, error);
@@ -162,6 +165,7 @@ zeb_status zeb_quantise(const char *from, const char *to, const zeb_quantise_opt
     if (status == ZEB_OK) status = zeb_checkpoint_open(from, &j.checkpoint, error);
     if (status == ZEB_OK) status = list(&j);
     if (status == ZEB_OK) status = zeb_quantise_folder(&j, from, to);
+    if (j.chosen >= 0) (void)close(j.chosen);
     zeb_checkpoint_close(j.checkpoint);
     zeb_arena_destroy(j.arena);
     return status;

@@ -12,7 +12,7 @@
  * be chosen for each matrix by what it does to the outputs.
  *
  * Tensors go from the mapped input to the output a few rows at a time; memory in use stays far below the largest one
- * (GPTQ: and another [k,k] in binary64).
+ * (GPTQ: and two triangles of a [k,k] in binary64). A mix is rounded into a file without a name, then written.
  * The output folder appears whole (model, config, vocabulary, and the policy with the new model's hash) or not at all.
  */
 #ifndef ZEB_MODELS_QUANTISE_H
@@ -44,10 +44,12 @@ typedef struct zeb_quantise_options {
     bool half;         /* F32 tensors that stay float become F16 */
     bool gptq;         /* errors are made up for in the columns to come (models/gptq.h): needs moments */
     double budget;     /* MIXED: the relative error of its outputs that a matrix may have: needs moments */
-    /* What is known of a matrix's inputs x [k]: sum of x x^T over a calibration slice, [k,k] of which the lower
-     * triangle is read, by the matrix's name in the checkpoint. NULL: nothing is known of this one, and it is rounded
-     * to nearest (MIXED: to I8). The function is NULL where no inputs were seen. */
-    const double *(*moments)(void *user, const char *tensor, size_t k);
+    /* What is known of a matrix's inputs x [k], by its name in the checkpoint: *h is the sum of x x^T over a
+     * calibration slice, its lower triangle row by row [k (k + 1) / 2], valid until the next call; or NULL: nothing is
+     * known of this one, and it is rounded to nearest (MIXED: to I8). They are asked for in the order of the encoder's
+     * layers, so that those can run as they are asked for. The function is NULL where no inputs are seen; it writes
+     * what goes wrong where the caller of zeb_quantise has its error. */
+    zeb_status (*moments)(void *user, const char *tensor, size_t k, const double **h);
     void *user;
     const _Atomic uint32_t *stop; /* not 0: end with ZEB_ERR_INTERRUPTED, nothing written; NULL: never */
     bool keep_shards; /* what doesn't change in a shard beside the folder ("../") stays there and is pointed at */

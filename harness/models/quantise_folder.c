@@ -142,7 +142,9 @@ static zeb_status copy_policy(job *j, const char *from, const char *to) {
 }
 
 static zeb_status fill(job *j, const char *from, const char *part, const char *to) {
-    zeb_status status = write_model(j, from, part, to);
+    zeb_status status = j->options->weights == ZEB_QUANTISE_MIXED ? zeb_quantise_mix(j, part) : ZEB_OK;
+    if (status == ZEB_OK) zeb_quantise_settle(j);
+    if (status == ZEB_OK) status = write_model(j, from, part, to);
     for (size_t i = 0; companions[i] != NULL && status == ZEB_OK; i++)
         status = copy_file(j, from, part, companions[i]);
     return status == ZEB_OK ? copy_policy(j, from, part) : status;

@@ -41,7 +41,9 @@ void zeb_rounding_close(zeb_rounding *r) {
     free(r->scale);
     free(r->w);
     free(r->u);
-    *r = (zeb_rounding){0};
+    r->x = r->scratch = NULL;
+    r->packed = r->scale = NULL;
+    r->w = r->u = NULL;
 }
 
 zeb_status zeb_rounding_open(const zeb_quantise_job *job, const zeb_move *move, zeb_quantise_format format,
@@ -51,15 +53,17 @@ zeb_status zeb_rounding_open(const zeb_quantise_job *job, const zeb_move *move, 
     *r = (zeb_rounding){.job = job, .from = t, .format = format, .group = (size_t)move->group};
     r->scale_bytes = format == ZEB_QUANTISE_I8 ? sizeof(float) : 2 * (k / r->group);
     r->packed_bytes = format == ZEB_QUANTISE_I8 ? k : k / 2;
-    if (move->matrix && job->options->moments != NULL) r->h = job->options->moments(job->options->user, t->name, k);
+    zeb_status status = ZEB_OK;
+    if (move->matrix && job->options->moments != NULL)
+        status = job->options->moments(job->options->user, t->name, k, &r->h);
+    if (status != ZEB_OK) return status;
     const bool gptq = job->options->gptq && r->h != NULL;
     r->x = malloc(k * sizeof *r->x);
     r->scratch = malloc(k * sizeof *r->scratch);
     r->packed = malloc(k);
     r->scale = malloc(r->scale_bytes);
     r->w = malloc(k * sizeof *r->w);
-    r->u = malloc(gptq ? k * k * sizeof *r->u : 1);
-    zeb_status status = ZEB_OK;
+    r->u = malloc(gptq ? k * (k + 1) / 2 * sizeof *r->u : 1);
     if (r->x == NULL || r->scratch == NULL || r->packed == NULL || r->scale == NULL || r->w == NULL || r->u == NULL)
         status = zeb_fail(job->error, ZEB_ERR_MEMORY, "no memory to quantise \"%.120s\"", t->name);
     else if (gptq)

@@ -23,7 +23,7 @@ static zeb_status failed(const job *j) {
 
 zeb_status zeb_quantise_create(job *j, char *path) {
     j->path = path;
-    j->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    j->file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return j->file < 0 ? failed(j) : ZEB_OK;
 }
 
@@ -53,22 +53,30 @@ static size_t element(const move *m) {
     return m->format != ZEB_QUANTISE_KEEP ? 1 : m->half ? 2 : zeb_stored_dtype_bytes(m->from->dtype);
 }
 
+uint64_t zeb_quantise_code_bytes(const move *m, zeb_quantise_format format) {
+    return (uint64_t)m->from->count / (format == ZEB_QUANTISE_U4 ? 2 : 1);
+}
+
+uint64_t zeb_quantise_scale_bytes(const move *m, zeb_quantise_format format) {
+    return format == ZEB_QUANTISE_U4 ? 2 * (uint64_t)m->from->count / (uint64_t)m->group
+                                     : 4 * (uint64_t)m->from->extent[0];
+}
+
 /* Widest elements first, so that every tensor is aligned to its own. */
 static void place(job *j) {
     for (size_t width = 8; width >= 1; width /= 2) {
         for (size_t i = 0; i < j->count; i++) {
             move *m = &j->moves[i];
-            const uint64_t rows = (uint64_t)m->from->extent[0], count = (uint64_t)m->from->count;
-            const bool four = m->format == ZEB_QUANTISE_U4;
+            const bool codes = m->format != ZEB_QUANTISE_KEEP;
             if (m->shard != NULL) continue;
-            if (m->format != ZEB_QUANTISE_KEEP && width == (four ? 2 : 4)) {
+            if (codes && width == (m->format == ZEB_QUANTISE_U4 ? 2 : 4)) {
                 m->scale_at = j->data_size;
-                m->scale_size = width * (four ? count / (uint64_t)m->group : rows);
+                m->scale_size = zeb_quantise_scale_bytes(m, m->format);
                 j->data_size += m->scale_size;
             }
             if (element(m) != width) continue;
             m->at = j->data_size;
-            m->size = four ? count / 2 : count * width;
+            m->size = codes ? zeb_quantise_code_bytes(m, m->format) : (uint64_t)m->from->count * width;
             j->data_size += m->size;
         }
     }
@@ -166,29 +174,59 @@ static zeb_status copy_half(job *j, const move *m) {
     return status;
 }
 
-static zeb_status quantise(job *j, const move *m) {
-    zeb_rounding r;
-    zeb_status status = zeb_rounding_open(j, m, m->format, &r);
+zeb_status zeb_quantise_round(const job *j, const move *m, zeb_quantise_format format, uint64_t at, uint64_t scale_at,
+                              zeb_rounding *r) {
+    zeb_status status = zeb_rounding_open(j, m, format, r);
     const size_t rows = (size_t)m->from->extent[0];
     for (size_t row = 0; row < rows && status == ZEB_OK; row++) {
-        status = zeb_rounding_row(&r, row);
-        if (status == ZEB_OK)
-            status = zeb_quantise_put(j, r.packed, r.packed_bytes, j->data_at + m->at + row * r.packed_bytes);
-        if (status == ZEB_OK)
-            status = zeb_quantise_put(j, r.scale, r.scale_bytes, j->data_at + m->scale_at + row * r.scale_bytes);
+        status = zeb_rounding_row(r, row);
+        if (status == ZEB_OK) status = zeb_quantise_put(j, r->packed, r->packed_bytes, at + row * r->packed_bytes);
+        if (status == ZEB_OK) status = zeb_quantise_put(j, r->scale, r->scale_bytes, scale_at + row * r->scale_bytes);
     }
-    j->squares += r.squares;
-    j->misses += r.misses;
-    j->outputs += r.outputs;
-    j->wrong += r.wrong;
-    zeb_rounding_close(&r);
+    zeb_rounding_close(r);
+    return status;
+}
+
+void zeb_quantise_note(job *j, const zeb_rounding *r) {
+    j->squares += r->squares;
+    j->misses += r->misses;
+    j->outputs += r->outputs;
+    j->wrong += r->wrong;
+}
+
+/* What was rounded before: size bytes at `from` of the file of the mix. */
+static zeb_status move_codes(const job *j, uint64_t from, uint64_t size, uint64_t to) {
+    char some[1 << 14];
+    zeb_status status = ZEB_OK;
+    while (size > 0 && status == ZEB_OK) {
+        const ssize_t got = pread(j->chosen, some, size < sizeof some ? (size_t)size : sizeof some, (off_t)from);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return zeb_fail(j->error, ZEB_ERR_IO, "%s: its codes could not be read back", j->path);
+        status = zeb_quantise_put(j, some, (size_t)got, to);
+        from += (uint64_t)got;
+        to += (uint64_t)got;
+        size -= (uint64_t)got;
+    }
+    return status;
+}
+
+static zeb_status quantise(job *j, const move *m) {
+    const uint64_t at = j->data_at + m->at, scale_at = j->data_at + m->scale_at;
+    zeb_rounding r;
+    zeb_status status;
+    if (m->chosen_at >= 0) {
+        status = move_codes(j, (uint64_t)m->chosen_at, m->size, at);
+        return status == ZEB_OK ? move_codes(j, (uint64_t)m->chosen_at + m->size, m->scale_size, scale_at) : status;
+    }
+    status = zeb_quantise_round(j, m, m->format, at, scale_at, &r);
+    zeb_quantise_note(j, &r);
     return status;
 }
 
 static zeb_status write_tensors(job *j) {
     zeb_status status = ZEB_OK;
     for (size_t i = 0; i < j->count && status == ZEB_OK; i++) {
-        const move *m = &j->moves[i];
+        const move *m = j->order[i];
         if (m->shard == NULL)
             status = m->format != ZEB_QUANTISE_KEEP ? quantise(j, m) : m->half ? copy_half(j, m) : copy(j, m);
     }

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/arena.h"
 #include "base/file.h"
@@ -280,6 +281,10 @@ const zeb_stored_tensor *zeb_safetensors_find(const zeb_safetensors *file, const
 
 const char *zeb_safetensors_metadata(const zeb_safetensors *file, const char *key) {
     return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
+}
+
+void zeb_safetensors_forget(const zeb_safetensors *file) {
+    if (file->map.size > 0) (void)madvise((void *)(uintptr_t)file->map.data, file->map.size, MADV_DONTNEED);
 }
 
 const char *zeb_safetensors_path(const zeb_safetensors *file) {

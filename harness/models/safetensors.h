@@ -61,6 +61,9 @@ const zeb_stored_tensor *zeb_safetensors_find(const zeb_safetensors *file, const
 /* A value of __metadata__, or NULL. */
 const char *zeb_safetensors_metadata(const zeb_safetensors *file, const char *key);
 
+/* Lets go of the mapped pages that were read so far; they are read again where needed. */
+void zeb_safetensors_forget(const zeb_safetensors *file);
+
 const char *zeb_safetensors_path(const zeb_safetensors *file);
 size_t zeb_safetensors_bytes(const zeb_safetensors *file); /* of the whole file */
 

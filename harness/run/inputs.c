@@ -1,14 +1,17 @@
 #include "run/inputs.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "run/stages.h"
 
 /* An input of linear layers: a tensor of the graph, and what was seen of it. */
 typedef struct seen {
     int32_t tensor;
     size_t k;
-    double *moments; /* [k,k] */
+    double *moments; /* lower triangle */
 } seen;
 
 typedef struct inputs {
@@ -18,9 +21,12 @@ typedef struct inputs {
     zeb_case what;
     zeb_session session;
     zeb_arena *arena;
-    seen *input; /* [count] */
+    zeb_stages *stages;
+    size_t next;     /* stage; the moments are those of the one before */
+    zeb_arena *of;   /* the moments' memory */
+    seen *input;     /* [count] of that stage */
+    int32_t *tensor; /* [count], their tensors */
     size_t count;
-    float *x; /* room for the largest of them */
     zeb_error *error;
 } inputs;
 
@@ -46,7 +52,7 @@ void zeb_inputs_add(const float *x, size_t rows, size_t k, double *h) {
         for (size_t i = 0; i < k; i++) {
             for (size_t n = 0; n < 4; n++)
                 a[n] = r + n < rows ? (double)row[n][i] : 0;
-            add_four(h + i * k, a, row, i + 1);
+            add_four(h + i * (i + 1) / 2, a, row, i + 1);
         }
     }
 }
@@ -59,79 +65,61 @@ static seen *find(const inputs *in, int32_t tensor) {
     return NULL;
 }
 
-/* Every input of a linear layer, once, with room for its moments. */
-static zeb_status list(inputs *in) {
+/* Every input of a stage's linear layers, once, with room for its moments. */
+static zeb_status list(inputs *in, size_t stage) {
     const zeb_graph *graph = in->session.graph;
-    size_t most = 0;
-    void *memory;
-    zeb_status status = zeb_arena_alloc(in->arena, graph->node_count, sizeof *in->input, &memory, in->error);
+    void *memory = NULL;
+    in->count = 0;
+    zeb_arena_destroy(in->of);
+    zeb_status status = zeb_arena_create(&in->of, in->error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(in->of, graph->node_count, sizeof *in->input, &memory, in->error);
     in->input = memory;
+    if (status == ZEB_OK) status = zeb_arena_alloc(in->of, graph->node_count, sizeof(int32_t), &memory, in->error);
+    in->tensor = memory;
     for (uint32_t i = 0; i < graph->node_count && status == ZEB_OK; i++) {
         const zeb_node *node = &graph->node[i];
         const int32_t tensor = node->input[ZEB_LINEAR_X];
-        if (node->op != ZEB_OP_LINEAR || find(in, tensor) != NULL) continue;
-        const zeb_tensor *x = &graph->tensor[tensor];
-        seen *to = &in->input[in->count++];
-        *to = (seen){.tensor = tensor, .k = (size_t)x->extent[1].max};
-        if (x->bytes > most) most = x->bytes;
-        status = zeb_arena_alloc(in->arena, to->k * to->k, sizeof(double), &memory, in->error);
-        to->moments = memory;
+        if (node->op != ZEB_OP_LINEAR || zeb_stages_of(in->stages, i) != stage || find(in, tensor) != NULL) continue;
+        const size_t k = (size_t)graph->tensor[tensor].extent[1].max;
+        status = zeb_arena_alloc(in->of, k * (k + 1) / 2, sizeof(double), &memory, in->error);
+        in->tensor[in->count] = tensor;
+        in->input[in->count++] = (seen){.tensor = tensor, .k = k, .moments = memory};
     }
-    if (status == ZEB_OK) status = zeb_arena_alloc(in->arena, most, 1, &memory, in->error);
-    in->x = memory;
     return status;
 }
 
-/* Puts a plan in place of the session's in which these inputs can be read. */
-static zeb_status tap(inputs *in) {
-    zeb_session *session = &in->session;
-    const zeb_backend *backend = session->device.backend;
-    zeb_graph graph = *session->graph;
-    void *memory;
-    zeb_status status = zeb_arena_alloc(in->arena, graph.tensor_count, sizeof(zeb_tensor), &memory, in->error);
-    if (status != ZEB_OK) return status;
-    zeb_tensor *tensor = memcpy(memory, graph.tensor, graph.tensor_count * sizeof(zeb_tensor));
-    graph.tensor = tensor;
-    for (size_t i = 0; i < in->count; i++)
-        tensor[in->input[i].tensor].role = ZEB_ROLE_OUTPUT;
-    backend->release(session->plan);
-    session->plan = NULL;
-    return backend->compile(session->device.device, &graph, &session->plan, in->error);
+static void note(void *user, int32_t tensor, const float *x, size_t rows) {
+    const seen *s = find(user, tensor);
+    zeb_inputs_add(x, rows, s->k, s->moments);
 }
 
-static zeb_status note(inputs *in) {
-    zeb_session *session = &in->session;
-    zeb_work plain, executed; /* the counts that the device kept come with them */
-    zeb_status status = zeb_session_work(session, &plain, &executed, in->error);
-    for (size_t i = 0; i < in->count && status == ZEB_OK; i++) {
+static zeb_status check_finite(const inputs *in) {
+    for (size_t i = 0; i < in->count; i++) {
         const seen *s = &in->input[i];
-        const zeb_tensor *x = &session->graph->tensor[s->tensor];
-        const size_t rows =
-            x->offsets == ZEB_NONE ? (size_t)session->batch.sequences : (size_t)zeb_cost_rows(session->cost, s->tensor);
-        status = session->device.backend->read(session->plan, s->tensor, in->x, rows * s->k * sizeof(float), in->error);
-        if (status != ZEB_OK) return status;
-        zeb_inputs_add(in->x, rows, s->k, s->moments);
         for (size_t d = 0; d < s->k; d++)
-            if (!isfinite(s->moments[d * s->k + d]))
-                return zeb_fail(in->error, ZEB_ERR_RANGE, "'%s' is not finite on the calibration slice", x->name);
+            if (!isfinite(s->moments[d * (d + 3) / 2]))
+                return zeb_fail(in->error, ZEB_ERR_RANGE, "'%s' is not finite on the calibration slice",
+                                in->session.graph->tensor[s->tensor].name);
     }
-    return status;
+    return ZEB_OK;
 }
 
-static zeb_status see(inputs *in) {
-    zeb_session *session = &in->session;
-    atomic_store(&in->shared->total, session->data.count);
-    zeb_status status = list(in);
-    if (status == ZEB_OK) status = tap(in);
-    for (size_t at = 0; at < session->data.count && status == ZEB_OK;) {
-        zeb_batch_clear(&session->batch);
-        while (at < session->data.count && zeb_batch_add(&session->batch, &session->sequence[at]))
-            at++;
-        status = zeb_session_pass(session, in->error);
-        if (status == ZEB_OK) status = note(in);
-        atomic_store(&in->shared->done, at);
-        if (status == ZEB_OK && atomic_load(&in->shared->stop) != 0)
-            status = zeb_fail(in->error, ZEB_ERR_INTERRUPTED, "stopped by the user; no checkpoint was written");
+/* Runs stages until the moments of this one are there; from the start again for one that has gone by. */
+static zeb_status see(inputs *in, size_t stage) {
+    zeb_status status = ZEB_OK;
+    if (stage + 1 == in->next) return ZEB_OK;
+    if (stage < in->next) in->next = 0;
+    while (in->next <= stage && status == ZEB_OK) {
+        status = list(in, in->next);
+        const zeb_stages_watch watch = {.tensor = in->tensor,
+                                        .count = in->count,
+                                        .seen = note,
+                                        .user = in,
+                                        .done = &in->shared->done,
+                                        .stop = &in->shared->stop};
+        if (status == ZEB_OK) status = zeb_stages_run(in->stages, in->next, &watch, in->error);
+        if (status == ZEB_OK) status = check_finite(in);
+        in->next = status == ZEB_OK ? in->next + 1 : 0;
     }
     return status;
 }
@@ -139,19 +127,29 @@ static zeb_status see(inputs *in) {
 /* ---- quantising ------------------------------------------------------------------------------------------------- */
 
 /* The model's weights are in place in the graph, so that a node is found by where its matrix lies. */
-static const double *moments(void *user, const char *name, size_t k) {
-    const inputs *in = user;
+static zeb_status moments(void *user, const char *name, size_t k, const double **h) {
+    inputs *in = user;
     const zeb_graph *graph = in->session.graph;
     zeb_weight weight;
     zeb_error ignored;
-    if (zeb_model_tensor(in->session.model, name, &weight, &ignored) != ZEB_OK) return NULL;
+    *h = NULL;
+    if (zeb_model_tensor(in->session.model, name, &weight, &ignored) != ZEB_OK) return ZEB_OK;
     for (uint32_t i = 0; i < graph->node_count; i++) {
         const zeb_node *node = &graph->node[i];
         if (node->op != ZEB_OP_LINEAR || graph->tensor[node->input[ZEB_LINEAR_W]].data != weight.data) continue;
+        zeb_status status = see(in, zeb_stages_of(in->stages, i));
+        if (status != ZEB_OK) return status;
         const seen *s = find(in, node->input[ZEB_LINEAR_X]);
-        return s != NULL && s->k == k ? s->moments : NULL;
+        if (s != NULL && s->k == k) *h = s->moments;
+        return ZEB_OK;
     }
-    return NULL;
+    return ZEB_OK;
+}
+
+/* So few tokens a batch that what a layer makes of them stays small beside its weights. */
+static uint32_t batch_of(uint32_t seq_max) {
+    enum { TOKENS = 256, SEQUENCES = 32 };
+    return seq_max > TOKENS ? 1 : TOKENS / seq_max < SEQUENCES ? TOKENS / seq_max : SEQUENCES;
 }
 
 static zeb_status quantise(inputs *in) {
@@ -159,14 +157,19 @@ static zeb_status quantise(inputs *in) {
     in->what = in->options->what;
     in->what.precision = ZEB_PRECISION_F32;
     in->what.scenario = ZEB_SCENARIO_OFFLINE;
+    in->what.batch = batch_of(in->what.seq_max);
+    zeb_slice slice = in->options->slice;
+    slice.plan_later = true;
     zeb_quantise_options options = in->options->quantise;
     options.moments = moments;
     options.user = in;
     options.stop = &in->shared->stop;
-    zeb_status status =
-        zeb_slice_open(&in->what, &in->options->slice, in->registry, in->arena, &in->session, &row, in->error);
-    if (status == ZEB_OK) status = see(in);
+    zeb_status status = zeb_slice_open(&in->what, &slice, in->registry, in->arena, &in->session, &row, in->error);
     if (status != ZEB_OK) return status;
+    zeb_session_forget_texts(&in->session);
+    status = zeb_stages_open(&in->session, in->options->out, &in->stages, in->error);
+    if (status != ZEB_OK) return status;
+    atomic_store(&in->shared->total, in->session.data.count * zeb_stages_count(in->stages));
     return zeb_quantise(zeb_model_folder(in->session.model), in->options->out, &options, in->shared->result, in->error);
 }
 
@@ -179,9 +182,14 @@ typedef struct assignment {
 static zeb_status work(const void *input, zeb_shared *shared, zeb_error *error) {
     const assignment *given = input;
     inputs in = {.options = given->options, .registry = given->registry, .shared = shared, .error = error};
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 17); /* what is large goes back to the system when it is freed */
+#endif
     zeb_status status = zeb_arena_create(&in.arena, error);
     if (status == ZEB_OK) status = quantise(&in);
+    zeb_stages_close(in.stages);
     zeb_session_close(&in.session);
+    zeb_arena_destroy(in.of);
     zeb_arena_destroy(in.arena);
     return status;
 }

@@ -59,8 +59,9 @@ static zeb_status open_data(zeb_session *session, const example_filter *filter, 
         return zeb_fail(error, ZEB_ERR_NOT_FOUND, "unknown task %s; 'zeb list tasks' lists them", what->task);
     row->task_version = zeb_i64(task->version);
     zeb_status status = match_labels(session, task, error);
+    if (status == ZEB_OK) status = zeb_arena_create(&session->texts, error);
     if (status == ZEB_OK)
-        status = zeb_dataset_open(task, what->data, what->split, what->limit, session->arena, &session->data, error);
+        status = zeb_dataset_open(task, what->data, what->split, what->limit, session->texts, &session->data, error);
     if (status != ZEB_OK) return status;
     if (filter->keep != NULL) thin(&session->data, filter);
     KEEP(row->data_hash, session->data.hash);
@@ -255,6 +256,13 @@ zeb_status zeb_session_open(const zeb_case *what, const zeb_registry *registry, 
 zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *registry,
                                  bool (*keep)(const zeb_example *example, void *user), void *user, zeb_arena *arena,
                                  zeb_session *session, zeb_row *row, zeb_error *error) {
+    zeb_status status = zeb_session_prepare(what, registry, keep, user, arena, session, row, error);
+    return status == ZEB_OK ? compile(session, row, error) : status;
+}
+
+zeb_status zeb_session_prepare(const zeb_case *what, const zeb_registry *registry,
+                               bool (*keep)(const zeb_example *example, void *user), void *user, zeb_arena *arena,
+                               zeb_session *session, zeb_row *row, zeb_error *error) {
     const example_filter filter = {.keep = keep, .user = user};
     *session = (zeb_session){.what = what, .arena = arena};
     zeb_status status = open_model(session, row, error);
@@ -266,8 +274,16 @@ zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *regis
     if (status == ZEB_OK) status = open_policy(session, row, error);
     if (status == ZEB_OK) status = build_graph(session, error);
     if (status == ZEB_OK) status = open_device(session, registry, row, error);
-    if (status == ZEB_OK) status = compile(session, row, error);
     return status;
+}
+
+void zeb_session_forget_texts(zeb_session *session) {
+    zeb_arena_destroy(session->texts);
+    session->texts = NULL;
+    session->data.example = NULL;
+    session->data.path = NULL;
+    zeb_tokenizer_close(session->tokenizer);
+    session->tokenizer = NULL;
 }
 
 /* Makes every attention's importance readable, in a copy of the graph's tables. */
@@ -338,7 +354,9 @@ void zeb_session_close(zeb_session *session) {
     zeb_policy_close(session->policy);
     zeb_tokenizer_close(session->tokenizer);
     zeb_model_close(session->model);
+    zeb_arena_destroy(session->texts);
     session->plan = NULL;
+    session->texts = NULL;
 }
 
 zeb_status zeb_session_pass(zeb_session *session, zeb_error *error) {

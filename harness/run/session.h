@@ -23,6 +23,7 @@ enum { ZEB_SESSION_LAYERS_MAX = 256 };
 typedef struct zeb_session {
     const zeb_case *what;
     zeb_arena *arena;
+    zeb_arena *texts; /* of the data set alone */
     zeb_model *model;
     zeb_tokenizer *tokenizer;
     zeb_policy *policy; /* NULL: dense */
@@ -61,6 +62,13 @@ ZEB_MUST_CHECK zeb_status zeb_session_open(const zeb_case *what, const zeb_regis
 ZEB_MUST_CHECK zeb_status zeb_session_open_kept(const zeb_case *what, const zeb_registry *registry,
                                                 bool (*keep)(const zeb_example *example, void *user), void *user,
                                                 zeb_arena *arena, zeb_session *session, zeb_row *row, zeb_error *error);
+/* The same, but nothing is compiled: session->plan stays NULL. */
+ZEB_MUST_CHECK zeb_status zeb_session_prepare(const zeb_case *what, const zeb_registry *registry,
+                                              bool (*keep)(const zeb_example *example, void *user), void *user,
+                                              zeb_arena *arena, zeb_session *session, zeb_row *row, zeb_error *error);
+/* Lets go of the data set's texts and the tokenizer, for who needs the tokens alone: data.example, data.path and
+ * tokenizer are NULL afterwards. */
+void zeb_session_forget_texts(zeb_session *session);
 void zeb_session_close(zeb_session *session);
 
 /* Puts an open session under another policy (NULL: dense), which the session then owns; the plan before is released,

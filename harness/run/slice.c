@@ -86,7 +86,8 @@ zeb_status zeb_slice_open(zeb_case *what, const zeb_slice *slice, const zeb_regi
     slice_filter filter = {.share = slice->share, .error = error};
     const size_t limit = what->limit;
     what->limit = 0;
-    zeb_status status = zeb_session_open_kept(what, registry, in_slice, &filter, arena, session, row, error);
+    zeb_status status = (slice->plan_later ? zeb_session_prepare : zeb_session_open_kept)(
+        what, registry, in_slice, &filter, arena, session, row, error);
     if (filter.status != ZEB_OK) return filter.status;
     if (status != ZEB_OK) return status;
     thin(session, slice->min_tokens, limit);

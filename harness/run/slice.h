@@ -19,6 +19,7 @@ ZEB_MUST_CHECK zeb_status zeb_slice_check(const char *split, double share, zeb_e
 typedef struct zeb_slice {
     double share;       /* of train that is the slice */
     int32_t min_tokens; /* shorter examples are left out */
+    bool plan_later;    /* the session is only prepared (zeb_session_prepare) */
 } zeb_slice;
 
 /* Opens a session over the slice of what->split: at most what->limit of its examples (0: all), spread evenly;

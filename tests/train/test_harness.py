@@ -190,14 +190,14 @@ GPTQ = r"""
 #include "models/gptq.h"
 int main(int argc, char **argv) {
     size_t n = (size_t)atol(argv[1]), k = (size_t)atol(argv[2]), group = (size_t)atol(argv[3]);
-    double *h = malloc(8 * k * k), *u = malloc(8 * k * k), *w = malloc(8 * k);
+    double *h = malloc(4 * k * (k + 1)), *u = malloc(4 * k * (k + 1)), *w = malloc(8 * k);
     float *x = malloc(4 * k), *scratch = malloc(4 * k);
     unsigned char *packed = malloc(k);
     uint16_t *scale = malloc(2 * k);
     zeb_quantise_options options = {.range = ZEB_RANGE_ABSMAX};
     zeb_error error;
     (void)argc;
-    if (fread(h, 8, k * k, stdin) != k * k || zeb_gptq_factor(h, k, u, &error) != ZEB_OK) return 1;
+    if (fread(h, 4 * k, k + 1, stdin) != k + 1 || zeb_gptq_factor(h, k, u, &error) != ZEB_OK) return 1;
     for (size_t r = 0; r < n; r++) {
         if (fread(x, 4, k, stdin) != k) return 2;
         zeb_gptq_row4(x, k, group, u, &options, scratch, w, packed, scale);
