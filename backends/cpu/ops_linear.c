@@ -226,9 +226,20 @@ static void run_gated_panel(const cpu_hand *hand, const cpu_linear *l, int panel
     }
 }
 
+/* Where columns are divided, other workers have just written rows of x: asked for all at once, their lines come from
+ * the other cores in a quarter of the time. */
+static void ask_for_rows(const zeb_plan *plan, const cpu_linear *l, int64_t r0, int64_t r1) {
+    const cpu_tensor *x = &plan->tensor[l->integers ? l->codes : l->x];
+    const size_t ld = zeb_dtype_bytes(x->dtype, x->ld), bytes = zeb_dtype_bytes(x->dtype, (size_t)x->width);
+    for (int64_t r = r0; r < r1; r++)
+        for (size_t i = 0; i < bytes; i += 64)
+            __builtin_prefetch((const char *)x->data + (size_t)r * ld + i, 0, 2);
+}
+
 static void run_linear(const cpu_hand *hand, const cpu_stage *stage, int64_t r0, int64_t r1, int p0, int p1) {
     const zeb_plan *plan = hand->plan;
     const cpu_linear *l = &stage->as.linear;
+    if (p1 - p0 < l->panels) ask_for_rows(plan, l, r0, r1);
     if (l->gates == ZEB_NONE) {
         run_panels(hand, l, p0, p1, r0, r1);
         return;

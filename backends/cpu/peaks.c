@@ -283,7 +283,7 @@ static void work(void *context, uint32_t worker) {
     const bool mine = worker < t->threads;
     const unsigned char *data = mine && t->data != NULL ? t->data + worker * t->bytes : NULL;
     if (mine && t->bytes < large) t->what->loop(data, t->bytes, t->rounds / 8 + 1); /* clock rises, cache fills */
-    cpu_pool_barrier(t->pool);
+    cpu_pool_barrier(t->pool, worker);
     if (!mine) return;
     t->begin[worker] = now_ns();
     t->what->loop(data, t->bytes, t->rounds);

@@ -1,7 +1,8 @@
-/* pool.c - the team of threads. Both waiting points (for a job, at a barrier) are a 32-bit generation that one thread
- * advances and the others watch: first in a loop, then in the kernel. A sleeper announces itself before it looks at
- * the generation for the last time, the waker looks for sleepers after it has advanced it; both in sequentially
- * consistent order, so one of the two sees the other. */
+/* pool.c - the team of threads. What is waited for (a job, another worker at a barrier) is a 32-bit generation that one
+ * thread advances and others watch: first in a loop, then in the kernel. At a barrier everybody advances his own and
+ * watches all others', each in a cache line of its own: one trip of a line between cores, no counter to be fought for.
+ * A sleeper announces itself before it looks at the generation for the last time, the waker looks for sleepers after it
+ * has advanced it; both in sequentially consistent order, so one of the two sees the other. */
 #include "pool.h"
 
 #include <limits.h>
@@ -21,17 +22,14 @@ enum { SPINS_BARRIER = 1000, SPINS_JOB = 5000 };
 typedef struct cpu_gate {
     _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
-    char pad[56];
 } cpu_gate;
 
 struct cpu_pool {
     _Alignas(64) cpu_gate job_gate;
-    _Alignas(64) cpu_gate barrier_gate;
-    _Alignas(64) _Atomic uint32_t arrived;
-    _Alignas(64) void (*job)(void *context, uint32_t worker); /* published by job_gate */
+    void (*job)(void *context, uint32_t worker); /* published by job_gate, in its line */
     void *context;
     int stop;
-    uint32_t threads;
+    _Alignas(64) uint32_t threads;
     int pin;
     int processor;       /* of worker 0 */
     cpu_set_t *own_mask; /* of worker 0 during a run */
@@ -41,7 +39,8 @@ struct cpu_pool {
 };
 
 typedef struct cpu_worker {
-    cpu_pool *pool;
+    _Alignas(64) cpu_gate arrived; /* at barriers */
+    _Alignas(64) cpu_pool *pool;
     uint32_t index;
     pthread_t thread;
 } cpu_worker;
@@ -74,15 +73,13 @@ static void gate_wait(cpu_gate *gate, uint32_t seen, int spins) {
     atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-void cpu_pool_barrier(cpu_pool *pool) {
+void cpu_pool_barrier(cpu_pool *pool, uint32_t worker) {
     if (pool->threads == 1) return;
-    const uint32_t seen = atomic_load_explicit(&pool->barrier_gate.generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1 == pool->threads) {
-        atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-        gate_open(&pool->barrier_gate);
-    } else {
-        gate_wait(&pool->barrier_gate, seen, SPINS_BARRIER);
-    }
+    cpu_gate *own = &pool->worker[worker].arrived;
+    const uint32_t seen = atomic_load_explicit(&own->generation, memory_order_relaxed);
+    gate_open(own);
+    for (uint32_t i = 0; i < pool->threads; i++) /* some may be at the next barrier already */
+        if (i != worker) gate_wait(&pool->worker[i].arrived, seen, SPINS_BARRIER);
 }
 
 static void *work(void *argument) {
@@ -94,7 +91,7 @@ static void *work(void *argument) {
         seen++;
         if (pool->stop) return NULL;
         pool->job(pool->context, self->index);
-        cpu_pool_barrier(pool);
+        gate_open(&pool->worker[self->index].arrived); /* worker 0 alone waits for that */
     }
 }
 
@@ -110,7 +107,7 @@ void cpu_pool_run(cpu_pool *pool, void (*job)(void *context, uint32_t worker), v
         gate_open(&pool->job_gate);
     }
     job(context, 0);
-    cpu_pool_barrier(pool);
+    cpu_pool_barrier(pool, 0);
     if (moved) (void)sched_setaffinity(0, pool->mask_bytes, pool->mask);
 }
 
@@ -148,7 +145,8 @@ zeb_status cpu_pool_create(uint32_t threads, const int *processor, cpu_pool **re
     pool->mask_bytes = CPU_ALLOC_SIZE(PROCESSORS_MAX);
     pool->own_mask = CPU_ALLOC(PROCESSORS_MAX);
     pool->mask = CPU_ALLOC(PROCESSORS_MAX);
-    pool->worker = calloc(threads, sizeof *pool->worker);
+    pool->worker = aligned_alloc(64, threads * sizeof *pool->worker);
+    if (pool->worker != NULL) memset(pool->worker, 0, threads * sizeof *pool->worker);
     *pinned = processor != NULL;
     if (pool->own_mask == NULL || pool->mask == NULL || pool->worker == NULL) goto done;
     for (uint32_t i = 1; i < threads; i++) { /* pool->mask serves as scratch until the first run */

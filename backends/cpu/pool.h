@@ -23,6 +23,6 @@ uint32_t cpu_pool_threads(const cpu_pool *pool);
 void cpu_pool_run(cpu_pool *pool, void (*job)(void *context, uint32_t worker), void *context);
 
 /* Inside a job: returns when all workers have called it; what they wrote before is seen after. */
-void cpu_pool_barrier(cpu_pool *pool);
+void cpu_pool_barrier(cpu_pool *pool, uint32_t worker);
 
 #endif

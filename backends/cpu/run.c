@@ -48,7 +48,7 @@ static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t r
     const int64_t i = hand->worker, n = hand->workers;
     for (uint32_t s = chain->first; s < chain->first + chain->count; s++) {
         const cpu_stage *stage = &plan->stage[s];
-        if (s > chain->first) cpu_pool_barrier(plan->pool);
+        if (s > chain->first) cpu_pool_barrier(plan->pool, hand->worker);
         if (stage->panels > 0)
             run_rows(hand, s, 0, rows, (int)(stage->panels * i / n), (int)(stage->panels * (i + 1) / n));
         else
@@ -77,7 +77,7 @@ static void work(void *context, uint32_t worker) {
     zeb_plan *plan = context;
     const cpu_hand *hand = &plan->hand[worker];
     for (uint32_t c = 0; c < plan->chains; c++) {
-        if (c > 0) cpu_pool_barrier(plan->pool);
+        if (c > 0) cpu_pool_barrier(plan->pool, hand->worker);
         const cpu_chain *chain = &plan->chain[c];
         const bool timed = plan->profiling && worker == 0 && !chain->row_local;
         if (timed) plan->span[2 * chain->first] = now_ns();

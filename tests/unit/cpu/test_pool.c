@@ -25,10 +25,10 @@ static void pass_on(void *context, uint32_t worker) {
     relay *r = context;
     for (uint32_t round = 1; round <= r->rounds; round++) {
         r->seen[worker] = round;
-        cpu_pool_barrier(r->pool);
+        cpu_pool_barrier(r->pool, worker);
         for (uint32_t i = 0; i < cpu_pool_threads(r->pool); i++)
             if (r->seen[i] != round) atomic_fetch_add(&r->wrong, 1);
-        cpu_pool_barrier(r->pool);
+        cpu_pool_barrier(r->pool, worker);
     }
 }
 
