@@ -175,7 +175,7 @@ static void context_tile(const zeb_plan *plan, const cpu_attention *a, const cpu
     const int64_t columns = plan->kernels->tile_columns, dim = a->attr.head_dim;
     const int64_t kv_head = t->head / (a->attr.heads / a->attr.kv_heads);
     const float *v = cpu_row(plan, a->v, t->key_first + s->first) + kv_head * dim;
-    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
+    float *context = cpu_context_row(plan, a, t, row) + t->head * dim;
     cpu_tile tile = {.a = d->scores + s->first,
                      .lda = d->ld,
                      .ldb = plan->tensor[a->v].ld,
@@ -195,7 +195,7 @@ static void context_tile_i8(const zeb_plan *plan, const cpu_attention *a, const 
                             int64_t row, int rows, const float *share, const stretch *s, bool more) {
     const cpu_kernels *kernels = plan->kernels;
     const int64_t columns = kernels->tile_columns, dim = a->attr.head_dim, steps = (t->keys + 3) / 4;
-    float *context = cpu_row(plan, a->context, t->context_first + row) + t->head * dim;
+    float *context = cpu_context_row(plan, a, t, row) + t->head * dim;
     float high[CPU_TILE_ROWS_MAX], low[CPU_TILE_ROWS_MAX];
     static const int32_t zero[CPU_TILE_COLUMNS_MAX];
     for (int r = 0; r < rows; r++) {
@@ -297,7 +297,7 @@ void cpu_tile_context(const zeb_plan *plan, const cpu_attention *a, const cpu_ta
             context_tile(plan, a, t, d, from, rows, &s, any);
     }
     for (int r = 0; r < rows; r++) {
-        float *context = cpu_row(plan, a->context, t->context_first + from + r) + t->head * a->attr.head_dim;
+        float *context = cpu_context_row(plan, a, t, from + r) + t->head * a->attr.head_dim;
         if (!any)
             memset(context, 0, dim * sizeof *context);
         else if (!bytes && share[r] != 1.0f) /* fewer numbers here than there are probabilities */

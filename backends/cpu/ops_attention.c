@@ -1,6 +1,7 @@
 /* ops_attention.c - ATTENTION: tasks, each one head of one sequence, handed out to the workers. With a selection, a
  * first round weighs the keys and keeps the probabilities, one worker selects, and a second round makes context rows of
- * the survivors alone, out of what was kept (or weighed again, where keeping would take too much memory). */
+ * the survivors alone, out of what was kept (or weighed again, where keeping would take too much memory). Or the first
+ * round makes those of all rows, and survivors' are copied: see makes_all. */
 #include <string.h>
 
 #include "attention.h"
@@ -8,6 +9,8 @@
 
 enum {
     KEPT_MOST = 16 << 20, /* bytes for kept probabilities */
+    KEPT_LEAST = 3 << 19, /* from so many on, contexts of all rows may cost less, */
+    ALL_PERCENT = 60,     /* where so many survive */
     CHUNKS_MAX = 8,       /* of the queries of a sequence: bounds the partial sums of importance */
     CHUNK_LEAST = 48,     /* rows; below, packing keys again costs more than it spreads */
 };
@@ -170,8 +173,24 @@ static void select_survivors(const zeb_plan *plan, const cpu_attention *a) {
     cpu_ints(plan, a->count)[0] = (int32_t)count;
 }
 
-/* Context rows of the survivors out of those of all. Slabs make the others in less time than it takes to put
- * probabilities aside until it is known which are wanted. */
+/* Whether contexts are made of all rows in passing and some dropped, rather than of survivors out of probabilities that
+ * were put aside: where these leave the second-level cache meanwhile, that costs more than what is dropped, if most
+ * survive. Slabs are so fast that it always does. How many a threshold keeps isn't known before. */
+static bool makes_all(const zeb_plan *plan, const cpu_attention *a) {
+    if (a->halves) return true;
+    if (kept_bytes(plan, a) < KEPT_LEAST) return false;
+    const int64_t sequences = cpu_sequences(plan, a->q);
+    int64_t rows = 0, all = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        int64_t first, end;
+        cpu_sequence_rows(plan, a->q, b, &first, &end);
+        rows += (end - first) * zeb_select_quota(&a->attr.select, (int32_t)(end - first));
+        all += (end - first) * (end - first);
+    }
+    return 100 * rows >= ALL_PERCENT * all;
+}
+
+/* Context rows of the survivors out of those of all. */
 static void take_survivors(const cpu_hand *hand, const cpu_attention *a) {
     const zeb_plan *plan = hand->plan;
     const cpu_tensor *out = &plan->tensor[a->context];
@@ -189,20 +208,21 @@ static void run_attention(const cpu_hand *hand, const cpu_stage *stage) {
         cpu_flag_heads(hand, a);
         run_round(hand, a, &own->ticket[0], &(round){a->weigh, true, false, false});
         if (!a->weigh) return;
-        cpu_pool_barrier(plan->pool);
+        cpu_pool_barrier(plan->pool, hand->worker);
         finish_importance(hand, a);
         return;
     }
+    const bool all = a->weigh && makes_all(plan, a);
     if (a->weigh) {
-        run_round(hand, a, &own->ticket[0], &(round){true, a->halves, false, a->halves});
-        cpu_pool_barrier(plan->pool);
+        run_round(hand, a, &own->ticket[0], &(round){true, all, false, all});
+        cpu_pool_barrier(plan->pool, hand->worker);
         finish_importance(hand, a);
-        cpu_pool_barrier(plan->pool);
+        cpu_pool_barrier(plan->pool, hand->worker);
     }
     if (hand->worker == 0) select_survivors(plan, a);
-    cpu_pool_barrier(plan->pool);
+    cpu_pool_barrier(plan->pool, hand->worker);
     cpu_flag_heads(hand, a);
-    if (a->all == NULL)
+    if (!all)
         run_round(hand, a, &own->ticket[1], &(round){false, true, true, false});
     else
         take_survivors(hand, a);
@@ -220,12 +240,16 @@ static void lay_out(const zeb_plan *plan, cpu_attention *a, uintptr_t *at) {
         a->mark = cpu_cut(at, rows, sizeof *a->mark);
         a->key = cpu_cut(at, rows, sizeof *a->key);
     }
-    if (selects && a->weigh && a->halves) {
+    if (selects && a->weigh) { /* a pass uses one or the other */
+        const uintptr_t begin = *at;
         a->all = cpu_cut(at, rows * plan->tensor[a->context].ld, sizeof *a->all);
-    } else if (selects && a->weigh) {
+        if (a->halves) return;
         const size_t most = heads * rows * cpu_kept_row(plan, a, a->keys_max); /* one long sequence */
         a->kept_size = most < KEPT_MOST ? most : KEPT_MOST;
+        const uintptr_t end = *at;
+        *at = begin;
         a->kept = cpu_cut(at, a->kept_size, 1);
+        if (end > *at) *at = end;
     }
 }
 
