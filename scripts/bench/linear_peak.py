@@ -1,4 +1,6 @@
-"""Share of the core's measured peak that the linear layers reach: packed weights, warm, bias included.
+"""Share of the core's measured peak that the linear layers reach: packed weights, warm, bias included. In eight bits
+(and bfloat16 where it is native) twice: with x quantised for this layer alone, and with x as a norm before it leaves it
+in passing ("ready").
 
 With --against, instead: the rate over that of another precision, in alternating rounds."""
 import argparse
@@ -38,8 +40,10 @@ class Linear:
         self.settings = text.value.decode()
         self.ns = np.zeros(max(15, int(3e-3 / (1e-9 * self.operations / 200))), np.uint64)
 
-    def rate(self):
-        self.lib.bench_run(self.b, self.ns.size, self.ns.ctypes.data_as(C.c_void_p), self.error)
+    def rate(self, ready=False):
+        run = self.lib.bench_run_ready if ready else self.lib.bench_run
+        if run(self.b, self.ns.size, self.ns.ctypes.data_as(C.c_void_p), self.error):
+            peer.fail(self.error.value.decode())
         return self.operations / np.median(self.ns[self.ns.size // 4:])
 
     def close(self):
@@ -62,34 +66,38 @@ def main(argv=None):
     unit = f"of the rate in {a.against}" if a.against else "of the peak, %"
     print(f"# linear layers in {a.precision}, {a.threads} thread(s), {unit}\n| rows | " +
           " | ".join(f"{k}x{n}" for k, n in SHAPES) +
-          f" | median GOP/s | median {unit} (of lowest - of highest rounds) | target |\n" +
-          "| --- " * (len(SHAPES) + 4) + "|")
+          f" | median GOP/s | median {unit} (of lowest - of highest rounds) | target | x ready: median, {unit} |\n" +
+          "| --- " * (len(SHAPES) + 5) + "|")
     seen = []
     for m in rows:
-        rates, shares = [], []
+        rates, shares, ready = [], [], []
         for k, n in SHAPES:
             w, x = rng.standard_normal(n * k + n, np.float32), rng.standard_normal(m * k, np.float32)
-            ours = Linear(lib, a, a.precision, m, k, n, w, x)
-            other = Linear(lib, a, a.against, m, k, n, w, x) if a.against else None
-            mine, share = [], []
+            ours, apart = (Linear(lib, a, a.precision, m, k, n, w, x) for _ in range(2))
+            other, other_apart = (Linear(lib, a, a.against, m, k, n, w, x) if a.against else None for _ in range(2))
+            mine, share, alone = [], [], []
             for _ in range(a.rounds):  # the peak just before and after, so that both see the same machine
                 seen.append(peaks())
                 if other is not None:
-                    top = other.rate()
+                    top, top_ready = other.rate(), other_apart.rate(True)
                 mine.append(ours.rate())
+                mine_ready = apart.rate(True)
                 if other is None:
                     seen.append(peaks())
                     top = max(s[column(a.precision, ours.settings)] for s in seen[-2:]) * a.threads / 100
+                    top_ready = top
                 share.append(mine[-1] / top)
+                alone.append(mine_ready / top_ready)
             rates.append(float(np.median(mine)))
             shares.append([float(np.median(share)), min(share), max(share)])
+            ready.append(float(np.median(alone)))
             settings = ours.settings
-            ours.close()
-            if other is not None:
-                other.close()
+            for l in (ours, apart, other, other_apart):
+                if l is not None:
+                    l.close()
         middle, form = np.median(np.array(shares), axis=0), ".2f" if a.against else ".1f"
         print(f"| {m} | " + " | ".join(f"{s[0]:{form}}" for s in shares) + f" | {np.median(rates):.0f} |"
-              f" {middle[0]:{form}} ({middle[1]:{form}} - {middle[2]:{form}}) | {targets.cell(middle[0])} |", flush=True)
+              f" {middle[0]:{form}} ({middle[1]:{form}} - {middle[2]:{form}}) | {targets.cell(middle[0])} | {np.median(ready):{form}} |", flush=True)
     print(f"# {settings}\n{peer.ceilings(seen)}")
     targets.end()
 
