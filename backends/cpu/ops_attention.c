@@ -9,8 +9,7 @@
 
 enum {
     KEPT_MOST = 16 << 20, /* bytes for kept probabilities */
-    KEPT_LEAST = 3 << 19, /* from so many on, contexts of all rows may cost less, */
-    ALL_PERCENT = 60,     /* where so many survive */
+    KEPT_LEAST = 3 << 19, /* from so many on, contexts of all rows may cost less */
     CHUNKS_MAX = 8,       /* of the queries of a sequence: bounds the partial sums of importance */
     CHUNK_LEAST = 48,     /* rows; below, packing keys again costs more than it spreads */
 };
@@ -187,7 +186,7 @@ static bool makes_all(const zeb_plan *plan, const cpu_attention *a) {
         rows += (end - first) * zeb_select_quota(&a->attr.select, (int32_t)(end - first));
         all += (end - first) * (end - first);
     }
-    return 100 * rows >= ALL_PERCENT * all;
+    return 100 * rows >= plan->device->choices.all_percent * all;
 }
 
 /* Context rows of the survivors out of those of all. */

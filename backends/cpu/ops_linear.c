@@ -9,8 +9,8 @@
 /* Longest stretch of k in one go: a panel of it stays in the first-level cache while the rows pass. */
 enum { K_BLOCK = 256 };
 /* A panel of four bits is left unpacked by the first tile for the others. Beyond so many bytes too little of it would
- * stay in that cache: up to so many tiles, each unpacks it in registers. */
-enum { FOUR_ROOM = 24 << 10, FOUR_TILES = 5 };
+ * stay in that cache: up to a few tiles, each unpacks it in registers. */
+enum { FOUR_ROOM = 24 << 10 };
 
 static const cpu_linear_part *part_of(const cpu_linear *l, int panel) {
     uint32_t i = 0;
@@ -92,7 +92,7 @@ static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, i
     const int64_t tiles = (r1 - r0 + most - 1) / most, steps = (int64_t)l->groups * l->steps;
     const int64_t bytes = steps * columns * kernels->i8_step / (l->four ? 2 : 1);
     const bool unpacks = l->four && kernels->tile_four[1] != NULL; /* in registers: the first tile, or all */
-    const bool keeps = unpacks && tiles > (bytes <= FOUR_ROOM / 2 ? 1 : FOUR_TILES);
+    const bool keeps = unpacks && tiles > (bytes <= FOUR_ROOM / 2 ? 1 : plan->device->choices.four_tiles);
     const bool late_residual = part->residual != ZEB_NONE && part->activation != ZEB_ACT_NONE;
     cpu_tile_i8 tile = {.ldx = codes->ld,
                         .w = l->codes_w + panel * bytes,
@@ -113,9 +113,10 @@ static void run_panel_i8(const cpu_hand *hand, const cpu_linear *l, int panel, i
     const char *next = (const char *)(tile.w + bytes);
     if (l->four && !unpacks) kernels->unpack_four(tile.w, (int)steps, hand->scratch);
     if (keeps) tile.keep = hand->scratch;
+    const bool tall = plan->device->choices.tile_split == 2;
     const int64_t height = tiles > 0 ? (r1 - r0) / tiles : 0, taller = r1 - r0 - height * tiles; /* by one row */
     for (int64_t i = 0, r = r0, end; i < tiles; i++, r = end) {
-        end = r + height + (i < taller);
+        end = !tall ? r + height + (i < taller) : r + most < r1 ? r + most : r1;
         tile.ahead = i < 2 ? next + i * steps * 64 : NULL;
         if (l->four && (!unpacks || (keeps && i > 0))) tile.w = hand->scratch;
         tile.x = (const unsigned char *)codes->data + (size_t)r * codes->ld;
@@ -184,7 +185,7 @@ static void run_slab(const cpu_hand *hand, const cpu_linear *l, const cpu_linear
 static bool takes_slabs(const zeb_plan *plan, const cpu_linear *l, int64_t rows) {
     const cpu_kernels *kernels = plan->kernels;
     if (l->four) return kernels->slab_four != NULL && rows >= kernels->tile_rows;
-    return l->halves || (kernels->slab_i8 != NULL && l->integers && rows >= kernels->slab_least);
+    return l->halves || (kernels->slab_i8 != NULL && l->integers && rows >= plan->device->choices.slab_rows);
 }
 
 static void run_panel(const cpu_hand *hand, const cpu_linear *l, int panel, int64_t r0, int64_t r1) {

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "choices.h"
 #include "kernels.h"
 #include "pool.h"
 #include "zeb/plugin.h"
@@ -18,6 +19,7 @@
 struct zeb_device {
     const cpu_kernels *kernels;
     cpu_pool *pool;
+    cpu_choices choices;
     zeb_device_settings settings;
 };
 

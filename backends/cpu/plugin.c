@@ -77,6 +77,7 @@ static zeb_status open_device(uint32_t index, const zeb_device_options *options,
     const uint32_t asked = options->threads == 0 ? places->limit : options->threads;
     const uint32_t threads = asked < places->limit ? asked : places->limit;
     device->kernels = isa.kernels;
+    device->choices = cpu_choices_of(isa.kernels);
     const int pin = threads > 1 || options->pin == 1; /* one thread is left to the system unless it is asked for */
     status = cpu_pool_create(threads, pin ? places->processor : NULL, &device->pool, &pinned, error);
     if (status != ZEB_OK) goto done;
@@ -194,6 +195,8 @@ static const zeb_backend backend = {
     .profile = profile,
     .peaks = cpu_peaks,
     .blocks_done = cpu_blocks_done,
+    .choices = cpu_choices_list,
+    .choose = cpu_choose,
 };
 
 static const zeb_plugin plugin = {

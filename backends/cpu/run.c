@@ -4,11 +4,6 @@
 
 #include "plan.h"
 
-enum {
-    BLOCK_ROWS = 144,    /* rows that go through a chain together: their activations fit the second-level cache */
-    ROWS_PER_WORKER = 12 /* with fewer, a chain is divided by columns: whole tiles are worth more than no barrier */
-};
-
 static uint64_t now_ns(void) {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
@@ -34,7 +29,7 @@ static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, i
 /* Rows r0 .. r1 through all stages, a block at a time. */
 static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
     const zeb_plan *plan = hand->plan;
-    const int64_t blocks = (r1 - r0 + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const int64_t block = plan->device->choices.block_rows, blocks = (r1 - r0 + block - 1) / block;
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t from = r0 + (r1 - r0) * i / blocks, to = r0 + (r1 - r0) * (i + 1) / blocks;
         for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
@@ -67,7 +62,7 @@ static void walk_chain(const cpu_hand *hand, const cpu_chain *chain) {
     if (rows == 0) return;
     if (n == 1)
         walk_rows(hand, chain, 0, rows);
-    else if (rows >= n * ROWS_PER_WORKER)
+    else if (rows >= n * plan->device->choices.worker_rows)
         walk_rows(hand, chain, rows * i / n, rows * (i + 1) / n);
     else
         walk_columns(hand, chain, rows);

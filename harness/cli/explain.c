@@ -92,6 +92,17 @@ static void print_line(const zeb_explain_line *l, double total_ns) {
                  share, part);
 }
 
+static void print_choices(const zeb_explanation *e) {
+    char text[24];
+    if (e->choices > 0) (void)printf("choices of the device, as its trials took (* built in):");
+    for (uint32_t i = 0; i < e->choices; i++) {
+        const zeb_choice *c = &e->choice[i];
+        if (i == 0 || strcmp(c->name, c[-1].name) != 0) (void)printf("\n  %-14s", c->name);
+        (void)printf("  %u%s %s", c->value, c->built_in ? "*" : "", time_text(c->ns, text, sizeof text));
+    }
+    if (e->choices > 0) (void)printf("\n");
+}
+
 static void print_table(const zeb_explanation *e) {
     char text[24];
     double least = 0, took = 0;
@@ -119,6 +130,7 @@ static void print_table(const zeb_explanation *e) {
         (void)printf(" (%s)", error_text(e->pass_predicted_ns, e->pass_ns, text, sizeof text));
     }
     (void)printf("\n");
+    print_choices(e);
 }
 
 static void print_number(const char *name, double value, const char *end) {
@@ -140,6 +152,13 @@ static void print_json(const zeb_explanation *e) {
     if (e->tuned)
         (void)printf("\"effective\": {\"precision\": \"%s\", \"note\": \"%s\"}, ", e->row.effective.precision,
                      e->row.effective.note);
+    (void)printf("\"choices\": [");
+    for (uint32_t i = 0; i < e->choices; i++) {
+        (void)printf("%s{\"name\": \"%s\", \"value\": %u, \"built_in\": %s, ", i > 0 ? ", " : "", e->choice[i].name,
+                     e->choice[i].value, e->choice[i].built_in ? "true" : "false");
+        print_number("ns", e->choice[i].ns, "}");
+    }
+    (void)printf("], ");
     print_number("pass_predicted_ns", e->pass_predicted_ns, ", ");
     print_number("pass_ns", e->pass_ns, ", \"stages\": [");
     for (uint32_t i = 0; i < e->lines; i++) {

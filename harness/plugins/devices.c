@@ -115,3 +115,13 @@ zeb_blocks_done_fn zeb_backend_blocks_done(const zeb_backend *backend) {
     bool there = backend->struct_size >= offsetof(zeb_backend, blocks_done) + sizeof backend->blocks_done;
     return there ? backend->blocks_done : NULL;
 }
+
+zeb_choices_fn zeb_backend_choices(const zeb_backend *backend) {
+    bool there = backend->struct_size >= offsetof(zeb_backend, choices) + sizeof backend->choices;
+    return there ? backend->choices : NULL;
+}
+
+zeb_choose_fn zeb_backend_choose(const zeb_backend *backend) {
+    bool there = backend->struct_size >= offsetof(zeb_backend, choose) + sizeof backend->choose;
+    return there ? backend->choose : NULL;
+}

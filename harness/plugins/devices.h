@@ -43,5 +43,10 @@ zeb_profile_fn zeb_backend_profile(const zeb_backend *backend);
 zeb_peaks_fn zeb_backend_peaks(const zeb_backend *backend);
 typedef zeb_status (*zeb_blocks_done_fn)(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error);
 zeb_blocks_done_fn zeb_backend_blocks_done(const zeb_backend *backend);
+typedef zeb_status (*zeb_choices_fn)(zeb_device *device, bool measure, zeb_choice *choice, uint32_t capacity,
+                                     uint32_t *count, zeb_error *error);
+typedef zeb_status (*zeb_choose_fn)(zeb_device *device, const char *name, uint32_t value, zeb_error *error);
+zeb_choices_fn zeb_backend_choices(const zeb_backend *backend);
+zeb_choose_fn zeb_backend_choose(const zeb_backend *backend);
 
 #endif

@@ -112,6 +112,31 @@ double zeb_costs_at(const zeb_costs *costs, const char *signature, double rows) 
     return t[i + 1].ns + slope * (rows - t[i + 1].rows);
 }
 
+/* ---- choices ---------------------------------------------------------------------------------------------------- */
+
+void zeb_costs_choice(const zeb_choice *choice, char signature[ZEB_SIGNATURE_MAX]) {
+    (void)snprintf(signature, ZEB_SIGNATURE_MAX, "choice %s", choice->name);
+}
+
+zeb_status zeb_costs_choices(const zeb_costs *costs, const zeb_device_handle *device,
+                             zeb_choice choice[ZEB_CHOICES_MAX], uint32_t *count, zeb_error *error) {
+    zeb_choices_fn list = zeb_backend_choices(device->backend);
+    *count = 0;
+    if (list == NULL || zeb_backend_choose(device->backend) == NULL) return ZEB_OK;
+    zeb_status status = list(device->device, false, choice, ZEB_CHOICES_MAX, count, error);
+    if (*count > ZEB_CHOICES_MAX) *count = ZEB_CHOICES_MAX;
+    for (uint32_t i = 0; i < *count && status == ZEB_OK; i++) {
+        char signature[ZEB_SIGNATURE_MAX];
+        size_t known;
+        zeb_costs_choice(&choice[i], signature);
+        const zeb_timing *t = find(costs, signature, &known);
+        choice[i].ns = -1;
+        for (size_t j = 0; j < known; j++)
+            if (t[j].rows == choice[i].value) choice[i].ns = t[j].ns;
+    }
+    return status;
+}
+
 /* ---- nodes ------------------------------------------------------------------------------------------------------ */
 
 bool zeb_costs_selects(const zeb_node *node) {

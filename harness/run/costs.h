@@ -41,6 +41,14 @@ uint32_t zeb_costs_reach(const zeb_costs *costs, const char *signature);
 /* What the pass itself costs, before any node: the signature. */
 extern const char zeb_costs_pass[];
 
+/* What the device may do in several ways (zeb_backend.choices): a value has the signature of its choice, the value as
+ * its rows, and the ns of the plugin's own trial. */
+enum { ZEB_CHOICES_MAX = 64 };
+void zeb_costs_choice(const zeb_choice *choice, char signature[ZEB_SIGNATURE_MAX]);
+/* All of them, with ns of the table; < 0 where it has none. */
+ZEB_MUST_CHECK zeb_status zeb_costs_choices(const zeb_costs *costs, const zeb_device_handle *device,
+                                            zeb_choice choice[ZEB_CHOICES_MAX], uint32_t *count, zeb_error *error);
+
 /* The signature of a node. `half`: of a selecting attention that keeps a half of the rows; others have one signature
  * whatever it is. */
 void zeb_costs_signature(const zeb_graph *graph, const zeb_node *node, bool half, char text[ZEB_SIGNATURE_MAX]);

@@ -330,6 +330,26 @@ static zeb_status measure_node(const probe *model, bool half, const char *signat
     return status;
 }
 
+/* The plugin's own trials, all of them: side by side they compare. */
+static zeb_status measure_choices(const probe *model, const zeb_costs *have, zeb_costs_made *made) {
+    zeb_choice choice[ZEB_CHOICES_MAX];
+    uint32_t count, lacking = 0;
+    zeb_status status = zeb_costs_choices(have, model->device, choice, &count, model->error);
+    for (uint32_t i = 0; i < count; i++)
+        lacking += choice[i].ns < 0;
+    for (uint32_t i = 0; i < made->count; i++)
+        if (strncmp(made->timing[i].signature, "choice ", 7) == 0) lacking = 0;
+    if (status != ZEB_OK || lacking == 0) return status;
+    status = zeb_backend_choices(model->device->backend)(model->device->device, true, choice, ZEB_CHOICES_MAX, &count,
+                                                         model->error);
+    for (uint32_t i = 0; i < count && i < ZEB_CHOICES_MAX && status == ZEB_OK; i++) {
+        char signature[ZEB_SIGNATURE_MAX];
+        zeb_costs_choice(&choice[i], signature);
+        status = add(made, signature, choice[i].value, choice[i].ns, model->error);
+    }
+    return status;
+}
+
 static zeb_status measure_nodes(probe *model, const zeb_costs *have, zeb_shared *shared, zeb_costs_made *made) {
     double bare_ns = 0, ignored;
     zeb_status status = measure_pass(model, have, made, &bare_ns);
@@ -354,7 +374,8 @@ zeb_status zeb_costs_measure(const zeb_device_handle *device, const zeb_graph *g
     zeb_host_snapshot before, after;
     zeb_host_delta delta;
     zeb_host_snapshot_take("", &before);
-    zeb_status status = measure_nodes(&model, have, shared, made);
+    zeb_status status = measure_choices(&model, have, made);
+    if (status == ZEB_OK) status = measure_nodes(&model, have, shared, made);
     zeb_host_snapshot_take("", &after);
     zeb_host_delta_make(&before, &after, &delta);
     made->disturbed = made->disturbed || delta.is_crowded || (delta.has_foreign_load && delta.is_loaded) ||

@@ -18,9 +18,9 @@ typedef struct zeb_costs_made {
     zeb_timing timing[ZEB_COSTS_MADE_MAX];
 } zeb_costs_made;
 
-/* Measures what the nodes of the graph need up to `reach` rows of a sequence and neither `have` nor *made holds, and
- * adds it to *made. A node that the device does not do alone stays unknown. shared->done and ->total count signatures;
- * ZEB_ERR_INTERRUPTED after a stop. */
+/* Measures what the device may choose between, if *have lacks any of it, and what the nodes of the graph need up to
+ * `reach` rows of a sequence and neither `have` nor *made holds, and adds it to *made. A node that the device does not
+ * do alone stays unknown. shared->done and ->total count signatures; ZEB_ERR_INTERRUPTED after a stop. */
 ZEB_MUST_CHECK zeb_status zeb_costs_measure(const zeb_device_handle *device, const zeb_graph *graph, uint32_t reach,
                                             const zeb_costs *have, zeb_shared *shared, zeb_costs_made *made,
                                             zeb_error *error);

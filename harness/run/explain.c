@@ -282,6 +282,8 @@ static zeb_status find_costs(work *w, zeb_shared *shared) {
     if (status == ZEB_OK)
         status = zeb_costs_make(result->fingerprint, o->timing, o->timings, result->made.timing, result->made.count,
                                 w->arena, &w->costs, w->error);
+    if (status == ZEB_OK)
+        status = zeb_costs_choices(&w->costs, &session->device, result->choice, &result->choices, w->error);
     if (status == ZEB_OK && result->tuned) status = zeb_tune(session, &w->costs, &result->row, w->error);
     return status == ZEB_OK ? zeb_costs_hash(&w->costs, result->costs, w->error) : status;
 }

@@ -46,6 +46,8 @@ typedef struct zeb_explanation {
     char fingerprint[ZEB_FINGERPRINT_MAX]; /* of the cost table; "" without one */
     char costs[13];                        /* its hash */
     zeb_costs_made made;                   /* of it, what was measured now */
+    uint32_t choices;
+    zeb_choice choice[ZEB_CHOICES_MAX]; /* of the device, as it holds them */
     uint32_t lines;
     zeb_explain_line line[ZEB_EXPLAIN_LINES_MAX];
 } zeb_explanation;

@@ -9,13 +9,15 @@
 #include "run/predict.h"
 
 enum { RAISES_MAX = 24, PRECISIONS = ZEB_PRECISION_W4A16 + 1 };
-static const double no_longer = 1.01, faster = 0.99; /* a median is known to 1 % */
+static const double no_longer = 1.01, faster = 0.99; /* a median is known to 1 %, */
+static const double clearly = 0.97;                  /* a short trial isn't */
 
 typedef struct tuning {
     zeb_session *session;
     zeb_predictor predictor;
     uint32_t chosen[PRECISIONS];   /* nodes that had a choice, by what they got */
     char dropped[64], raised[128]; /* "0,2", "1:20>24" */
+    char choices[128];             /* "slab-rows:12": those that aren't built in */
     zeb_error *error;
 } tuning;
 
@@ -39,6 +41,47 @@ static zeb_status plain_open(const zeb_session *session, uint32_t precision, zeb
 static uint32_t allowed(const zeb_session *session) {
     uint32_t policy = session->policy != NULL ? zeb_policy_precisions(session->policy) : 0;
     return session->what->precisions != 0 && policy != 0 ? policy : session->what->precisions;
+}
+
+/* ---- choices of the device -------------------------------------------------------------------------------------- */
+
+/* The value of the choice that stands at choice[0 .. count] which was faster than the one built in. */
+static const zeb_choice *fastest(const zeb_choice *choice, uint32_t count) {
+    const zeb_choice *best = &choice[0];
+    for (uint32_t i = 0; i < count; i++)
+        if (choice[i].built_in) best = &choice[i];
+    double least = clearly * best->ns;
+    for (uint32_t i = 0; i < count; i++) {
+        if (choice[i].ns >= least) continue;
+        best = &choice[i];
+        least = best->ns;
+    }
+    return best;
+}
+
+/* The rest of the pass is fitted to the device as it is built; its own choices come last. */
+static zeb_status choose(tuning *t) {
+    const zeb_device_handle *device = &t->session->device;
+    zeb_choice choice[ZEB_CHOICES_MAX];
+    uint32_t count, some = 1;
+    zeb_status status = zeb_costs_choices(t->predictor.costs, device, choice, &count, t->error);
+    for (uint32_t i = 0; i < count && status == ZEB_OK; i++)
+        if (choice[i].ns < 0)
+            status = zeb_fail(t->error, ZEB_ERR_NOT_FOUND,
+                              "the cost table of this device lacks its choice %s: 'zeb explain' with the same options "
+                              "measures it",
+                              choice[i].name);
+    for (uint32_t i = 0; i < count && status == ZEB_OK; i += some) {
+        for (some = 1; i + some < count && strcmp(choice[i + some].name, choice[i].name) == 0;)
+            some++;
+        const zeb_choice *best = fastest(&choice[i], some);
+        size_t used = strlen(t->choices);
+        if (best->built_in) continue;
+        status = zeb_backend_choose(device->backend)(device->device, best->name, best->value, t->error);
+        (void)snprintf(t->choices + used, sizeof t->choices - used, "%s%s:%u", used > 0 ? "," : "", best->name,
+                       best->value);
+    }
+    return status;
 }
 
 /* ---- precision a node ------------------------------------------------------------------------------------------- */
@@ -238,8 +281,12 @@ static zeb_status tell(const tuning *t, zeb_row *row) {
                                      precisions[0] != '\0' ? precisions : row->effective.precision);
     }
     if (t->session->what->tune && used < capacity)
-        (void)snprintf(note + used, capacity - used, " dropped=%s raised=%s",
-                       t->dropped[0] != '\0' ? t->dropped : "none", t->raised[0] != '\0' ? t->raised : "none");
+        used +=
+            (size_t)snprintf(note + used, capacity - used, " dropped=%s raised=%s",
+                             t->dropped[0] != '\0' ? t->dropped : "none", t->raised[0] != '\0' ? t->raised : "none");
+    if (t->session->what->tune && used < capacity)
+        (void)snprintf(note + used, capacity - used, " choices=%.127s",
+                       t->choices[0] != '\0' ? t->choices : "built-in");
     return ZEB_OK;
 }
 
@@ -265,6 +312,7 @@ zeb_status zeb_tune(zeb_session *session, const zeb_costs *costs, zeb_row *row, 
     zeb_status status = zeb_predictor_open(session, costs, &t->predictor, error);
     if (status == ZEB_OK && session->what->precisions != 0) status = choose_precisions(t);
     if (status == ZEB_OK && session->what->tune && session->policy != NULL) status = fit_policy(t);
+    if (status == ZEB_OK && session->what->tune) status = choose(t);
     if (status == ZEB_OK) status = recompile(t, row);
     if (status == ZEB_OK) status = tell(t, row);
     free(t);

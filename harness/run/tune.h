@@ -5,11 +5,12 @@
  * another is 1 % faster. What the model keeps in F32 whatever is asked (pooler, classifier) stays.
  * - case.tune: a layer's token selection is dropped where it is predicted to cost more than it saves; then, with one
  *   sequence a pass, `topk` counts and floors are raised as long as the pass is predicted to take no longer (1 %).
- *   Both only keep more rows than the policy asks.
+ *   Both only keep more rows than the policy asks. And where the device can do something in several ways, it is told
+ *   the one that was fastest in its own trial, by 3 % at least.
  *
  * Rows come from lengths, and from what the policy keeps of some examples that are run once before anything is
  * measured: counts, never scores or labels. What took effect is said in row->effective: precision ("mixed" where there
- * are several) and note ("costs=<hash> dropped=... floors=... counts=... precisions=..."). Docs: adr/0004. */
+ * are several) and note ("costs=<hash> precisions=... dropped=... raised=... choices=..."). Docs: adr/0004. */
 #ifndef ZEB_RUN_TUNE_H
 #define ZEB_RUN_TUNE_H
 

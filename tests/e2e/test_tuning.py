@@ -88,6 +88,24 @@ class Tuning(ProgramTest):
         self.assertIn("raised=none", self.note())
         self.assertEqual(row["policy"], "p")
 
+    def test_choices_of_the_device(self):
+        self.make_table("--tune")
+        self.rewrite(lambda signature, rows: 96 if (signature, rows) == ("choice block-rows", 48) else 100)
+        self.run_tuned("--tune")
+        self.assertRegex(self.note(), r"choices=block-rows:48$")
+        said = json.loads(self.make_table("--tune").stdout)
+        self.assertEqual([c["ns"] for c in said["choices"] if (c["name"], c["value"]) == ("block-rows", 48)], [96])
+        self.assertIn("choices=block-rows:48", said["effective"]["note"])
+        self.assertEqual(said["costs"]["measured"], 0)
+        with sqlite3.connect(self.db) as db:  # a spoilt line: all choices are tried again, side by side
+            db.execute("UPDATE timing SET ns = 1 WHERE signature = 'choice block-rows' AND rows = 96")
+        self.assertIn("choice block-rows", self.run_tuned("--tune", check=3)["reason"])
+        done = self.make_table("--tune")
+        self.assertIn("1 timings are not as they were written", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["costs"]["measured"], len(said["choices"]))
+        self.run_tuned("--tune")
+        self.assertIn(" choices=", self.note())
+
     def test_without_a_table(self):
         row = self.run_tuned("--precision", "auto", check=3)
         self.assertEqual(row["verdict"], "failed")

@@ -12,7 +12,7 @@
 enum { OP_POLICIES_MAX = 4 };
 
 typedef struct options {
-    const char *folder, *only, *ref, *op, *isa, *model, *policy[OP_POLICIES_MAX + 1];
+    const char *folder, *only, *ref, *op, *isa, *choices, *model, *policy[OP_POLICIES_MAX + 1];
     size_t policies;
     uint64_t seed, threads, first, seeds;
     bool list;
@@ -27,7 +27,7 @@ typedef struct shared {
 
 static const char USAGE[] =
     "usage: zeb-conformance [--plugin-dir FOLDER] [--plugin NAME] [--op NAME] [--ref FILE] [--seed N] [--list]\n"
-    "       [--isa NAME] [--threads N] [--first SEED] [--seeds N]\n"
+    "       [--isa NAME] [--threads N] [--first SEED] [--seeds N] [--choices least|most]\n"
     "       [--model FOLDER] [--policy FILE]...\n"
     "Runs every op (or one: linear, ..., chain, contract, random: N graphs from seed SEED, model) of every plugin in "
     "FOLDER "
@@ -63,6 +63,8 @@ static bool parse(int argc, char **argv, options *o) {
             o->ref = value;
         else if (strcmp(argv[i], "--isa") == 0)
             o->isa = value;
+        else if (strcmp(argv[i], "--choices") == 0 && (strcmp(value, "least") == 0 || strcmp(value, "most") == 0))
+            o->choices = value;
         else if (strcmp(argv[i], "--model") == 0)
             o->model = value;
         else if (strcmp(argv[i], "--policy") == 0 && o->policies < OP_POLICIES_MAX)
@@ -133,6 +135,8 @@ static void run_plugin(const options *o, const char *path, shared *result) {
         op_suite suite = {.seed = o->seed, .now = result->now, .only = o->op, .first = o->first, .seeds = o->seeds};
         status = op_target_open(ref, 0, 0, NULL, &suite.ref, &error);
         if (status == ZEB_OK) status = op_target_open(plugin, i, (uint32_t)o->threads, o->isa, &suite.target, &error);
+        if (status == ZEB_OK && o->choices != NULL)
+            status = op_target_choose(&suite.target, strcmp(o->choices, "most") == 0, &error);
         if (status == ZEB_OK && o->threads > 1) status = op_target_open(plugin, i, 1, o->isa, &suite.single, &error);
         if (status == ZEB_OK && suite.target.info.kind == ZEB_DEVICE_NONE) {
             printf("%s: computes nothing by intention, nothing compared\n", plugin->name);

@@ -1,4 +1,5 @@
 #include <dlfcn.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "suite.h"
@@ -25,6 +26,22 @@ zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t thr
     if (isa != NULL) (void)snprintf(options.isa, sizeof options.isa, "%s", isa);
     zeb_status status = plugin->backend->device_info(index, &target->info, error);
     if (status == ZEB_OK) status = plugin->backend->open(index, &options, &target->device, error);
+    return status;
+}
+
+zeb_status op_target_choose(op_target *target, bool most, zeb_error *error) {
+    enum { CHOICES_MAX = 64 };
+    zeb_choice choice[CHOICES_MAX];
+    uint32_t count = 0;
+    const zeb_backend *backend = target->backend;
+    if (backend->struct_size < offsetof(zeb_backend, choose) + sizeof backend->choose || backend->choices == NULL)
+        return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "%s has no choices", target->plugin->name);
+    zeb_status status = backend->choices(target->device, false, choice, CHOICES_MAX, &count, error);
+    for (uint32_t i = 0; status == ZEB_OK && i < count; ++i) {
+        const bool first = i == 0 || strcmp(choice[i].name, choice[i - 1].name) != 0;
+        const bool last = i + 1 == count || strcmp(choice[i].name, choice[i + 1].name) != 0;
+        if (most ? last : first) status = backend->choose(target->device, choice[i].name, choice[i].value, error);
+    }
     return status;
 }
 

@@ -17,6 +17,8 @@ typedef struct op_target {
 zeb_status op_plugin_load(const char *path, const zeb_plugin **plugin, zeb_error *error);
 zeb_status op_target_open(const zeb_plugin *plugin, uint32_t index, uint32_t threads, const char *isa,
                           op_target *target, zeb_error *error);
+/* Takes the least, or the greatest, value of everything that the device may choose between. */
+ZEB_MUST_CHECK zeb_status op_target_choose(op_target *target, bool most, zeb_error *error);
 void op_target_close(op_target *target);
 
 /* The lines of the table: one an op, one for chains, one for the contract of the calls, one for random graphs, one for

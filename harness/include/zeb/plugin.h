@@ -122,10 +122,19 @@ typedef struct zeb_peak {
     uint64_t reserved[4];
 } zeb_peak;
 
+/* One way of doing something that can be done in several, all with the same results: a value of a choice. */
+typedef struct zeb_choice {
+    char name[ZEB_NAME_MAX]; /* of the choice, lower-case words with hyphens */
+    uint32_t value;
+    uint32_t built_in; /* 1: this is what holds unasked */
+    double ns;         /* that the plugin's own trial took with it, comparable within the choice; 0: not measured */
+    uint64_t reserved[2];
+} zeb_choice;
+
 typedef struct zeb_device zeb_device; /* the plugin's own */
 typedef struct zeb_plan zeb_plan;     /* the plugin's own */
 
-/* All calls but the last four are required. Sizes are in bytes; tensor ids are those of the compiled graph. */
+/* All calls but the last six are required. Sizes are in bytes; tensor ids are those of the compiled graph. */
 typedef struct zeb_backend {
     uint32_t struct_size;
     zeb_skip_mode skip;
@@ -162,6 +171,13 @@ typedef struct zeb_backend {
      * the last pass, at least the open ones. tensor: the node's out; or the context of an ATTENTION with gates, whose
      * heads are the blocks. */
     zeb_status (*blocks_done)(zeb_plan *plan, int32_t tensor, uint64_t *count, zeb_error *error);
+    /* Optional (NULL: there are none): all values of all choices of the device, those of one side by side and in
+     * ascending order; with `measure`, each timed by a short trial. *count is what there are, choice[capacity] what
+     * fits. */
+    zeb_status (*choices)(zeb_device *device, bool measure, zeb_choice *choice, uint32_t capacity, uint32_t *count,
+                          zeb_error *error);
+    /* With `choices`: takes that value from now on, in all plans of the device. */
+    zeb_status (*choose)(zeb_device *device, const char *name, uint32_t value, zeb_error *error);
 } zeb_backend;
 
 /* ---- sensors ------------------------------------------------------------------------------------------------- */
