@@ -33,10 +33,12 @@ enum {
 };
 
 /* Extents by what the config calls them; ONE marks a vector. */
-typedef enum extent_key { HIDDEN, FFN, VOCAB, POSITIONS, TYPES, LABELS, EXTENT_KEYS, ONE } extent_key;
+typedef enum extent_key { HIDDEN, FFN, VOCAB, POSITIONS, TYPES, LABELS, WIDTH, EXTENT_KEYS, ONE } extent_key;
 
+/* WIDTH: a layer's heads side by side. */
 static const char *const extent_name[EXTENT_KEYS] = {
-    "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "type_vocab_size", "num_labels"};
+    "hidden_size",     "intermediate_size", "vocab_size", "max_position_embeddings",
+    "type_vocab_size", "num_labels",        "hidden_size"};
 
 typedef struct slot {
     const char *stored; /* behind "bert." or "encoder.layer.<l>." */
@@ -58,13 +60,13 @@ static const slot outer_slot[OUTER_COUNT] = {
 };
 
 static const slot layer_slot[LAYER_COUNT] = {
-    [Q_W] = {"attention.self.query.weight", "q.weight", HIDDEN, HIDDEN, true},
-    [Q_B] = {"attention.self.query.bias", "q.bias", HIDDEN, ONE, false},
-    [K_W] = {"attention.self.key.weight", "k.weight", HIDDEN, HIDDEN, true},
-    [K_B] = {"attention.self.key.bias", "k.bias", HIDDEN, ONE, false},
-    [V_W] = {"attention.self.value.weight", "v.weight", HIDDEN, HIDDEN, true},
-    [V_B] = {"attention.self.value.bias", "v.bias", HIDDEN, ONE, false},
-    [OUTPUT_W] = {"attention.output.dense.weight", "output.weight", HIDDEN, HIDDEN, true},
+    [Q_W] = {"attention.self.query.weight", "q.weight", WIDTH, HIDDEN, true},
+    [Q_B] = {"attention.self.query.bias", "q.bias", WIDTH, ONE, false},
+    [K_W] = {"attention.self.key.weight", "k.weight", WIDTH, HIDDEN, true},
+    [K_B] = {"attention.self.key.bias", "k.bias", WIDTH, ONE, false},
+    [V_W] = {"attention.self.value.weight", "v.weight", WIDTH, HIDDEN, true},
+    [V_B] = {"attention.self.value.bias", "v.bias", WIDTH, ONE, false},
+    [OUTPUT_W] = {"attention.output.dense.weight", "output.weight", HIDDEN, WIDTH, true},
     [OUTPUT_B] = {"attention.output.dense.bias", "output.bias", HIDDEN, ONE, false},
     [NORM1_GAMMA] = {"attention.output.LayerNorm.weight", "norm1.gamma", HIDDEN, ONE, false},
     [NORM1_BETA] = {"attention.output.LayerNorm.bias", "norm1.beta", HIDDEN, ONE, false},
@@ -76,12 +78,14 @@ static const slot layer_slot[LAYER_COUNT] = {
     [NORM2_BETA] = {"output.LayerNorm.bias", "norm2.beta", HIDDEN, ONE, false},
 };
 
+/* A layer of a model that heads and neurons were removed from has extents of its own. */
 typedef struct bert_layer {
+    int64_t heads, ffn;
     zeb_weight weight[LAYER_COUNT];
 } bert_layer;
 
 typedef struct bert {
-    int64_t extent[EXTENT_KEYS];
+    int64_t extent[EXTENT_KEYS]; /* of the whole model */
     uint32_t activation;
     float epsilon;
     bool eight, four; /* some matrix is stored as I8 / as U4 */
@@ -146,6 +150,7 @@ static zeb_status read_extents(zeb_model *model, bert *state, zeb_error *error) 
                         "%s: \"hidden_size\" %" PRId64 " is no multiple of \"num_attention_heads\" %" PRId64,
                         zeb_json_path(config), extent[HIDDEN], heads);
     extent[LABELS] = info->labels;
+    extent[WIDTH] = extent[HIDDEN];
     info->layers = (int32_t)layers;
     info->heads = (int32_t)heads;
     info->hidden = (int32_t)extent[HIDDEN];
@@ -155,10 +160,42 @@ static zeb_status read_extents(zeb_model *model, bert *state, zeb_error *error) 
     return ZEB_OK;
 }
 
+/* "layer_heads" or "layer_ffn": how many of `whole` are left in layer l; all without such a list. */
+static zeb_status read_left(zeb_model *model, const char *key, int32_t l, int64_t whole, int64_t *left,
+                            zeb_error *error) {
+    const json_t *list = json_object_get(zeb_json_root(model->config), key);
+    *left = whole;
+    if (!zeb_json_has(model->config, key)) return ZEB_OK;
+    if (json_array_size(list) != (size_t)model->info.layers)
+        return zeb_fail(error, ZEB_ERR_FORMAT, "%s: \"%s\" is no list of %d numbers, one a layer",
+                        zeb_json_path(model->config), key, model->info.layers);
+    const json_t *value = json_array_get(list, (size_t)l);
+    *left = json_integer_value(value);
+    if (!json_is_integer(value) || *left < 1 || *left > whole)
+        return zeb_fail(error, ZEB_ERR_FORMAT, "%s: \"%s\"[%d] is not a whole number within 1..%" PRId64,
+                        zeb_json_path(model->config), key, l, whole);
+    model->info.removed |= *left < whole;
+    return ZEB_OK;
+}
+
+static zeb_status read_layers(zeb_model *model, bert *state, zeb_error *error) {
+    void *memory;
+    zeb_status status = zeb_arena_alloc(model->arena, (size_t)model->info.layers, sizeof(bert_layer), &memory, error);
+    if (status != ZEB_OK) return status;
+    state->layer = memory;
+    for (int32_t l = 0; l < model->info.layers && status == ZEB_OK; l++) {
+        bert_layer *layer = &state->layer[l];
+        status = read_left(model, "layer_heads", l, model->info.heads, &layer->heads, error);
+        if (status == ZEB_OK) status = read_left(model, "layer_ffn", l, state->extent[FFN], &layer->ffn, error);
+    }
+    return status;
+}
+
 static zeb_status read_config(zeb_model *model, bert *state, zeb_error *error) {
     double epsilon, epsilon_default = 1e-12;
     zeb_status status = refuse_variants(model->config, error);
     if (status == ZEB_OK) status = read_extents(model, state, error);
+    if (status == ZEB_OK) status = read_layers(model, state, error);
     if (status == ZEB_OK) status = read_activation(model->config, &state->activation, error);
     if (status == ZEB_OK) status = zeb_json_f64(model->config, "layer_norm_eps", &epsilon_default, &epsilon, error);
     if (status != ZEB_OK) return status;
@@ -195,6 +232,20 @@ static void spell(const char *path, char text[SPELLINGS][SPELLING_MAX], const ch
     name[count] = NULL;
 }
 
+/* What layer l (-1: none) has of it. */
+static int64_t extent_of(const zeb_model *model, const bert *state, int32_t l, extent_key key) {
+    if (l >= 0 && key == FFN) return state->layer[l].ffn;
+    if (l >= 0 && key == WIDTH) return state->layer[l].heads * (model->info.hidden / model->info.heads);
+    return state->extent[key];
+}
+
+/* The config's key for it. */
+static const char *key_of(const zeb_model *model, extent_key key) {
+    if (key == FFN && zeb_json_has(model->config, "layer_ffn")) return "layer_ffn";
+    if (key == WIDTH && zeb_json_has(model->config, "layer_heads")) return "layer_heads";
+    return extent_name[key];
+}
+
 static zeb_status find_slot(zeb_model *model, bert *state, const slot *at, int32_t layer, zeb_weight *weight,
                             zeb_error *error) {
     char path[SPELLING_MAX], text[SPELLINGS][SPELLING_MAX];
@@ -205,10 +256,11 @@ static zeb_status find_slot(zeb_model *model, bert *state, const slot *at, int32
         (void)snprintf(path, sizeof path, "encoder.layer.%d.%s", layer, at->stored);
     spell(path, text, name);
     bool vector = at->columns == ONE;
-    zeb_weight_need need = {.name = name,
-                            .rank = vector ? 1 : 2,
-                            .extent = {state->extent[at->rows], vector ? 1 : state->extent[at->columns]},
-                            .key = {extent_name[at->rows], vector ? "" : extent_name[at->columns]}};
+    zeb_weight_need need = {
+        .name = name,
+        .rank = vector ? 1 : 2,
+        .extent = {extent_of(model, state, layer, at->rows), vector ? 1 : extent_of(model, state, layer, at->columns)},
+        .key = {key_of(model, at->rows), vector ? "" : key_of(model, at->columns)}};
     zeb_status status = zeb_weight_find(model, &need, weight, error);
     if (status != ZEB_OK) return status;
     model->info.parameters += zeb_weight_count(weight);
@@ -272,17 +324,11 @@ static zeb_status bert_open(zeb_model *model, zeb_error *error) {
     if (status == ZEB_OK) status = refuse_more_layers(model, error);
     for (int i = 0; i < OUTER_COUNT && status == ZEB_OK; i++)
         status = find_slot(model, state, &outer_slot[i], -1, &state->outer[i], error);
-    if (status == ZEB_OK)
-        status = zeb_arena_alloc(model->arena, (size_t)model->info.layers, sizeof(bert_layer), &memory, error);
-    if (status != ZEB_OK) return status;
-    state->layer = memory;
-    for (int32_t l = 0; l < model->info.layers; l++) {
+    for (int32_t l = 0; l < model->info.layers && status == ZEB_OK; l++)
         for (int i = 0; i < LAYER_COUNT && status == ZEB_OK; i++)
             status = find_slot(model, state, &layer_slot[i], l, &state->layer[l].weight[i], error);
-        if (status != ZEB_OK) return status;
-    }
-    describe_dtype(model, state);
-    return ZEB_OK;
+    if (status == ZEB_OK) describe_dtype(model, state);
+    return status;
 }
 
 /* ---- graph ---- */
@@ -300,11 +346,26 @@ typedef struct drawing {
     char prefix[NAME_MAX_BYTES]; /* "layer.3." or "" */
 } drawing;
 
+/* The weight as wide as in the whole model, for a graph whose weights nobody reads. Groups that do not fit are told as
+ * F32. */
+static zeb_weight whole_weight(const drawing *d, const zeb_weight *weight, const slot *at) {
+    zeb_weight whole = *weight;
+    whole.extent[0] = d->state->extent[at->rows];
+    if (at->columns != ONE) whole.extent[1] = d->state->extent[at->columns];
+    whole.data = d->state;
+    if (whole.group > 0 && whole.extent[1] % whole.group != 0) {
+        whole.dtype = ZEB_F32;
+        whole.scale = NULL;
+    }
+    return whole;
+}
+
 static int32_t add_weight(drawing *d, const zeb_weight *weight, const slot *at) {
     char name[NAME_MAX_BYTES * 2];
     int32_t tensor = ZEB_NONE;
+    zeb_weight used = d->options->whole ? whole_weight(d, weight, at) : *weight;
     (void)snprintf(name, sizeof name, "%s%s", d->prefix, at->graph);
-    if (d->status == ZEB_OK) d->status = zeb_weight_add(weight, name, d->builder, &tensor, d->error);
+    if (d->status == ZEB_OK) d->status = zeb_weight_add(&used, name, d->builder, &tensor, d->error);
     return tensor;
 }
 
@@ -374,15 +435,16 @@ static int32_t add_embed(drawing *d) {
     return add_node(d, &node, "embed");
 }
 
-static int32_t add_attention(drawing *d, int32_t q, int32_t k, int32_t v) {
+static int32_t add_attention(drawing *d, int32_t l, int32_t q, int32_t k, int32_t v) {
     const zeb_model_info *info = &d->model->info;
     int32_t width = info->hidden / info->heads;
+    int32_t heads = d->options->whole ? info->heads : (int32_t)d->state->layer[l].heads;
     zeb_node node = zeb_node_make("attention", ZEB_OP_ATTENTION);
     node.input[ZEB_ATTENTION_Q] = q;
     node.input[ZEB_ATTENTION_K] = k;
     node.input[ZEB_ATTENTION_V] = v;
-    node.attr.attention = (zeb_attention_attr){.heads = info->heads,
-                                               .kv_heads = info->heads,
+    node.attr.attention = (zeb_attention_attr){.heads = heads,
+                                               .kv_heads = heads,
                                                .head_dim = width,
                                                .scale = 1.0f / sqrtf((float)width),
                                                .precision = attention_precision(d->options->precision)};
@@ -396,7 +458,7 @@ static int32_t add_layer(drawing *d, int32_t l, int32_t x) {
     int32_t q = add_linear(d, &w[Q_W], &at[Q_W], "q", x, ZEB_NONE, ZEB_ACT_NONE, false);
     int32_t k = add_linear(d, &w[K_W], &at[K_W], "k", x, ZEB_NONE, ZEB_ACT_NONE, false);
     int32_t v = add_linear(d, &w[V_W], &at[V_W], "v", x, ZEB_NONE, ZEB_ACT_NONE, false);
-    int32_t context = add_attention(d, q, k, v);
+    int32_t context = add_attention(d, l, q, k, v);
     int32_t y = add_linear(d, &w[OUTPUT_W], &at[OUTPUT_W], "output", context, x, ZEB_ACT_NONE, false);
     y = add_norm(d, &w[NORM1_GAMMA], &at[NORM1_GAMMA], "norm1", y);
     int32_t wide = add_linear(d, &w[IN_W], &at[IN_W], "ffn.in", y, ZEB_NONE, d->state->activation, false);
@@ -426,10 +488,14 @@ static zeb_status check_precision(const zeb_model *model, uint32_t precision, ze
     if (made_for != NULL && !(state->four ? four : precision == ZEB_PRECISION_W8A8))
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "%s: its weights are quantised (%s): ask for precision %s",
                         zeb_checkpoint_path(model->checkpoint), model->info.dtype, made_for);
-    if (made_for == NULL && four && (model->info.hidden % 32 != 0 || model->info.ffn % 32 != 0))
+    for (int32_t l = 0; made_for == NULL && four && l < model->info.layers; l++) {
+        int64_t width = extent_of(model, state, l, WIDTH), ffn = state->layer[l].ffn;
+        if (model->info.hidden % 32 == 0 && width % 32 == 0 && ffn % 32 == 0) continue;
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED,
-                        "%s: 4-bit precision works on groups of 32 columns; hidden size %d or FFN %d is no multiple",
-                        model->folder, model->info.hidden, model->info.ffn);
+                        "%s: 4-bit precision works on groups of 32 columns; hidden size %d, heads' width %" PRId64
+                        " or FFN %" PRId64 " of layer %d is no multiple",
+                        model->folder, model->info.hidden, width, ffn, l);
+    }
     return ZEB_OK;
 }
 

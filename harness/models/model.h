@@ -19,6 +19,7 @@ typedef struct zeb_model_info {
     char path[ZEB_MODEL_PATH_MAX]; /* as it was asked for: folder or card */
     int32_t layers, heads, hidden, ffn, vocab, position_max, labels;
     bool regression;               /* one output that is a value, not a class score */
+    bool removed;                  /* a layer has fewer heads or neurons than `heads` and `ffn`, the whole model's */
     const char *const *label_name; /* [labels], owned by the model; "LABEL_0" where the config gives no names */
     uint64_t parameters;           /* elements of the weights that the graph uses; scales are not counted */
     uint64_t file_bytes;           /* of all safetensors files */
@@ -47,6 +48,7 @@ typedef struct zeb_graph_options {
     int64_t batch_max;  /* B: most sequences of a batch, >= 1 */
     uint32_t precision; /* zeb_precision of the encoder's matrices and, where attention knows it, of attention; pooler
                            and classifier stay F32 unless they are stored quantised */
+    bool whole; /* before heads and neurons were removed: for its cost alone, the weights' values aren't there */
 } zeb_graph_options;
 
 /* The dense graph of the forward pass, every row in every layer. Inputs "tokens.offsets" I32 [B+1], "tokens.count" I32

@@ -168,6 +168,22 @@ static zeb_status rewrite(zeb_session *session, zeb_error *error) {
     return status;
 }
 
+/* What work is told against: the model's own graph, or that before heads and neurons were removed. */
+static zeb_status cost_plain(zeb_session *session, const zeb_graph_options *options, zeb_error *error) {
+    if (!zeb_model_about(session->model)->removed)
+        return zeb_cost_create(session->plain_graph, &session->plain_cost, error);
+    zeb_graph_options whole = *options;
+    zeb_builder *builder = NULL;
+    const zeb_graph *graph;
+    whole.whole = true;
+    zeb_status status = zeb_builder_create(&builder, error);
+    if (status == ZEB_OK) status = zeb_model_graph(session->model, &whole, builder, error);
+    if (status == ZEB_OK) status = zeb_builder_finish(builder, &graph, error);
+    if (status == ZEB_OK) status = zeb_cost_create(graph, &session->plain_cost, error);
+    zeb_builder_destroy(builder);
+    return status;
+}
+
 static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     const zeb_case *what = session->what;
     int64_t batch = what->scenario == ZEB_SCENARIO_OFFLINE ? what->batch : 1;
@@ -188,7 +204,7 @@ static zeb_status build_graph(zeb_session *session, zeb_error *error) {
     size_t heads = (size_t)zeb_model_about(session->model)->heads;
     size_t scratch = ((size_t)batch + 1) * (heads + 1) + (size_t)options.token_max;
     if (status == ZEB_OK) status = zeb_arena_alloc(session->arena, scratch, sizeof(float), &session->scratch, error);
-    if (status == ZEB_OK) status = zeb_cost_create(session->plain_graph, &session->plain_cost, error);
+    if (status == ZEB_OK) status = cost_plain(session, &options, error);
     return status;
 }
 
@@ -451,7 +467,7 @@ static zeb_status read_offsets(zeb_session *session, int32_t tensor, zeb_kept *k
 }
 
 static zeb_status read_gates(zeb_session *session, int32_t layer, zeb_kept *kept, zeb_error *error) {
-    size_t heads = (size_t)zeb_model_about(session->model)->heads;
+    size_t heads = (size_t)session->graph->tensor[session->gates[layer]].extent[1].max;
     size_t gates = (size_t)session->batch.sequences * heads;
     const float *value = session->scratch;
     zeb_status status = session->device.backend->read(session->plan, session->gates[layer], session->scratch,

@@ -38,7 +38,12 @@ CASES = {
                      type_vocab_size=1), torch.float32, "sharded", [24, 6]),
     "wide-f16": (dict(hidden_size=96, num_hidden_layers=1, num_attention_heads=1, intermediate_size=160, num_labels=2,
                       hidden_act="gelu_pytorch_tanh"), torch.float16, "plain", [24, 13, 1]),
+    "removed": (dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=56, num_labels=2),
+                torch.float32, "plain", [6, 24, 1]),
 }
+# Of each layer: heads and FFN neurons that are left. `transformers` runs the whole model with the others' columns at
+# zero; the checkpoint holds matrices without them.
+REMOVED = {"removed": [([2], range(3, 40)), ([0, 2], range(0, 56, 3))]}
 COMMON = dict(vocab_size=61, max_position_embeddings=24, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
 
@@ -86,6 +91,27 @@ def save(folder, tensors, spelling):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
+def parts(config, layers):
+    """The tensors of each layer that lose rows, and those that lose columns, with the indices that are left."""
+    size = config.hidden_size // config.num_attention_heads
+    for i, (heads, neurons) in enumerate(layers):
+        at = f"bert.encoder.layer.{i}."
+        wide = torch.tensor([h * size + k for h in heads for k in range(size)])
+        rows = {f"{at}attention.self.{n}.{p}": wide for n in ("query", "key", "value") for p in ("weight", "bias")}
+        rows |= {f"{at}intermediate.dense.{p}": torch.tensor(neurons) for p in ("weight", "bias")}
+        yield rows, {f"{at}attention.output.dense.weight": wide, f"{at}output.dense.weight": torch.tensor(neurons)}
+
+
+def close(model, layers):
+    """Nobody reads what is not left."""
+    named = dict(model.named_parameters())
+    for _, columns in parts(model.config, layers):
+        for name, left in columns.items():
+            mask = torch.zeros(named[name].shape[1])
+            mask[left] = 1
+            named[name].data *= mask
+
+
 def batch(config, lengths, generator):
     offsets, ids, types = [0], [], []
     for length in lengths:
@@ -107,6 +133,8 @@ def make(out, name, seed):
     config = BertConfig(**{**COMMON, **options}, attn_implementation="eager")
     model = BertForSequenceClassification(config).eval()
     randomise(model, stored, generator)
+    removed = REMOVED.get(name, [])
+    close(model, removed)
     offsets, ids, types = batch(config, lengths, generator)
     logits = logits_of(model, ids, types)
     exact = logits_of(model.double(), ids, types)
@@ -116,11 +144,16 @@ def make(out, name, seed):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     tensors = {n: p.detach().to(stored).contiguous() for n, p in model.named_parameters()}
+    for rows, columns in parts(config, removed):
+        tensors |= {n: tensors[n][left].contiguous() for n, left in rows.items()}
+        tensors |= {n: tensors[n][:, left].contiguous() for n, left in columns.items()}
     save(folder, spelled(tensors, spelling), spelling)
     kept = json.loads(config.to_json_string())
     kept["architectures"] = ["BertForSequenceClassification"]
     for key in ("transformers_version", "dtype"):
         kept.pop(key, None)
+    if removed:
+        kept |= {"layer_heads": [len(h) for h, _ in removed], "layer_ffn": [len(n) for _, n in removed]}
     (folder / "config.json").write_text(json.dumps(kept, indent=1) + "\n")
     save_arrays({"offsets": numpy.array(offsets, numpy.int32), "ids": torch.cat(ids).numpy().astype(numpy.int32),
                  "types": torch.cat(types).numpy().astype(numpy.int32), "logits": logits.float().numpy()},

@@ -19,7 +19,8 @@
 #define GOLDEN ZEB_SOURCE_DIR "/tests/unit/models/golden"
 #define TOLERANCE 1e-4
 
-static const char *const case_name[] = {"regression", "odd", "relu-f16", "bf16", "legacy", "sharded", "wide-f16"};
+static const char *const case_name[] = {"regression", "odd",     "relu-f16", "bf16",
+                                        "legacy",     "sharded", "wide-f16", "removed"};
 
 #define MUST(call)                                                                                                     \
     do {                                                                                                               \

@@ -11,6 +11,7 @@
 
 #include "../tokenizers/fixture.h"
 #include "base/file.h"
+#include "graph/cost.h"
 #include "models/model.h"
 
 #define GOLDEN ZEB_SOURCE_DIR "/tests/unit/models/golden"
@@ -100,6 +101,11 @@ static void checkpoints_say_what_they_are(void **state) {
     assert_string_equal(zeb_model_about(model)->dtype, "BF16");
     assert_int_equal(zeb_model_about(model)->labels, 3);
     zeb_model_close(model);
+    model = opened(GOLDEN "/removed");
+    assert_true(zeb_model_about(model)->removed);
+    assert_int_equal(zeb_model_about(model)->heads, 3); /* the whole model's */
+    assert_int_equal(zeb_model_about(model)->ffn, 56);
+    zeb_model_close(model);
     zeb_model_close(NULL);
 }
 
@@ -147,6 +153,29 @@ static void configs_must_agree_with_weights(void **state) {
         copy("odd", "config.json", lie[i].from, lie[i].to);
         assert_refused(folder, ZEB_ERR_FORMAT, lie[i].first, lie[i].second);
         assert_refused(folder, ZEB_ERR_FORMAT, folder, lie[i].second);
+    }
+}
+
+/* Heads and neurons removed layer by layer: the lists and the tensors must say the same. */
+static void removed_structure_must_agree_with_weights(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *first, *second;
+    } lie[] = {
+        {"\"layer_ffn\"", "\"layer_ffm\"", "\"intermediate_size\"", "layer.0.intermediate.dense.weight\" [56,24]"},
+        {"\"layer_heads\"", "\"layer_tails\"", "\"hidden_size\"", "layer.0.attention.self.query.weight\" [24,24]"},
+        {"  37,\n  19", "  37,\n  20", "\"layer_ffn\"", "layer.1.intermediate.dense.weight\" [20,24]"},
+        {"  1,\n  2", "  2,\n  2", "\"layer_heads\"", "layer.0.attention.self.query.weight\" [16,24]"},
+        {"  1,\n  2", "  1", "\"layer_heads\"", "list of 2"},
+        {"  37,\n  19", "  37,\n  19,\n  19", "\"layer_ffn\"", "list of 2"},
+        {"  1,\n  2", "  0,\n  2", "\"layer_heads\"[0]", "1..3"},
+        {"  37,\n  19", "  37,\n  57", "\"layer_ffn\"[1]", "1..56"},
+        {"  37,\n  19", "  37,\n  1.5", "\"layer_ffn\"[1]", "1..56"},
+    };
+    copy("removed", "model.safetensors", NULL, NULL);
+    for (size_t i = 0; i < sizeof lie / sizeof lie[0]; i++) {
+        copy("removed", "config.json", lie[i].from, lie[i].to);
+        assert_refused(folder, ZEB_ERR_FORMAT, lie[i].first, lie[i].second);
     }
 }
 
@@ -355,16 +384,47 @@ static void misaligned_weights_still_work(void **state) {
     free(bytes);
 }
 
+static uint64_t dense_flops(const zeb_model *model, bool whole) {
+    zeb_error error = {{0}};
+    zeb_graph_options options = {.token_max = 9, .batch_max = 1, .whole = whole};
+    zeb_builder *builder;
+    const zeb_graph *graph;
+    zeb_cost *cost;
+    zeb_work work;
+    int32_t length = 9;
+    assert_int_equal(zeb_builder_create(&builder, &error), ZEB_OK);
+    if (zeb_model_graph(model, &options, builder, &error) != ZEB_OK) fail_msg("%s", error.text);
+    assert_int_equal(zeb_builder_finish(builder, &graph, &error), ZEB_OK);
+    assert_int_equal(zeb_cost_create(graph, &cost, &error), ZEB_OK);
+    assert_int_equal(zeb_cost_dense(cost, &length, 1, NULL, &work, &error), ZEB_OK);
+    zeb_cost_destroy(cost);
+    zeb_builder_destroy(builder);
+    return work.flops;
+}
+
+/* The work of the whole model is known from what is left of it; of one that lost nothing it is its own. */
+static void the_whole_model_is_counted(void **state) {
+    (void)state;
+    zeb_model *odd = opened(GOLDEN "/odd"), *removed = opened(GOLDEN "/removed");
+    assert_int_equal(dense_flops(odd, true), dense_flops(odd, false));
+    /* Products alone, 9 rows: 3 of 6 heads of 8 and 56 of 112 neurons are gone. */
+    const uint64_t heads = 3 * (4 * 2 * 9 * 24 * 8 + 2 * 2 * 9 * 9 * 8), neurons = 56 * 2 * 2 * 9 * 24;
+    uint64_t less = dense_flops(removed, true) - dense_flops(removed, false);
+    assert_in_range(less, heads + neurons, (heads + neurons) * 12 / 10);
+    zeb_model_close(odd);
+    zeb_model_close(removed);
+}
+
 static void graphs_refuse_what_cannot_be(void **state) {
     (void)state;
     static const struct {
         zeb_graph_options options;
         zeb_status status;
         const char *word;
-    } ask[] = {{{0, 1, ZEB_PRECISION_F32}, ZEB_ERR_ARGUMENT, "0 tokens"},
-               {{1, 0, ZEB_PRECISION_F32}, ZEB_ERR_ARGUMENT, "0 sequences"},
-               {{1, 1, 99}, ZEB_ERR_ARGUMENT, "precision 99"},
-               {{1, 1, ZEB_PRECISION_W4A16}, ZEB_ERR_UNSUPPORTED, "groups of 32"}};
+    } ask[] = {{{0, 1, ZEB_PRECISION_F32, false}, ZEB_ERR_ARGUMENT, "0 tokens"},
+               {{1, 0, ZEB_PRECISION_F32, false}, ZEB_ERR_ARGUMENT, "0 sequences"},
+               {{1, 1, 99, false}, ZEB_ERR_ARGUMENT, "precision 99"},
+               {{1, 1, ZEB_PRECISION_W4A16, false}, ZEB_ERR_UNSUPPORTED, "groups of 32"}};
     zeb_model *model = opened(GOLDEN "/odd");
     for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++) {
         zeb_error error = {{0}};
@@ -381,18 +441,13 @@ static void graphs_refuse_what_cannot_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(checkpoints_say_what_they_are),
-        IN_FOLDER(labels_come_from_either_key),
-        IN_FOLDER(configs_must_agree_with_weights),
-        IN_FOLDER(what_zeb_does_not_know_is_refused),
-        IN_FOLDER(missing_parts_are_named),
-        IN_FOLDER(cards_name_their_checkpoint),
-        IN_FOLDER(shards_must_be_what_the_index_says),
-        IN_FOLDER(a_shard_may_stand_beside_the_folder),
-        IN_FOLDER(a_tensor_in_two_shards_is_refused),
-        cmocka_unit_test(weights_are_found_by_name),
-        IN_FOLDER(misaligned_weights_still_work),
-        cmocka_unit_test(graphs_refuse_what_cannot_be),
+        cmocka_unit_test(checkpoints_say_what_they_are), IN_FOLDER(labels_come_from_either_key),
+        IN_FOLDER(configs_must_agree_with_weights),      IN_FOLDER(removed_structure_must_agree_with_weights),
+        IN_FOLDER(what_zeb_does_not_know_is_refused),    IN_FOLDER(missing_parts_are_named),
+        IN_FOLDER(cards_name_their_checkpoint),          IN_FOLDER(shards_must_be_what_the_index_says),
+        IN_FOLDER(a_shard_may_stand_beside_the_folder),  IN_FOLDER(a_tensor_in_two_shards_is_refused),
+        cmocka_unit_test(weights_are_found_by_name),     IN_FOLDER(misaligned_weights_still_work),
+        cmocka_unit_test(the_whole_model_is_counted),    cmocka_unit_test(graphs_refuse_what_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
