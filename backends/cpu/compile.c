@@ -138,12 +138,12 @@ static zeb_status make_stages(zeb_plan *plan, const zeb_graph *graph, bool *take
     for (uint32_t i = 0; status == ZEB_OK && i < graph->node_count; i++) {
         if (taken[i]) continue;
         const zeb_node *node = &graph->node[i], *group[CPU_LINEAR_PARTS_MAX];
-        const uint32_t together = node->op == ZEB_OP_LINEAR ? cpu_fuse_linears(graph, i, taken, group) : 1;
         if (node->op == ZEB_OP_GATHER && cpu_fuse_gather(graph, node)) {
             plan->tensor[node->output[0]].from = node->input[ZEB_GATHER_X];
             plan->tensor[node->output[0]].by = node->input[ZEB_GATHER_INDICES];
             continue;
         }
+        const uint32_t together = node->op == ZEB_OP_LINEAR ? cpu_fuse_linears(graph, i, taken, group) : 1;
         for (uint32_t j = 1; j < together; j++)
             taken[group[j] - graph->node] = true;
         status = make_ready(plan, node, error);
@@ -151,8 +151,8 @@ static zeb_status make_stages(zeb_plan *plan, const zeb_graph *graph, bool *take
         cpu_stage *stage = &plan->stage[plan->stages++];
         stage->node = (int32_t)i;
         stage->op = node->op;
-        (void)snprintf(stage->name, sizeof stage->name, "%s", node->name);
         stage->scattered = ZEB_NONE;
+        (void)snprintf(stage->name, sizeof stage->name, "%s", node->name);
         status = together > 1 ? cpu_lower_linears(plan, group, together, stage, error)
                               : lower_of(node->op)(plan, node, stage, error);
     }
