@@ -76,7 +76,7 @@ static zeb_status find(zeb_search *s, zeb_calibration *result) {
     zeb_status status = open_slice(s, &row);
     atomic_store(&s->shared->stage, ZEB_CALIBRATION_DENSE);
     if (status == ZEB_OK) status = zeb_search_sweep(s, false, dense);
-    s->dense_flops = dense->whole_flops;
+    s->dense_flops = dense->flops;
     if (status == ZEB_OK)
         memcpy(s->whole, s->logits, s->session.data.count * (size_t)s->session.labels * sizeof *s->whole);
     atomic_store(&s->shared->stage, ZEB_CALIBRATION_TRY);

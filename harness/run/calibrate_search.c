@@ -48,9 +48,7 @@ static zeb_status note_work(zeb_search *s, zeb_trial *t) {
     zeb_work plain, executed;
     double rows = (double)session->batch.tokens;
     zeb_status status = zeb_session_work(session, &plain, &executed, s->error);
-    if (status != ZEB_OK) return status;
-    t->flops += (double)executed.flops;
-    t->whole_flops += (double)plain.flops;
+    if (status == ZEB_OK) t->flops += (double)executed.flops;
     for (int32_t l = 0; l < session->layers && status == ZEB_OK; l++) {
         zeb_kept kept;
         status = zeb_session_kept(session, l, &kept, s->error);

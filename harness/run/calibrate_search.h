@@ -13,8 +13,7 @@ typedef struct zeb_trial {
     int32_t heads[ZEB_CALIBRATION_LAYERS_MAX]; /* 0: all */
     double kept[ZEB_CALIBRATION_LAYERS_MAX];   /* rows */
     double flops;
-    double whole_flops; /* dense, of the model before heads and neurons were removed */
-    double moved;       /* mean squared difference of the logits from the dense ones */
+    double moved; /* mean squared difference of the logits from the dense ones */
     zeb_metric metric;
 } zeb_trial;
 
