@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import dataset, exits, gptq, quantise, store
+from zeb_train import calibrate, dataset, exits, flops, gptq, policy, quantise, static, store
 from zeb_train.policy import LayerPolicy, Policy
 from zeb_train.sparsity import Hard
 
@@ -158,6 +158,81 @@ def test_files_equal_the_harness(tmp_path, weights):
     assert mine.keys() == theirs.keys() and len(mine) == 73 + 24 + 3 + 1
     for key, value in mine.items():
         assert value.dtype == theirs[key].dtype and torch.equal(value, theirs[key]), key
+
+
+@pytest.fixture(scope="module")
+def removed(tmp_path_factory) -> Path:
+    """The default checkpoint with other heads and neurons left in each layer, gates on the heads, and a policy."""
+    shipped, folder = ROOT / "baselines/bert-mini-sst2", tmp_path_factory.mktemp("removed")
+    torch.manual_seed(2)
+    model = store.load_model(shipped)
+    model.add_gates()
+    for gate in model.zeb.gate.values():
+        torch.nn.init.normal_(gate.weight, std=0.2)
+        torch.nn.init.constant_(gate.bias, 0.3)
+    small = static.shrink(model, [torch.randperm(4)[:n].sort().values for n in (3, 1, 4, 2)],
+                          [torch.randperm(1024)[:n].sort().values for n in (64, 1024, 320, 704)])
+    store.save_model(folder, small, ("0", "1"), torch.float16)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copyfile(shipped / name, folder / name)
+    Policy("all", [LayerPolicy("ratio", 0.7, 0.01, True, 32, 0.3), LayerPolicy("topk", 9, 0.0, True),
+                   LayerPolicy("relative", 0.5, 0.02, True), LayerPolicy()]).write(folder)
+    return folder
+
+
+def run_rows(zeb: Path, folder: Path, tmp: Path, *args) -> tuple[dict, np.ndarray]:
+    """The stored row of a run over 60 sentences and their scores."""
+    done = subprocess.run([zeb, "run", "--model", folder, "--task", "glue/sst2", "--data", ROOT / "suites/data",
+                           "--limit", "60", "--scenario", "offline", "--max-time", "50ms", "--format", "jsonl", "--db",
+                           tmp / "z.db", "--predictions", tmp / "p.jsonl", *args], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in (tmp / "p.jsonl").read_text().splitlines()]
+    return json.loads(done.stdout), np.array([r["scores"] for r in sorted(found, key=lambda r: r["index"])])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_removed_structure_equals_the_harness(removed, tmp_path, sparse):
+    """Logits, and the work, which both tell against the model before anything was removed (zeb with every row in its
+    last layer, and with all operations, not products alone)."""
+    zeb, data = program(), ROOT / "suites/data"
+    if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    model = store.load_model(removed)
+    how = policy.read(removed / "policy.json", removed) if sparse else policy.dense("none", 4)
+    split = dataset.open_split(data, removed / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
+    split = dataset.Store(split.packed.take(np.arange(60)), split.device)
+    row, got = run_rows(zeb, removed, tmp_path, "--device", "cpu", "--precision", "fp32",
+                        *(["--policy", removed / "policy.json"] if sparse else []))
+    want = dataset.predict(model, split, sparsity=Hard(model.config, how), precise=True)
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    made = calibrate.cost(model, how, split, precise=True)["ratio"]
+    assert made < (0.5 if sparse else 0.65)
+    n = torch.from_numpy(split.packed.length).double()
+    head, neuron = flops.units(model.config, n, n, False)
+    every = float(flops.dense(model.config, n).sum() / (4 * (head * 4 + neuron * 1024)).sum())
+    assert row["flops"]["executed"] / row["flops"]["dense"] == pytest.approx(made * every, rel=0.03)
+
+
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_files_of_removed_structure_equal_the_harness(removed, tmp_path, weights):
+    """Codes bit for bit, and they run."""
+    zeb = program()
+    if zeb is None or not (ROOT / "suites/data/glue/SST-2/dev.tsv").is_file():
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    subprocess.run([zeb, "quantize", "--model", removed, "--weights", weights, "--out", tmp_path / "c"], check=True,
+                   capture_output=True)
+    state, how = store.load_tensors(removed), quantise.Format.of(weights)
+    mine = quantise.shipped(state, {n: how for n, _ in quantise.matrices(store.load_model(removed))}, torch.float16)
+    theirs = store.load_tensors(tmp_path / "c")
+    assert mine.keys() == theirs.keys()
+    for key, value in mine.items():
+        assert value.dtype == theirs[key].dtype and torch.equal(value, theirs[key]), key
+    assert store.load_model(tmp_path / "c").config.layer_ffn == [64, 1024, 320, 704]
+    _, got = run_rows(zeb, tmp_path / "c", tmp_path, "--device", "cpu", "--precision",
+                      {"int8": "w8a8", "int4": "w4a8"}[weights])
+    _, want = run_rows(zeb, tmp_path / "c", tmp_path, "--device", "ref", "--precision",
+                       {"int8": "w8a8", "int4": "w4a8"}[weights])
+    np.testing.assert_allclose(got, want, atol=0.1)         # as far as rounded activations go on the whole model
 
 
 def test_shared_words_open_in_the_harness(tmp_path):
