@@ -300,7 +300,7 @@ def test_gptq_equals_the_harness(tmp_path, group):
     x[:, 5] = 0
     h = x.T @ x
     w = rng.standard_normal((n, k)).astype(np.float32)
-    raw = subprocess.run([tmp_path / "g", str(n), str(k), str(group)], input=h.tobytes() + w.tobytes(),
+    raw = subprocess.run([tmp_path / "g", str(n), str(k), str(group)], input=h[np.tril_indices(k)].tobytes() + w.tobytes(),
                          capture_output=True, check=True).stdout
     got = np.frombuffer(raw, np.uint8).reshape(n, k // 2 + 2 * k // group)
     q, scale = gptq.round_matrix(torch.from_numpy(w), torch.from_numpy(h), group)
