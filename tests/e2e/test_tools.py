@@ -588,6 +588,47 @@ class Quantize(ProgramTest):
         def shrink(tensors):
             for name, (dtype, shape, data) in list(tensors.items()):
                 small = [{256: 48, 1024: 80}.get(extent, extent) for extent in shape]
+    def test_heads_and_neurons_removed(self):
+        """Layers of different widths: said by the config, or refused by the tensor's name; in codes as the device
+        would have them."""
+        heads, ffn, half = [3, 1, 4, 2], [704, 64, 1024, 320], 2
+        short = ("--limit", "3", "--max-time", "50ms")
+
+        def remove(tensors):
+            for name, (dtype, shape, data) in list(tensors.items()):
+                if ".layer." not in name:
+                    continue
+                layer = int(name.split(".")[3])
+                rows, columns = shape[0], (shape + [1])[1]
+                if ".attention.self." in name:
+                    rows = 64 * heads[layer]
+                elif ".attention.output.dense.weight" in name:
+                    columns = 64 * heads[layer]
+                elif ".intermediate." in name:
+                    rows = ffn[layer]
+                elif ".output.dense.weight" in name:
+                    columns = ffn[layer]
+                step = half * (shape + [1])[1]
+                data = b"".join(data[r * step:r * step + half * columns] for r in range(rows))
+                tensors[name] = (dtype, [rows, columns][:len(shape)], data)
+        folder = self.source_copy(remove)
+        config = json.loads((folder / "config.json").read_text())
+        for lists, needle in (({}, "layer.0.attention.self.query.weight"),
+                              ({"layer_heads": heads}, "layer.0.intermediate.dense.weight"),
+                              ({"layer_heads": heads, "layer_ffn": ffn[::-1]}, "layer.0.intermediate.dense.weight"),
+                              ({"layer_heads": heads[:3], "layer_ffn": ffn}, "no list of 4 numbers")):
+            (folder / "config.json").write_text(json.dumps(config | lists))
+            self.assertIn(needle, self.zeb("run", "--model", folder, *short, check=None).stderr)
+        (folder / "config.json").write_text(json.dumps(config | {"layer_heads": heads, "layer_ffn": ffn}))
+        for weights, precision in (("int8", "w8a8"), ("int4", "w4a8")):
+            self.quantize("--weights", weights, "--model", folder)
+            self.assertEqual(self.scores(self.out, precision), self.scores(folder, precision), precision)
+            subprocess.run(["rm", "-r", self.out], check=True)
+        (row,), _ = self.run_cases("cpu", "--model", folder, *short)
+        (full,), _ = self.run_cases("cpu", "--model", self.SOURCE, *short)
+        self.assertEqual(row["flops"]["dense"], full["flops"]["dense"])
+        self.assertLess(row["flops"]["executed"], 0.7 * full["flops"]["executed"])
+
                 count = 1
                 for extent in small:
                     count *= extent
