@@ -5,8 +5,9 @@
  * one, so that the rows that are seen are those that will be computed. Of each linear layer's input x [rows, k] the
  * second moments sum x^T x are kept, a lower triangle in binary64, one for layers that read the same x.
  *
- * The model runs a layer at a time (run/stages.h), when the quantisation gets to its matrices: in memory are one layer,
- * packed or in moments, and what a batch makes of it. */
+ * The model runs half a layer at a time (run/stages.h), when the quantisation gets to its matrices: in memory are its
+ * weights in a plan and the moments of their inputs, or those and a matrix's factor, and what a batch makes of them.
+ * Batches are small, and sums of binary64 are made in their order: with others, a few codes in a million differ. */
 #ifndef ZEB_RUN_INPUTS_H
 #define ZEB_RUN_INPUTS_H
 
@@ -25,7 +26,7 @@ typedef struct zeb_inputs_options {
 } zeb_inputs_options;
 
 /* Quantises in a worker process, watched as given; shared->done of shared->total examples
- * were seen, each once a layer. Errors: those of
+ * were seen, each once a stage. Errors: those of
  * zeb_slice_check, zeb_slice_open and zeb_quantise; ZEB_ERR_RANGE for inputs that are not finite, ZEB_ERR_INTERRUPTED,
  * ZEB_ERR_DEVICE when the worker died. */
 ZEB_MUST_CHECK zeb_status zeb_inputs_quantise(const zeb_inputs_options *options, const zeb_registry *registry,

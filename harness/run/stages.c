@@ -44,13 +44,15 @@ typedef struct stage {
 
 /* ---- cutting ---------------------------------------------------------------------------------------------------- */
 
-/* The stage of a node by its name ("layer.3.q": 4), 0 for others. */
-static size_t stage_by_name(const char *name) {
+/* Where a node stands by its name ("layer.3.q": 8, "layer.3.ffn.in": 9), 0 for others. */
+static size_t place_by_name(const char *name) {
+    char *rest;
     if (strncmp(name, "layer.", 6) != 0) return 0;
-    return (size_t)strtoul(name + 6, NULL, 10) + 1;
+    const size_t layer = (size_t)strtoul(name + 6, &rest, 10);
+    return 2 * (layer + 1) + (strncmp(rest, ".ffn.", 5) == 0);
 }
 
-/* What stands behind a layer's nodes belongs to it, whatever its name. */
+/* What stands behind half a layer's nodes belongs to it, whatever its name. */
 static zeb_status cut(zeb_stages *stages, zeb_error *error) {
     const zeb_graph *graph = stages->session->graph;
     void *memory;
@@ -59,7 +61,7 @@ static zeb_status cut(zeb_stages *stages, zeb_error *error) {
     stages->first = memory;
     size_t last = 0;
     for (uint32_t n = 0; n < graph->node_count; n++) {
-        const size_t of = stage_by_name(graph->node[n].name);
+        const size_t of = place_by_name(graph->node[n].name);
         if (n > 0 && of <= last) continue;
         stages->first[stages->count++] = n;
         last = of;

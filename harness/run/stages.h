@@ -1,9 +1,9 @@
 /* run/stages.h - a session's graph run a stage at a time over all its sequences, for a model that is larger than the
  * memory to run it in.
  *
- * A stage is what comes before the first encoder layer, or a layer (with what follows the last). One stage's weights
- * are in a plan at a time; what stages hand on, batch by batch, lies in a file. The session is only prepared, and its
- * batches are made anew for every stage, the same each time. */
+ * A stage is what comes before the first encoder layer, or a layer up to its FFN, or its FFN (with what follows the
+ * last). One stage's weights are in a plan at a time; what stages hand on, batch by batch, lies in a file. The session
+ * is only prepared, and its batches are made anew for every stage, the same each time. */
 #ifndef ZEB_RUN_STAGES_H
 #define ZEB_RUN_STAGES_H
 
