@@ -50,13 +50,20 @@ typedef struct amx_waiting {
     int panel, row[2], rows;
 } amx_waiting;
 
+INLINE vf amx_result(const bool integers, const uint32_t activation, const int32_t *sum, vf factor, vf scale, vf bias) {
+    const vf x = integers ? vi_to_float(vi_load(sum)) : vf_load((const float *)(const void *)sum);
+    return vf_act(activation, vf_fma(x, integers ? vf_mul(factor, scale) : factor, bias));
+}
+
 /* Rows from .. to of one tile of what waits. What is read of *b is copied first: stores may alias anything. */
 INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, int row,
                        const int32_t *sum, int rows) {
     const int column = panel * TILE_COLUMNS, left = b->n - column;
     const bool whole = left >= TILE_COLUMNS;
     const size_t ldc = b->ldc, ldr = b->ldr;
-    const float *x_scale = b->x_scale != NULL ? b->x_scale + row : NULL;
+    static const float one = 1.0f;
+    const float *x_scale = b->x_scale != NULL ? b->x_scale + row : &one;
+    const int each = b->x_scale != NULL;
     const float *residual = b->residual != NULL ? b->residual + (size_t)row * ldr + column : NULL;
     float *c = b->c + (size_t)row * ldc + column;
     vf scale[TILE_VECTORS], bias[TILE_VECTORS];
@@ -64,20 +71,20 @@ INLINE void amx_finish(const cpu_slab *b, const bool integers, const uint32_t ac
         bias[v] = b->bias != NULL ? vf_load(b->bias + column + v * VW) : vf_zero();
         scale[v] = integers ? vf_load(b->w_scale + column + v * VW) : vf_set1(1.0f);
     }
+    for (int r = 0; whole && residual == NULL && r < rows; r++, sum += TILE_COLUMNS, c += ldc) {
+        const vf factor = vf_set1(x_scale[r * each]);
+        UNROLL for (int v = 0; v < TILE_VECTORS; v++)
+            vf_store(c + v * VW, amx_result(integers, activation, sum + v * VW, factor, scale[v], bias[v]));
+    }
+    if (whole && residual == NULL) return;
     for (int r = 0; r < rows; r++, sum += TILE_COLUMNS, c += ldc) {
-        const vf factor = x_scale != NULL ? vf_set1(*x_scale++) : vf_set1(1.0f);
+        const vf factor = vf_set1(x_scale[r * each]);
         UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-            const vf x =
-                integers ? vi_to_float(vi_load(sum + v * VW)) : vf_load((const float *)(const void *)sum + v * VW);
-            vf y = vf_act(activation, vf_fma(x, integers ? vf_mul(factor, scale[v]) : factor, bias[v]));
-            if (whole) {
-                if (residual != NULL) y = vf_add(y, vf_load(residual + v * VW));
-                vf_store(c + v * VW, y);
-            } else if (left > v * VW) {
-                const int live = left - v * VW < VW ? left - v * VW : VW;
-                if (residual != NULL) y = vf_add(y, vf_load_n(residual + v * VW, live));
-                vf_store_n(c + v * VW, y, live);
-            }
+            vf y = amx_result(integers, activation, sum + v * VW, factor, scale[v], bias[v]);
+            const int live = left - v * VW < VW ? left - v * VW : VW;
+            if (live <= 0) continue;
+            if (residual != NULL) y = vf_add(y, vf_load_n(residual + v * VW, live));
+            vf_store_n(c + v * VW, y, live);
         }
         if (residual != NULL) residual += ldr;
     }
@@ -93,6 +100,8 @@ INLINE void amx_finish_some(const cpu_slab *b, const bool integers, const uint32
             amx_finish(b, integers, activation, w->panel, w->row[tile] + a, w->sum + (first + a) * TILE_COLUMNS, z - a);
     }
 }
+
+typedef void (*amx_finish_fn)(const cpu_slab *b, const amx_waiting *w, int from, int to);
 
 INLINE void amx_clear(const cpu_slab *b, const bool integers, int panel) {
     if (integers) { /* every row begins with the same */
@@ -113,9 +122,9 @@ enum { AMX_STRIDE = TILE_COLUMNS * 4 /* bytes between steps of weights, and betw
 
 /* The products of one or two tiles of rows with a panel, finishing what waits in between. A tile takes as long with one
  * row as with sixteen. */
-INLINE void amx_multiply(const cpu_slab *b, const bool integers, const uint32_t activation, int panel, const int row[2],
-                         const bool two, const amx_waiting *waiting, int waiting_rows) {
-    const int steps = b->steps;
+INLINE void amx_multiply(const cpu_slab *b, const bool integers, const amx_finish_fn finish, int panel,
+                         const int row[2], const bool two, const amx_waiting *waiting, int waiting_rows) {
+    const int steps = b->steps, some = (waiting_rows + steps - 1) / steps;
     const size_t ldx = b->ldx;
     const char *x = (const char *)b->x + (size_t)row[0] * ldx, *x_low = (const char *)b->x + (size_t)row[1] * ldx;
     const char *w = (const char *)b->w + (size_t)panel * (size_t)steps * AMX_STEP * TILE_COLUMNS;
@@ -131,9 +140,8 @@ INLINE void amx_multiply(const cpu_slab *b, const bool integers, const uint32_t 
             AMX_MULTIPLY(integers, 2, 5, 6);
             AMX_MULTIPLY(integers, 3, 5, 7);
         }
-        if (waiting_rows == 0) continue;
-        const int more = waiting_rows * (k + 1) / steps;
-        amx_finish_some(b, integers, activation, waiting, done, more);
+        const int more = done + some < waiting_rows ? done + some : waiting_rows;
+        if (done < more) finish(b, waiting, done, more);
         done = more;
     }
 }
@@ -144,11 +152,11 @@ INLINE bool amx_is_plain(const cpu_slab *b) {
 }
 
 /* All tiles are of one height, the last one overlapping that before by a few rows: they are shaped once. */
-INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t activation) {
+INLINE void amx_tiles(const cpu_slab *b, const bool integers, const amx_finish_fn finish) {
     _Alignas(64) int32_t sum[2][2 * AMX_ROWS * TILE_COLUMNS];
     const int tiles = (b->rows + AMX_ROWS - 1) / AMX_ROWS, height = (b->rows + tiles - 1) / tiles;
     const int panels = (b->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    const bool plain = !integers && activation == ZEB_ACT_NONE && amx_is_plain(b);
+    const bool plain = !integers && b->activation == ZEB_ACT_NONE && amx_is_plain(b);
     amx_waiting waiting = {NULL, 0, {0, 0}, height};
     int waiting_rows = 0;
     amx_begin(height, AMX_STEP / 4);
@@ -157,9 +165,9 @@ INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t act
             const int low = t + 1 < tiles ? t + 1 : t, last = b->rows - height;
             const int row[2] = {t * height < last ? t * height : last, low * height < last ? low * height : last};
             if (low > t)
-                amx_multiply(b, integers, activation, panel, row, true, &waiting, waiting_rows);
+                amx_multiply(b, integers, finish, panel, row, true, &waiting, waiting_rows);
             else
-                amx_multiply(b, integers, activation, panel, row, false, &waiting, waiting_rows);
+                amx_multiply(b, integers, finish, panel, row, false, &waiting, waiting_rows);
             char *to = plain ? (char *)(b->c + panel * TILE_COLUMNS) : (char *)sum[turn];
             const size_t ld = plain ? b->ldc * sizeof *b->c : AMX_STRIDE;
             char *high = plain ? to + (size_t)row[0] * ld : to;
@@ -175,39 +183,41 @@ INLINE void amx_tiles(const cpu_slab *b, const bool integers, const uint32_t act
             waiting_rows = low > t ? 2 * height : height;
         }
     }
-    amx_finish_some(b, integers, activation, &waiting, 0, waiting_rows);
+    finish(b, &waiting, 0, waiting_rows);
     amx_end();
 }
 
-#define AMX_SLAB(name, integers)                                                                                       \
-    static void name(const cpu_slab *b) {                                                                              \
-        switch (b->activation) {                                                                                       \
-            case ZEB_ACT_NONE: amx_tiles(b, integers, ZEB_ACT_NONE); break;                                            \
-            case ZEB_ACT_GELU_ERF: amx_tiles(b, integers, ZEB_ACT_GELU_ERF); break;                                    \
-            case ZEB_ACT_GELU_TANH: amx_tiles(b, integers, ZEB_ACT_GELU_TANH); break;                                  \
-            case ZEB_ACT_RELU: amx_tiles(b, integers, ZEB_ACT_RELU); break;                                            \
-            case ZEB_ACT_SILU: amx_tiles(b, integers, ZEB_ACT_SILU); break;                                            \
-            case ZEB_ACT_TANH: amx_tiles(b, integers, ZEB_ACT_TANH); break;                                            \
-            default: break;                                                                                            \
+#define AMX_FINISH(name, integers, activation)                                                                         \
+    static void name(const cpu_slab *b, const amx_waiting *w, int from, int to) {                                      \
+        amx_finish_some(b, integers, activation, w, from, to);                                                         \
+    }
+#define AMX_FINISHES(kind, integers)                                                                                   \
+    AMX_FINISH(kind##_none, integers, ZEB_ACT_NONE)                                                                    \
+    AMX_FINISH(kind##_gelu_erf, integers, ZEB_ACT_GELU_ERF)                                                            \
+    AMX_FINISH(kind##_gelu_tanh, integers, ZEB_ACT_GELU_TANH)                                                          \
+    AMX_FINISH(kind##_relu, integers, ZEB_ACT_RELU)                                                                    \
+    AMX_FINISH(kind##_silu, integers, ZEB_ACT_SILU)                                                                    \
+    AMX_FINISH(kind##_tanh, integers, ZEB_ACT_TANH)                                                                    \
+    static amx_finish_fn kind##_of(uint32_t activation) {                                                              \
+        switch (activation) {                                                                                          \
+            case ZEB_ACT_GELU_ERF: return kind##_gelu_erf;                                                             \
+            case ZEB_ACT_GELU_TANH: return kind##_gelu_tanh;                                                           \
+            case ZEB_ACT_RELU: return kind##_relu;                                                                     \
+            case ZEB_ACT_SILU: return kind##_silu;                                                                     \
+            case ZEB_ACT_TANH: return kind##_tanh;                                                                     \
+            default: return kind##_none;                                                                               \
         }                                                                                                              \
     }
-/* Floats to results. */
-#define AMX_FLOATS(kind)                                                                                               \
-    case kind: amx_finish(b, false, kind, panel, row, sum, rows); break
-static void amx_finish_floats(const cpu_slab *b, int panel, int row, const int32_t *sum, int rows) {
-    switch (b->activation) {
-        AMX_FLOATS(ZEB_ACT_NONE);
-        AMX_FLOATS(ZEB_ACT_GELU_ERF);
-        AMX_FLOATS(ZEB_ACT_GELU_TANH);
-        AMX_FLOATS(ZEB_ACT_RELU);
-        AMX_FLOATS(ZEB_ACT_SILU);
-        AMX_FLOATS(ZEB_ACT_TANH);
-        default: break;
-    }
+AMX_FINISHES(finish_i8, true)
+AMX_FINISHES(finish_bf16, false)
+
+static void slab_i8(const cpu_slab *b) {
+    amx_tiles(b, true, finish_i8_of(b->activation));
 }
 
-AMX_SLAB(slab_i8, true)
-AMX_SLAB(slab_bf16, false)
+static void slab_bf16(const cpu_slab *b) {
+    amx_tiles(b, false, finish_bf16_of(b->activation));
+}
 
 /* ---- four bits, one scale a group ------------------------------------------------------------------------------- */
 
@@ -289,8 +299,8 @@ INLINE void four_block(const cpu_slab *b, int panel, const int row[2], const boo
         waiting = some;
     }
     four_add_some(waiting, sum[turn ^ 1], scale + (b->groups - waiting) * TILE_COLUMNS, 0, rows, total);
-    for (int t = 0; t < (two ? 2 : 1); t++)
-        amx_finish_floats(b, panel, row[t], (const int32_t *)(const void *)(total + t * height * TILE_COLUMNS), height);
+    const amx_waiting all = {(const int32_t *)(const void *)total, panel, {row[0], row[1]}, height};
+    finish_bf16_of(b->activation)(b, &all, 0, rows);
 }
 
 /* What the offset of activations makes of a panel, in all its groups. */
@@ -324,125 +334,5 @@ static void slab_four(const cpu_slab *b) {
     }
     amx_end();
 }
-
-/* ---- attention in bfloat16 -------------------------------------------------------------------------------------- */
-
-/* Sixteen rows narrowed: pairs of k as 32 bits, which are transposed. */
-static void half_pack_columns(const float *x, size_t ld, int rows, int k, uint16_t *panel) {
-    const int pairs = (k + 31) / 32 * 16;
-    for (int first = 0; first < rows; first += TILE_COLUMNS, panel += (size_t)pairs * TILE_COLUMNS * 2) {
-        for (int c = 0; c < TILE_COLUMNS; c += VW) {
-            const int left = rows - first - c, live = left < 0 ? 0 : left < VW ? left : VW;
-            for (int j = 0; j < k; j += 32) {
-                float pair[VW * VW];
-                for (int i = 0; i < live; i++)
-                    vi_store((int32_t *)(void *)(pair + i * VW), narrow_n(x + (size_t)(first + c + i) * ld + j, k - j));
-                vf_transpose(pair, VW, live, (float *)(void *)panel + (size_t)(j / 2) * TILE_COLUMNS + c, TILE_COLUMNS);
-            }
-        }
-    }
-}
-
-/* Two rows narrowed side by side, then column by column. */
-static void half_pack_rows(const float *x, size_t ld, int rows, int n, uint16_t *panel) {
-    static const uint16_t turn[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const vi order = _mm512_loadu_si512(turn);
-    const int pairs = (rows + 31) / 32 * 16;
-    for (int c = 0; c < n; c += VW) {
-        const int live = n - c < VW ? n - c : VW;
-        int32_t *to =
-            (int32_t *)(void *)panel + (size_t)(c / TILE_COLUMNS) * (size_t)pairs * TILE_COLUMNS + c % TILE_COLUMNS;
-        for (int j = 0; j < pairs; j++, to += TILE_COLUMNS) {
-            const float *from = x + (size_t)(2 * j) * ld + c;
-            const vf a = 2 * j < rows ? vf_load_n(from, live) : vf_zero();
-            const vf b = 2 * j + 1 < rows ? vf_load_n(from + ld, live) : vf_zero();
-            vi_store(to, _mm512_permutexvar_epi16(order, vi_narrow(a, b)));
-        }
-    }
-}
-
-/* As vf_load_n, other lanes `rest`. */
-INLINE vf amx_load_or(const float *p, int live, vf rest) {
-    return live >= VW ? vf_load(p) : _mm512_mask_loadu_ps(rest, vf_mask(live > 0 ? live : 0), p);
-}
-
-/* The greatest of s, or the least. */
-INLINE float half_peak(const float *s, int n, const bool least) {
-    const vf first = vf_set1(s[0]);
-    vf a = first, b = first;
-    for (int i = 0; i < n; i += 2 * VW) {
-        const vf x = amx_load_or(s + i, n - i, first), y = amx_load_or(s + i + VW, n - i - VW, first);
-        a = least ? vf_min(a, x) : vf_max(a, x);
-        b = least ? vf_min(b, y) : vf_max(b, y);
-    }
-    const vf none = vf_zero();
-    return least ? -vf_top(vf_sub(none, vf_min(a, b))) : vf_top(vf_max(a, b));
-}
-
-/* p = 2^(by (s - peak)); gives the sum. Zeros from n on. */
-INLINE float half_exp(const float *s, int n, float by, float peak, uint16_t *p, int padded) {
-    const vf factor = vf_set1(by), top = vf_set1(peak);
-    vf sum = vf_zero();
-    int i = 0;
-    for (; i + 2 * VW <= n; i += 2 * VW) {
-        const vf a = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i), top), factor));
-        const vf b = vf_exp2_down(vf_mul(vf_sub(vf_load(s + i + VW), top), factor));
-        sum = vf_add(sum, vf_add(a, b));
-        vi_store((int32_t *)(void *)(p + i), vi_narrow(a, b));
-    }
-    if (i < n) {
-        const int low = n - i < VW ? n - i : VW, high = n - i - low;
-        const vf a = vf_exp2_down(vf_mul(vf_sub(amx_load_or(s + i, low, top), top), factor));
-        const vf b = vf_exp2_down(vf_mul(vf_sub(amx_load_or(s + i + VW, high, top), top), factor));
-        const vf x = _mm512_maskz_mov_ps(vf_mask(low), a), y = _mm512_maskz_mov_ps(vf_mask(high), b);
-        sum = vf_add(sum, vf_add(x, y));
-        vi_store((int32_t *)(void *)(p + i), vi_narrow(x, y));
-        i += 2 * VW;
-    }
-    for (; i < padded; i += 2 * VW)
-        vi_store((int32_t *)(void *)(p + i), vi_zero());
-    return vf_sum(sum);
-}
-
-static void half_softmax(const float *s, size_t ld, int rows, int n, const int *seen, float scale, uint16_t *p,
-                         size_t ldp, float *sum) {
-    const int padded = (n + 31) / 32 * 32;
-    for (int first = 0; first < rows; first += PHASE_ROWS) {
-        const int end = first + PHASE_ROWS < rows ? first + PHASE_ROWS : rows;
-        float peak[PHASE_ROWS];
-        for (int r = first; r < end; r++) {
-            const float *row = s + (size_t)r * ld;
-            peak[r - first] = seen[r] <= 0 ? 0.0f
-                              : scale < 0  ? half_peak(row, seen[r], true)
-                                           : half_peak(row, seen[r], false);
-        }
-        for (int r = first; r < end; r++)
-            sum[r] = half_exp(s + (size_t)r * ld, seen[r] > 0 ? seen[r] : 0, scale * 1.44269504088896341f,
-                              peak[r - first], (uint16_t *)(void *)((char *)p + (size_t)r * ldp), padded);
-    }
-}
-
-static void half_add_rows(float *y, const uint16_t *p, size_t ldp, int rows, int n, const float *a) {
-    const vi upper = _mm512_set1_epi32((int)0xffff0000u);
-    for (int i = 0; i < n; i += 2 * VW) { /* even and odd elements apart; brought in order at the end */
-        vf even = vf_zero(), odd = vf_zero();
-        for (int r = 0; r < rows; r++) {
-            const vi pair = vi_load((const int32_t *)(const void *)((const char *)p + (size_t)r * ldp + (size_t)i * 2));
-            const vf by = vf_set1(a[r]);
-            even = vf_fma(by, _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)), even);
-            odd = vf_fma(by, _mm512_castsi512_ps(_mm512_and_si512(pair, upper)), odd);
-        }
-        const vi low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-        const vi high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-        const vf part[2] = {_mm512_permutex2var_ps(even, low, odd), _mm512_permutex2var_ps(even, high, odd)};
-        for (int j = 0; j < 2; j++) {
-            const int at = i + j * VW, live = n - at < VW ? n - at : VW;
-            if (live > 0) vf_store_n(y + at, vf_add(vf_load_n(y + at, live), part[j]), live);
-        }
-    }
-}
-
-static const cpu_half_kernels half_kernels = {half_pack_columns, half_pack_rows, half_softmax, half_add_rows};
 
 #endif

@@ -47,6 +47,7 @@ enum { PHASE_ROWS = 16 };
 #endif
 #ifdef KERNELS_AMX
 #include "kernels_amx.h"
+#include "kernels_amx_attention.h"
 #endif
 
 const cpu_kernels KERNELS_TABLE = {
