@@ -8,10 +8,10 @@
 #include "run/calibrate.h"
 
 typedef struct calibrate_settings {
-    const char *model, *task, *data, *split, *device, *isa, *precision, *mode, *shape, *name, *out, *format,
-        *plugin_dir;
-    double flops, max_drop, share;
-    uint64_t floor, min_tokens, threads, batch, seq_max, limit, seed, timeout_ns;
+    zeb_cli_slice slice;
+    const char *model, *task, *device, *isa, *precision, *mode, *shape, *name, *out, *format, *plugin_dir;
+    double flops, max_drop;
+    uint64_t floor, threads, batch, limit, seed, timeout_ns;
     bool keep_last, no_pin, verbose;
 } calibrate_settings;
 
@@ -26,9 +26,7 @@ static const zeb_option options[] = {
     {"model", ZEB_OPTION_TEXT, "DIR|CARD", NULL, AT(model),
      "Checkpoint: a Hugging Face folder or a card.json that names one. Default: the one that ships.", NULL},
     {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "The task that the checkpoint was trained for.", NULL},
-    {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
-    {"split", ZEB_OPTION_TEXT, "NAME", "train", AT(split),
-     "Rows to choose the slice from; only train and splits whose names begin so are allowed.", NULL},
+    ZEB_CLI_SLICE_OPTIONS(calibrate_settings, slice),
     {"flops", ZEB_OPTION_PERCENT, "SHARE", NULL, AT(flops),
      "Wanted work: executed over dense FLOPs, without padding and with the [CLS]-only last layer in both. Default: "
      "50%, "
@@ -44,14 +42,6 @@ static const zeb_option options[] = {
      "Where rows are dropped: alike in all layers, mostly in early or in late ones, or as scores best.", shapes},
     {"floor", ZEB_OPTION_COUNT, "N", "2", AT(floor), "Rows that always survive ([CLS] is one).", NULL},
     {"keep-last", ZEB_OPTION_FLAG, NULL, NULL, AT(keep_last), "The last row ([SEP]) always survives.", NULL},
-    {"share", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(share),
-     "The calibration slice's part of train: rows chosen by a hash of their text, the same that training holds out.",
-     NULL},
-    {"min-tokens", ZEB_OPTION_COUNT, "N", "0", AT(min_tokens),
-     "Leave shorter examples out: where train holds phrases but sentences are scored (SST-2), a policy fitted on "
-     "phrases "
-     "drops too much.",
-     NULL},
     {"limit", ZEB_OPTION_COUNT, "N", "1024", AT(limit), "Examples of the slice at most, spread evenly; 0: all.", NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device that selects rows.", NULL},
     {"precision", ZEB_OPTION_CHOICE, "NAME", "fp32", AT(precision), "Arithmetic of the linear layers.",
@@ -60,8 +50,6 @@ static const zeb_option options[] = {
     {"no-pin", ZEB_OPTION_FLAG, NULL, NULL, AT(no_pin), "Do not pin threads to processors.", NULL},
     {"isa", ZEB_OPTION_TEXT, "NAME", NULL, AT(isa), "Highest instruction set a CPU device may use.", NULL},
     {"batch", ZEB_OPTION_COUNT, "N", "32", AT(batch), "Sequences a pass.", NULL},
-    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.",
-     NULL},
     {"seed", ZEB_OPTION_COUNT, "N", "1", AT(seed), "Seed of the score's interval.", NULL},
     {"timeout", ZEB_OPTION_DURATION, "TIME", "30min", AT(timeout_ns), "A search that takes longer is stopped.", NULL},
     {"name", ZEB_OPTION_TEXT, "NAME", NULL, AT(name), "Name of the policy. Default: made of mode and goal.", NULL},
@@ -87,12 +75,11 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
     if (set->flops > 0 && set->max_drop > 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops and --max-drop are two goals: give one");
     if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
-    if (set->min_tokens > set->seq_max)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
     if (strcmp(set->mode, "heads") == 0 && strcmp(set->shape, "best") != 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--shape is about rows: --mode heads finds its own");
     if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
-    return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
+    zeb_status status = zeb_cli_slice_check(&set->slice, error);
+    return status == ZEB_OK ? zeb_cli_sizes(set->batch, set->slice.seq_max, set->threads, error) : status;
 }
 
 static zeb_status make_options(const calibrate_settings *set, const zeb_places *places, zeb_arena *arena,
@@ -105,8 +92,8 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,
         .task = task->name,
-        .data = set->data != NULL ? set->data : places->data,
-        .split = set->split,
+        .data = set->slice.data != NULL ? set->slice.data : places->data,
+        .split = set->slice.split,
         .device = set->device,
         .isa = set->isa,
         .precision = (zeb_precision)zeb_choice_index(zeb_precision_names, set->precision),
@@ -114,7 +101,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
         .threads = (uint32_t)set->threads,
         .pin = !set->no_pin,
         .batch = (uint32_t)set->batch,
-        .seq_max = (uint32_t)set->seq_max,
+        .seq_max = (uint32_t)set->slice.seq_max,
         .limit = set->limit,
         .timeout_ns = set->timeout_ns,
         .seed = set->seed,
@@ -126,8 +113,8 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
                                     .shape = (zeb_calibration_shape)zeb_choice_index(shapes, set->shape),
                                     .floor = (int32_t)set->floor,
                                     .keep_last = set->keep_last,
-                                    .share = set->share,
-                                    .min_tokens = (int32_t)set->min_tokens,
+                                    .share = set->slice.share,
+                                    .min_tokens = (int32_t)set->slice.min_tokens,
                                     .name = set->name,
                                     .made_by = "zeb " ZEB_VERSION " (" ZEB_COMMIT ")"};
     if (set->name != NULL) return ZEB_OK;

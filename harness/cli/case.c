@@ -32,3 +32,8 @@ zeb_status zeb_cli_sizes(uint64_t batch, uint64_t seq_max, uint64_t threads, zeb
     if (seq_max < 3 || seq_max > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seq-max must be 3 to 65536");
     return threads > 4096 ? zeb_fail(error, ZEB_ERR_ARGUMENT, "--threads must be at most 4096") : ZEB_OK;
 }
+
+zeb_status zeb_cli_slice_check(const zeb_cli_slice *slice, zeb_error *error) {
+    if (slice->min_tokens <= slice->seq_max) return ZEB_OK;
+    return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
+}

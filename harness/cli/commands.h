@@ -54,6 +54,32 @@ ZEB_MUST_CHECK zeb_status zeb_cli_task(const char *name, const zeb_task **task, 
 /* ZEB_ERR_ARGUMENT for --batch, --seq-max or --threads out of any sensible range; a command without --batch gives 1. */
 ZEB_MUST_CHECK zeb_status zeb_cli_sizes(uint64_t batch, uint64_t seq_max, uint64_t threads, zeb_error *error);
 
+/* Which rows a command may fit something on. */
+typedef struct zeb_cli_slice {
+    const char *data, *split;
+    double share;
+    uint64_t min_tokens, seq_max;
+} zeb_cli_slice;
+
+/* Their options, for the table of a command whose settings have the member `slice`. */
+/* clang-format off */
+#define ZEB_CLI_SLICE_OPTIONS(settings, slice)                                                                         \
+    {"data", ZEB_OPTION_TEXT, "DIR", NULL, offsetof(settings, slice.data),                                             \
+     "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},                                               \
+    {"split", ZEB_OPTION_TEXT, "NAME", "train", offsetof(settings, slice.split),                                       \
+     "Rows to choose the slice from; only train and splits whose names begin so are allowed.", NULL},                  \
+    {"share", ZEB_OPTION_PERCENT, "SHARE", "5%", offsetof(settings, slice.share),                                      \
+     "The calibration slice's part of train: rows chosen by a hash of their text, the same that training holds out.",  \
+     NULL},                                                                                                            \
+    {"min-tokens", ZEB_OPTION_COUNT, "N", "0", offsetof(settings, slice.min_tokens),                                   \
+     "Leave shorter examples out: where train holds phrases but sentences are scored (SST-2), they mislead.", NULL},   \
+    {"seq-max", ZEB_OPTION_COUNT, "N", "128", offsetof(settings, slice.seq_max),                                       \
+     "Tokens a sequence at most; longer ones are truncated.", NULL}
+/* clang-format on */
+
+/* ZEB_ERR_ARGUMENT for settings that leave nothing. */
+ZEB_MUST_CHECK zeb_status zeb_cli_slice_check(const zeb_cli_slice *slice, zeb_error *error);
+
 /* Exit status for an error that ended a command. */
 int zeb_cli_exit(zeb_status status);
 

@@ -12,9 +12,10 @@
 
 typedef struct quantize_settings {
     const char *model, *out, *weights, *embeddings, *range, *method, *print;
-    const char *task, *data, *split, *device, *plugin_dir;
-    uint64_t group, min_tokens, limit, seq_max, threads, timeout_ns;
-    double percentile, budget, share;
+    zeb_cli_slice slice;
+    const char *task, *device, *plugin_dir;
+    uint64_t group, limit, threads, timeout_ns;
+    double percentile, budget;
     bool pooler, classifier, half, keep_shards, verbose;
 } quantize_settings;
 
@@ -54,16 +55,8 @@ static const zeb_option options[] = {
     {"keep-shards", ZEB_OPTION_FLAG, NULL, NULL, AT(keep_shards),
      "Leave what does not change in the shards beside the model's folder (../) where it is, and point at it.", NULL},
     {"task", ZEB_OPTION_TEXT, "NAME", "glue/sst2", AT(task), "For gptq and mixed: the task whose train is seen.", NULL},
-    {"data", ZEB_OPTION_TEXT, "DIR", NULL, AT(data), "Root of the data sets. Default: $ZEB_DATA, or what ships.", NULL},
-    {"split", ZEB_OPTION_TEXT, "NAME", "train", AT(split),
-     "Rows to choose the slice from; only train and splits whose names begin so are allowed.", NULL},
-    {"share", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(share),
-     "The calibration slice's part of train: rows chosen by a hash of their text, the same that training holds out.",
-     NULL},
-    {"min-tokens", ZEB_OPTION_COUNT, "N", "0", AT(min_tokens), "Leave shorter examples of the slice out.", NULL},
+    ZEB_CLI_SLICE_OPTIONS(quantize_settings, slice),
     {"limit", ZEB_OPTION_COUNT, "N", "512", AT(limit), "Examples of the slice at most, spread evenly; 0: all.", NULL},
-    {"seq-max", ZEB_OPTION_COUNT, "N", "128", AT(seq_max), "Tokens a sequence at most; longer ones are truncated.",
-     NULL},
     {"device", ZEB_OPTION_TEXT, "NAME", "cpu", AT(device), "A plugin or plugin:device that runs the slice.", NULL},
     {"threads", ZEB_OPTION_COUNT, "N", "0", AT(threads), "Threads of a CPU device; 0: all it may use.", NULL},
     {"timeout", ZEB_OPTION_DURATION, "TIME", "30min", AT(timeout_ns), "gptq and mixed: what takes longer is stopped.",
@@ -110,9 +103,8 @@ static void print_table(const quantize_settings *set, const zeb_quantise_report 
 static zeb_status check_ranges(const quantize_settings *set, zeb_error *error) {
     if (set->out == NULL || set->out[0] == '\0')
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--out DIR is needed: where the new checkpoint goes");
-    if (set->min_tokens > set->seq_max)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--min-tokens must be at most --seq-max: longer ones are truncated");
-    return zeb_cli_sizes(1, set->seq_max, set->threads, error);
+    zeb_status status = zeb_cli_slice_check(&set->slice, error);
+    return status == ZEB_OK ? zeb_cli_sizes(1, set->slice.seq_max, set->threads, error) : status;
 }
 
 static zeb_quantise_options make_options(const quantize_settings *set) {
@@ -147,15 +139,15 @@ static zeb_status with_inputs(const quantize_settings *set, const zeb_places *pl
     const zeb_inputs_options with = {.what = {.model = path,
                                               .policy = zeb_path_is_file(policy) ? policy : NULL,
                                               .task = task->name,
-                                              .data = set->data != NULL ? set->data : places->data,
-                                              .split = set->split,
+                                              .data = set->slice.data != NULL ? set->slice.data : places->data,
+                                              .split = set->slice.split,
                                               .device = set->device,
                                               .threads = (uint32_t)set->threads,
                                               .pin = true,
                                               .batch = 32,
-                                              .seq_max = (uint32_t)set->seq_max,
+                                              .seq_max = (uint32_t)set->slice.seq_max,
                                               .limit = set->limit},
-                                     .slice = {.share = set->share, .min_tokens = (int32_t)set->min_tokens},
+                                     .slice = {.share = set->slice.share, .min_tokens = (int32_t)set->slice.min_tokens},
                                      .out = set->out,
                                      .quantise = *o};
     zeb_progress progress;
