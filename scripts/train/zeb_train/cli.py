@@ -199,6 +199,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--mpnet", type=Path, default=Path("mpnet"), help="all-mpnet-base-v2 folder, for teachers")
     p.add_argument("--general", type=Path, help="task-agnostic student ({general}; default: "
                    "the step `general` below --work)")
+    p.add_argument("--before", type=Path, default=Path("before"), help="work folder of the recipe that this one goes on "
+                   "from ({before})")
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--only", action="append", default=[], help="this step and what it needs")
     return top
@@ -344,7 +346,7 @@ def _export(args) -> dict:
 def _recipe(args) -> dict:
     from . import recipe
     places = {"data": str(args.data), "minilm": str(args.minilm), "mpnet": str(args.mpnet), "work": str(args.work),
-              "general": str(args.general or args.work / "general"),
+              "before": str(args.before), "general": str(args.general or args.work / "general"),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
     failed = recipe.run(recipe.read(args.recipe, places), args.work, common, args.jobs, args.only,

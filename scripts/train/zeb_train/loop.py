@@ -29,6 +29,7 @@ class TrainError(RuntimeError):
 class Settings:
     seed: int = 1
     epochs: float = 3
+    steps: int = 0                  # > 0: so many, instead of epochs
     batch: int = 32
     tokens: int = 0                 # > 0: bound rows x longest of a batch instead
     lr: float = 5e-5
@@ -44,6 +45,9 @@ class Settings:
     groups: dict = field(default_factory=dict)    # parameter-name prefix -> learning-rate factor
     layer_decay: float = 1.0        # learning-rate factor a layer further from the head
     average: float = 0.0            # decay of a running mean of the weights, which is what is kept
+
+    def total(self, per_epoch: int) -> int:
+        return self.steps or max(1, int(per_epoch * self.epochs))
 
     @classmethod
     def of(cls, values: dict) -> "Settings":
@@ -158,7 +162,7 @@ class Loop:
         s = self.s
         self.resume()
         per_epoch = len(self.plan(0))
-        total = max(1, int(per_epoch * s.epochs))
+        total = s.total(per_epoch)
         began = saved = logged = time.monotonic()
         base, batches, at_epoch = self.elapsed, None, -1
         losses: list[torch.Tensor] = []

@@ -162,7 +162,7 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
     lengths = torch.from_numpy(data.calib.packed.length[calibrate.representative(data.calib, min_length)])
     gates = Structure(student, lengths, s.multiple, fisher(student, data.train)).to(device)
     batches = plan(data.train.packed.length, settings.batch, settings.seed, 0)
-    steps = max(1, int(len(batches) * settings.epochs))      # at half the full rate in the mean
+    steps = settings.total(len(batches))                     # at half the full rate in the mean
     rate = 2.0 * s.reach / steps / settings.lr
     settings = replace(settings, evals=0, average=0.0, groups={
         "structure.multiplier": 0.1 * rate, "structure": rate, **settings.groups})
@@ -187,7 +187,8 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
 
 def _structured(s: StructureSettings, settings: loop.Settings, how: Start, folder: Path):
     """The settings of the search and of the rest of the run."""
-    first, rest = (replace(settings, epochs=settings.epochs * part, max_minutes=settings.max_minutes * part)
+    first, rest = (replace(settings, epochs=settings.epochs * part, steps=round(settings.steps * part),
+                           max_minutes=settings.max_minutes * part)
                    for part in (s.share, 1.0 - s.share))
     return first, rest, replace(how, round_words="", ffn=0, keep_heads=0, shape=folder)
 

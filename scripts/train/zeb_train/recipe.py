@@ -30,7 +30,7 @@ from .loop import TrainError, log
 
 
 def read(path: Path, places: dict[str, str]) -> dict:
-    """The recipe with {data}, {minilm}, {mpnet}, {vocab} and {work} replaced."""
+    """The recipe with {data}, {minilm}, {mpnet}, {before}, {vocab} and {work} replaced."""
     recipe = yaml.safe_load(Path(path).read_text())
     recipe["steps"] = [one for step in recipe.get("steps", []) for one in _each(step)]
     ids = [s.get("id") for s in recipe.get("steps", [])]
