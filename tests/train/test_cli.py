@@ -120,7 +120,7 @@ def test_recipe_makes_a_checkpoint_and_repeats_nothing(world, capsys):
     scores = json.loads((world / "work/dense/evaluation.json").read_text())
     assert set(scores) == {"fp32", "int8", "free-0.7"} and "cost" in scores["free-0.7"]
     made = json.loads((world / "work/pool/result.json").read_text())
-    assert made["texts"] == 2 * made["own"] > made["labelled"] > 200
+    assert made["texts"] > 2 * made["own"] > 2 * made["labelled"] > 400            # joined ones too
     how = policy.read(world / "work/pooled-2/policy.json",
                       world / "work/pooled-2/model.safetensors")
     assert [x.mode for x in how.layers] == ["relative", None]
