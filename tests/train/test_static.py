@@ -181,6 +181,9 @@ def test_a_search_that_was_killed_ends_alike(teacher, data, tmp_path, monkeypatc
         assert saved["step"] == 20 and ("structure.multiplier" in saved["module"]) == (where == "structure")
     monkeypatch.setattr(loop.Loop, "_update", plain)
     again = pruned(teacher, data, tmp_path / "b")
-    assert again["structure"] == whole["structure"] and again["history"] == whole["history"]
+    for result in (again, whole):
+        assert result["structure"].pop("seconds") > 0
+    assert again["structure"] == whole["structure"] and again["structure"]["steps"] > 40
+    assert again["history"] == whole["history"]
     for name, value in store.load_tensors(tmp_path / "a").items():
         assert torch.equal(value, store.load_tensors(tmp_path / "b")[name]), name

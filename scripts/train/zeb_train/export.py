@@ -134,7 +134,7 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
     result = source / "result.json"
     if result.is_file():
         made = json.loads(result.read_text())
-        card["training"] = {k: made[k] for k in ("steps", "seconds", "calib", "history")
+        card["training"] = {k: made[k] for k in ("steps", "seconds", "structure", "calib", "history")
                             if k in made}
         card["seed"] = int(made["arguments"]["seed"])
     spent = energy.total(out / "emissions.csv")

@@ -9,6 +9,7 @@ smaller student in `structure/`, and the phases above go on from that.  Costs st
 """
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -173,14 +174,20 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
         return lesson.criterion(rows, step) + gates.penalty(1.0 - (1.0 - s.target) * power)
 
     hooks = attach(student, lambda i: gates.drawn[i])
-    loop.Loop(name, folder, nn.ModuleDict({**lesson.parts, "structure": gates}), settings, device,
-              lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch), loss, None).run()
+    spent = loop.Loop(
+        name, folder, nn.ModuleDict({**lesson.parts, "structure": gates}), settings, device,
+        lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch), loss, None).run()
     for hook in hooks:
         hook.remove()
     expected = float(gates.cost().detach())
     heads, neurons = gates.chosen(s.target)
     small = shrink(student, heads, neurons, gates.split(gates.settled()))
     loop.log(f"{name}: expected work {expected:.4f}; heads {small.config.layer_heads} neurons {small.config.layer_ffn}")
+    none = Policy(name, [LayerPolicy() for _ in small.layers])
+    store.write_json(folder / "result.json", {
+        "heads": small.config.layer_heads, "ffn": small.config.layer_ffn,
+        "cost": calibrate.cost(small.to(device), none, data.calib, min_length)["ratio"],
+        "steps": spent["steps"], "seconds": spent["seconds"]})
     store.save_model(folder, small, data.task.labels)
     (folder / "training.pt").unlink(missing_ok=True)
 
@@ -209,10 +216,7 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
             search(f"{name}: structure", start, teachers, data, vocab, folder, first, weights, structure,
                    s.min_length, how)
         how = after
-        small = store.load_model(folder).to(data.train.device)
-        none = Policy(name, [LayerPolicy() for _ in small.layers])
-        shape = {"structure": {"heads": small.config.layer_heads, "ffn": small.config.layer_ffn,
-                               "cost": calibrate.cost(small, none, data.calib, s.min_length)["ratio"]}}
+        shape = {"structure": json.loads((folder / "result.json").read_text())}
         loop.log(f"{name}: {shape['structure']}")
     if s.mode == "dense":
         return shape | distill.task(name, start, teachers, data, vocab, out, settings, weights, how)
