@@ -189,7 +189,7 @@ static zeb_status try_values(zeb_device *device, const kind *k, lab *l, double *
     bool slow = false;
     zeb_status status = ZEB_OK;
     for (int i = 0; i < SIZES * VALUES; i++)
-        least[i / VALUES][i % VALUES] = INFINITY;
+        least[i / VALUES][i % VALUES] = HUGE_VAL;
     for (int try = 0; try < TRIES && !slow; try++) {
         for (int s = 0; s < SIZES && k->size[s] > 0 && !slow; s++) {
             for (int v = 0; status == ZEB_OK && v < VALUES && k->value[v] > 0 && !slow; v++) {
