@@ -3,7 +3,7 @@
 
 #include "plan.h"
 
-enum { ALIGNMENT = 64, ROOM = 256 /* bytes that kernels may read past the last tensor */ };
+enum { ALIGNMENT = 64, ROOM = 256 /* bytes that kernels may read past a tensor: nobody else writes there */ };
 
 static void need(zeb_plan *plan, int32_t tensor, int chain) {
     if (tensor == ZEB_NONE) return;
@@ -63,13 +63,14 @@ zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error) {
     for (uint32_t i = 0; i < plan->tensors; i++) {
         cpu_tensor *t = &plan->tensor[i];
         if (!in_arena(t)) continue;
-        t->size = (zeb_dtype_bytes(t->dtype, (size_t)t->rows * t->ld) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        const size_t bytes = zeb_dtype_bytes(t->dtype, (size_t)t->rows * t->ld) + ROOM;
+        t->size = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         t->place = lowest_place(plan, i);
         if (t->place + t->size > total) total = t->place + t->size;
     }
     const uint32_t workers = cpu_pool_threads(plan->pool);
     plan->scratch_bytes = (plan->scratch_bytes + 4095) / 4096 * 4096 + 128;
-    total = (total + ROOM + 4095) / 4096 * 4096;
+    total = (total + 4095) / 4096 * 4096;
     const size_t scratch = total;
     total += workers * plan->scratch_bytes;
     plan->arena_bytes = total + plan->common_bytes + ROOM;
