@@ -61,6 +61,7 @@ def main(argv=None):
     p.add_argument("--rounds", type=int, default=9)
     peer.Targets.add(p)
     a = p.parse_args(argv)
+    peer.warn_of_age(a.plugin)
     lib, targets, peaks = peer.driver(), peer.Targets(a), peer.peaks()
     rng, rows = np.random.default_rng(3), [int(r) for r in a.rows.split(",")]
     unit = f"of the rate in {a.against}" if a.against else "of the peak, %"

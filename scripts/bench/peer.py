@@ -127,6 +127,14 @@ class Engine:
         self.lib.bench_close(self.b)
 
 
+def warn_of_age(plugin):
+    """A figure of yesterday's build would pass for today's."""
+    engine = os.path.join(ROOT, "backends", "cpu")
+    newest = max((os.path.join(engine, name) for name in os.listdir(engine)), key=os.path.getmtime)
+    if os.path.exists(plugin) and os.path.getmtime(plugin) < os.path.getmtime(newest):
+        print(f"# WARNING: {plugin} is older than {os.path.relpath(newest, ROOT)}: build it again")
+
+
 class Bench:
     """What a script that compares passes has set up: its options `a`, the driver, weights, targets and peaks."""
 
@@ -151,6 +159,7 @@ class Bench:
 
     def __init__(self, parser, argv):
         self.a = parser.parse_args(argv)
+        warn_of_age(self.a.plugin)
         self.attention = self.a.attention or {"w4a8": "int8", "w4a16": "fp32"}.get(self.a.precision, self.a.precision)
         self.lib, self.targets, self.peaks = driver(), Targets(self.a), peaks()
         self.flat, self.parts = weights(self.a.model)
