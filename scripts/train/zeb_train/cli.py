@@ -36,6 +36,11 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
 
 
+def _zeb(p: argparse.ArgumentParser, required: bool = False) -> None:
+    p.add_argument("--zeb", type=Path, required=required, help="zeb program that scores students, not PyTorch")
+    p.add_argument("--zeb-device", default="cpu", help="device that it scores on")
+
+
 def _student(p: argparse.ArgumentParser) -> None:
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--round-words", nargs="?", const="int8", default="", metavar="FORMAT",
@@ -138,6 +143,16 @@ def parser() -> argparse.ArgumentParser:
                    help="cost of a training-free policy fitted on calib")
     p.add_argument("--min-length", type=int, default=0)
 
+    p = sub.add_parser("scored", help="score a split with zeb, in fp32 and --format; a recipe's --zeb does it")
+    _common(p, train=False)
+    _zeb(p, required=True)
+    p.add_argument("--task", required=True)
+    p.add_argument("--split", default="dev")
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("--out", type=Path, required=True, help="checkpoint; its evaluation.json is written, and NAME.scored")
+    p.add_argument("--format", action="append", default=[], help="int8, int4, int4-a16")
+    p.add_argument("--db", type=Path, help="database of results (default: results.db beside --out)")
+
     p = sub.add_parser("export", help="write the shipped form: fp16 or codes, vocabulary, card")
     _common(p, train=False)
     p.add_argument("--task", required=True)
@@ -203,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
                    "from ({before})")
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--only", action="append", default=[], help="this step and what it needs")
+    _zeb(p)
     return top
 
 
@@ -323,6 +339,19 @@ def _evaluate(args, data=None) -> dict:
     return {k: {"metrics": v["metrics"], "cost": v.get("cost")} for k, v in out.items()}
 
 
+def _program(path: Path) -> Path:
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise FileNotFoundError(f"{path}: no such program (--zeb)")
+    return path.resolve()
+
+
+def _scored_by_zeb(args) -> dict:
+    from . import scoring
+    out = scoring.score(args.out, args.task, args.split, args.format, args.data, _vocab(args), _program(args.zeb),
+                        args.zeb_device, args.db or args.out.parent / "results.db", args.max_length)
+    return {k: {"metrics": v["metrics"]} for k, v in out.items()}
+
+
 def _quantize(args) -> dict:
     from . import ptq, tasks
     data = _open(args) if args.task else None
@@ -350,7 +379,7 @@ def _recipe(args) -> dict:
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
     failed = recipe.run(recipe.read(args.recipe, places), args.work, common, args.jobs, args.only,
-                        not args.no_energy, args.country)
+                        not args.no_energy, args.country, args.zeb and _program(args.zeb), args.zeb_device)
     return {"failed": failed}
 
 
@@ -371,7 +400,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     does = {"finetune": _finetune, "intermediate": _intermediate, "label": _label, "distill": _distill,
             "prune": _prune, "quantize": _quantize, "calibrate": _calibrate, "score": _score,
-            "evaluate": _evaluate, "export": _export, "recipe": _recipe}[args.command]
+            "evaluate": _evaluate, "scored": _scored_by_zeb, "export": _export, "recipe": _recipe}[args.command]
     trains = args.command in ("finetune", "intermediate", "label", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())

@@ -14,6 +14,9 @@
 Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
 own process (one that dies costs itself and what needs it).  Energy is tracked over all of them but the
 exports, which come last and write it on their cards.
+
+With a zeb program, students are scored by it, in a process of their own as soon as they are written
+(scoring.py), and not by PyTorch.  `ID.scored` marks those; a scoring that fails costs no step.
 """
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from pathlib import Path
 
 import yaml
 
-from . import energy, store
+from . import energy, scoring, store
 from .loop import TrainError, log
 
 
@@ -81,37 +84,53 @@ def command(step: dict, work: Path, common: list[str]) -> list[str]:
 
 
 def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[str] = (),
-        track: bool = True, country: str = "") -> list[str]:
-    """Runs what is not done yet; returns the ids of the steps that failed or could not start."""
+        track: bool = True, country: str = "", zeb: Path | None = None, zeb_device: str = "cpu") -> list[str]:
+    """Runs what is not done yet; returns the ids of the steps that failed or could not start, and `ID
+    (scoring)` of those that zeb could not score."""
     steps = {s["id"]: s for s in recipe["steps"]}
     wanted = _closure(steps, list(only) or list(steps))
     done = {i for i in wanted if (work / f"{i}.done").is_file()}
     exports = [i for i in wanted if steps[i]["do"] == "export"]
     trains = [i for i in wanted if i not in exports and i not in done]
     failed: set[str] = set()
+    scores = {}
+    if zeb is not None:
+        scores = {i: scoring.step_command(steps[i], work, common, zeb, zeb_device) for i in wanted
+                  if scoring.wanted(steps[i])}
+        steps |= {i: scoring.unscored(steps[i]) for i in scores}
     work.mkdir(parents=True, exist_ok=True)
+    late = [i for i in scores if i in done and not scoring.marker(work / i).is_file()]
     if trains:
         with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track):
-            _run(steps, trains, work, common, jobs, done, failed)
+            unscored = _run(steps, trains, work, common, jobs, done, failed, scores, late)
+    else:
+        unscored = _run(steps, [], work, common, jobs, done, failed, scores, late)
     waiting = [i for i in exports if i not in done]
     _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv")], 1, done, failed)
-    return sorted(failed)
+    for i in unscored:
+        log(f"{i}: NOT SCORED by zeb; see {work / i}.log, and run the recipe again")
+    return [*sorted(failed), *(f"{i} (scoring)" for i in sorted(unscored))]
 
 
 def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, done: set[str],
-         failed: set[str]) -> None:
-    waiting = list(ids)
+         failed: set[str], scores: dict[str, list[str]] = {}, late: list[str] = ()) -> list[str]:
+    """Returns the steps whose scoring failed; `late`: done before, but not scored."""
+    waiting, scoring_waits, unscored = list(ids), list(late), []
     running: dict[str, tuple[subprocess.Popen, float]] = {}
+    scored: dict[str, subprocess.Popen] = {}
     try:
-        while waiting or running:
+        while waiting or running or scoring_waits or scored:
             for i in list(waiting):
                 needs = set(steps[i].get("needs", []))
                 if needs & failed:
                     failed.add(i)
                     waiting.remove(i)
                 elif needs <= done and len(running) < jobs:
-                    running[i] = (_spawn(steps[i], work, common), time.monotonic())
+                    running[i] = (_spawn(i, command(steps[i], work, common), work), time.monotonic())
                     waiting.remove(i)
+            while scoring_waits and len(scored) < jobs:
+                i = scoring_waits.pop(0)
+                scored[i] = _spawn(i, scores[i], work)
             time.sleep(0.2)
             for i, (process, began) in list(running.items()):
                 if process.poll() is None:
@@ -120,18 +139,30 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
                 good = process.returncode == 0
                 (done if good else failed).add(i)
                 if good:
+                    if i in scores:
+                        scoring.marker(work / i).unlink(missing_ok=True)
+                        scoring_waits.append(i)
                     store.write_bytes(work / f"{i}.done", b"")
                 log(f"{i}: {'done' if good else f'FAILED ({process.returncode})'} in "
                     f"{time.monotonic() - began:.0f} s; {len(running)} running, "
                     f"{len(waiting)} waiting")
+            for i, process in list(scored.items()):
+                if process.poll() is None:
+                    continue
+                del scored[i]
+                if process.returncode != 0:
+                    unscored.append(i)
+                    log(f"{i}: SCORING FAILED ({process.returncode}); see {work / i}.log")
     finally:
-        for process, _ in running.values():
+        left = [*(process for process, _ in running.values()), *scored.values()]
+        for process in left:
             process.terminate()                  # each saves its state and leaves
-        for process, _ in running.values():
+        for process in left:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+    return unscored
 
 
 def _closure(steps: dict, ids: list[str]) -> list[str]:
@@ -144,6 +175,6 @@ def _closure(steps: dict, ids: list[str]) -> list[str]:
     return [i for i in steps if i in wanted]
 
 
-def _spawn(step: dict, work: Path, common: list[str]) -> subprocess.Popen:
-    with open(work / f"{step['id']}.log", "ab") as out:
-        return subprocess.Popen(command(step, work, common), stdout=out, stderr=out)
+def _spawn(name: str, argv: list[str], work: Path) -> subprocess.Popen:
+    with open(work / f"{name}.log", "ab") as out:
+        return subprocess.Popen(argv, stdout=out, stderr=out)

@@ -1,0 +1,118 @@
+"""Dev, scored by zeb itself: a checkpoint as a training step wrote it, once in each number format that it is meant for.
+
+Every scoring is a row of the database (the folder's name is the row's model); evaluation.json keeps its metrics, work
+and predictions for paired tests.  Nothing is scored twice: weights that evaluation.json knows are left alone, and
+`NAME.scored` beside the folder says that all of it is there.
+"""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from . import metrics, store
+from .bert import Config
+from .loop import TrainError, log
+
+_PRECISION = {"int8": "w8a8", "int4": "w4a8", "int4-a16": "w4a16"}
+_METRIC = {"matthews": "mcc"}                                    # zeb's name: this package's
+
+
+def precisions(formats: list[str] | str) -> list[str]:
+    """fp32, and what zeb calls each format when it rounds the weights as it opens them."""
+    formats = [formats] if isinstance(formats, str) else formats
+    unknown = [f for f in formats if f not in _PRECISION]
+    if unknown:
+        raise TrainError(f"zeb opens no float checkpoint as {unknown[0]} ({', '.join(_PRECISION)})")
+    return ["fp32", *(_PRECISION[f] for f in formats)]
+
+
+def wanted(step: dict) -> bool:
+    """Whether a recipe's step makes a student that is to be scored."""
+    w = step["with"]
+    return step["do"] in ("distill", "prune") and bool(w.get("task")) and bool(w.get("evaluate"))
+
+
+def unscored(step: dict) -> dict:
+    """The step without what zeb does instead of PyTorch; free policies (`target`) stay PyTorch's."""
+    drop = ("format",) if step["with"].get("target") else ("format", "evaluate")
+    return {**step, "with": {k: v for k, v in step["with"].items() if k not in drop}}
+
+
+def step_command(step: dict, work: Path, common: list[str], zeb: Path, device: str = "cpu") -> list[str]:
+    """The process that scores what the step wrote below `work`."""
+    w = step["with"]
+    formats = w.get("format", [])
+    formats = [formats] if isinstance(formats, str) else formats
+    precisions(formats)
+    return [sys.executable, "-m", "zeb_train", "scored", "--out", str(work / step["id"]), "--zeb", str(zeb),
+            "--zeb-device", device, "--task", str(w["task"]), "--split", str(w["evaluate"]),
+            "--max-length", str(w.get("max_length", 128)), "--db", str(work / "results.db"),
+            *(x for f in formats for x in ("--format", f)), *common]
+
+
+def zeb_command(zeb: Path, device: str, folder: Path, task: str, split: str, precision: str, data: Path, db: Path,
+                predictions: Path, max_length: int) -> list[str]:
+    """zeb over the whole split, on one thread that may move (others run beside it), timed no longer than it must."""
+    policy = folder / "policy.json"
+    return [str(zeb), "run", "--model", str(folder), "--task", task, "--split", split, "--data", str(data),
+            "--device", device, "--precision", precision, *(["--policy", str(policy)] if policy.is_file() else []),
+            "--scenario", "offline", "--batch", "32", "--seq-max", str(max_length), "--threads", "1", "--no-pin",
+            "--max-time", "1ms", "--target-ci", "100%", "--sensor", "none", "--idle", "0s", "--db", str(db),
+            "--format", "json", "--predictions", str(predictions)]
+
+
+def marker(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".scored")
+
+
+def score(folder: Path, task: str, split: str, formats: list[str], data: Path, vocab: Path, zeb: Path, device: str,
+          db: Path, max_length: int) -> dict:
+    """evaluation.json of the folder; an error, after everything else was tried, names the formats that failed."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: no complete checkpoint there (config.json missing)")
+    max_length = min(max_length, Config.read(folder / "config.json").max_position_embeddings)
+    own, path, weights = folder / "vocab.txt", folder / "evaluation.json", store.model_sha256(folder)
+    if not own.exists():
+        own.unlink(missing_ok=True)                              # a link that leads nowhere
+        own.symlink_to(Path(vocab).resolve())
+    out = json.loads(path.read_text()) if path.is_file() else {}
+    failed = []
+    for precision in precisions(formats):
+        if out.get(precision, {}).get("zeb", {}).get("model_sha256") == weights:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            answers = Path(scratch) / "predictions.jsonl"
+            argv = zeb_command(zeb, device, folder, task, split, precision, data, db, answers, max_length)
+            done = subprocess.run(argv, capture_output=True, text=True)
+            try:
+                out[precision] = _kept(done, answers)
+            except (ValueError, LookupError, OSError) as e:
+                failed.append(precision)
+                log(f"{folder.name}: zeb did NOT score {precision} ({e}): {done.stderr.strip()[-600:]}")
+                continue
+        store.write_json(path, out)
+    if failed:
+        raise TrainError(f"{folder.name}: not scored in {', '.join(failed)}; the checkpoint is as it was")
+    store.write_bytes(marker(folder), b"")
+    return out
+
+
+def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
+    """What evaluation.json keeps of a run of zeb."""
+    if done.returncode != 0:
+        raise ValueError(f"exit status {done.returncode}")
+    (row,) = json.loads(done.stdout)
+    lines = sorted(map(json.loads, answers.read_text().splitlines()), key=lambda line: line["index"])
+    if row["verdict"] != "ok" or row["rows_skipped"] or len(lines) != row["rows_read"]:
+        raise ValueError(f"{row['verdict']}: {len(lines)} of {row['rows_read']} rows answered")
+    values = {_METRIC.get(m["name"], m["name"]): round(m["value"], 6) for m in row["metrics"]
+              if m["defined"] and not m["name"].startswith("mean_")}
+    return {"metrics": values, "predictions": metrics.predictions(np.array([line["scores"] for line in lines])),
+            "zeb": {"model_sha256": row["model_hash"], "policy": row["policy"], "device": row["device"],
+                    "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}

@@ -1,0 +1,104 @@
+"""Students scored by zeb: command lines, a restarted recipe, and the program's answers against PyTorch's."""
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_cli import common, run, world  # noqa: F401 (a fixture)
+from test_harness import ROOT, program, removed  # noqa: F401
+
+from zeb_train import cli, dataset, metrics, policy, recipe, scoring, store
+from zeb_train.loop import TrainError
+from zeb_train.sparsity import Hard
+
+STEP = {"id": "dense-1", "do": "distill", "with": {"task": "glue/rte", "evaluate": "dev", "format": ["int8", "int4"],
+                                                   "start": "x", "seed": 1}}
+
+
+def test_command_lines():
+    argv = scoring.step_command(STEP, Path("work"), ["--data", "d"], Path("bin/zeb"), "opencl")
+    args = cli.parser().parse_args(argv[3:])
+    assert (args.command, args.out, args.task, args.split, args.format, args.db, args.zeb_device) == (
+        "scored", Path("work/dense-1"), "glue/rte", "dev", ["int8", "int4"], Path("work/results.db"), "opencl")
+    kept = recipe.command(scoring.unscored(STEP), Path("work"), [])
+    assert "--evaluate" not in kept and "--format" not in kept and "--start" in kept
+    free = {**STEP, "with": {**STEP["with"], "target": [0.5]}}
+    assert "--evaluate" in recipe.command(scoring.unscored(free), Path("work"), [])
+    assert scoring.wanted(STEP) and not scoring.wanted({**STEP, "do": "label"})
+    assert not scoring.wanted({**STEP, "with": {"task": "glue/rte"}})
+    assert scoring.precisions("int8") == ["fp32", "w8a8"] and scoring.precisions(["int4"]) == ["fp32", "w4a8"]
+    with pytest.raises(TrainError, match="int4-gptq"):
+        scoring.precisions(["int4-gptq"])
+
+
+def test_a_policy_is_named_where_there_is_one(tmp_path):
+    def argv():
+        return scoring.zeb_command(Path("zeb"), "cpu", tmp_path, "glue/rte", "dev", "w8a8", Path("d"), Path("r.db"),
+                                   Path("p"), 64)
+    assert "--policy" not in argv()
+    (tmp_path / "policy.json").write_text("{}")
+    assert argv()[argv().index("--policy") + 1] == str(tmp_path / "policy.json")
+
+
+def test_zeb_scores_as_pytorch_does(removed, tmp_path, capsys):  # noqa: F811
+    """Heads and neurons gone and a policy besides; a second call scores nothing again, other weights are."""
+    zeb, data = program(), ROOT / "suites/data"
+    if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    folder = tmp_path / "sst2-sparse-2"
+    shutil.copytree(removed, folder, ignore=shutil.ignore_patterns("vocab.txt"))
+    args = ["scored", "--zeb", str(zeb), "--out", str(folder), "--task", "glue/sst2", "--format", "int8", "--data",
+            str(data), "--vocab", str(removed / "vocab.txt")]
+    assert cli.main(args) == 0 and cli.main(args) == 0
+    out = json.loads((folder / "evaluation.json").read_text())
+    model = store.load_model(folder)
+    split = dataset.open_split(data, removed / "vocab.txt", "glue/sst2", "dev", torch.device("cpu"))
+    want = dataset.predict(model, split, sparsity=Hard(model.config, policy.read(folder / "policy.json", folder)),
+                           precise=True)
+    tie = np.abs(want[:, 0] - want[:, 1]) < 1e-3
+    got = np.array(list(map(int, out["fp32"]["predictions"])))
+    assert set(out) == {"fp32", "w8a8"} and ((got == want.argmax(1)) | tie).all()
+    task_values = metrics.score(dataset.tasks.get("glue/sst2"), want, split.packed.label, split.packed.group)
+    assert out["fp32"]["metrics"]["accuracy"] == pytest.approx(task_values["accuracy"], abs=tie.mean() + 1e-6)
+    with sqlite3.connect(tmp_path / "results.db") as db:
+        rows = db.execute("SELECT model, precision, policy, verdict, flops_executed FROM row").fetchall()
+    assert [r[:4] for r in rows] == [("sst2-sparse-2", p, "all", "ok") for p in ("fp32", "w8a8")]
+    assert out["fp32"]["zeb"]["flops_executed"] == rows[0][4] < 0.6 * out["fp32"]["zeb"]["flops_dense"]
+    assert scoring.marker(folder).is_file()
+
+
+def test_a_recipe_scores_what_was_not_scored(world, tmp_path, capfd, monkeypatch):  # noqa: F811
+    """A program that fails loses no checkpoint; the next start trains nothing and scores."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts/train"))
+    (tmp_path / "r.yaml").write_text("""
+name: r
+steps:
+  - {id: dense-1, do: distill, with: {task: glue/sst2, start: "{minilm}", teacher: ["{minilm}"], evaluate: dev,
+     format: [int8], set: {epochs: 0.2, evals: 0}}}
+""")
+    broken = tmp_path / "zeb"
+    broken.write_text("#!/bin/sh\necho nothing works >&2\nexit 3\n")
+    broken.chmod(0o755)
+
+    def start(zeb):
+        return cli.main(["recipe", str(tmp_path / "r.yaml"), "--work", str(tmp_path / "w"), "--minilm",
+                         str(world / "base"), "--zeb", str(zeb), *common(world)])
+    assert start(tmp_path / "absent") == 1 and not (tmp_path / "w").exists()
+    assert start(broken) == 1
+    said = capfd.readouterr()
+    assert json.loads(said.out)["failed"] == ["dense-1 (scoring)"] and "dense-1: NOT SCORED" in said.err
+    assert "nothing works" in (tmp_path / "w/dense-1.log").read_text()
+    weights, done = tmp_path / "w/dense-1/model.safetensors", tmp_path / "w/dense-1.done"
+    before = weights.stat().st_mtime_ns
+    assert done.is_file() and not (tmp_path / "w/dense-1.scored").exists()
+    assert not (tmp_path / "w/dense-1/evaluation.json").exists()
+    zeb = program()
+    if zeb is None:
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    assert start(zeb) == 0 and (tmp_path / "w/dense-1.scored").is_file()
+    out = json.loads((tmp_path / "w/dense-1/evaluation.json").read_text())
+    assert set(out) == {"fp32", "w8a8"} and len(out["w8a8"]["predictions"]) == 40
+    assert weights.stat().st_mtime_ns == before
