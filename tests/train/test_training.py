@@ -129,7 +129,7 @@ def test_pruning_meets_its_cost(tiny, data, tmp_path, mode, learn):
     settings = loop.Settings(seed=1, epochs=5, batch=32, lr=1e-3, evals=5,
                              groups={"pruner.soft": 60.0})
     result = loop.Loop("toy", tmp_path / "s", module, settings, torch.device("cpu"),
-                       lambda e: plan(data.train.packed.length, 32, 1, e), pruner.loss,
+                       lambda e: plan(data.train.packed.length, 32, 1, e), pruner.steps(),
                        pruner.evaluate, keep=student).run()
     how = pruner.fit(pruner.frozen())
     got = measure(data.task, student, data.calib, sparsity=Hard(tiny, how))["accuracy"]

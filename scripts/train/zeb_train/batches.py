@@ -63,6 +63,16 @@ class Batch:
     goal: torch.Tensor | None = None   # [B, labels] what the teachers said, where it is stored
 
 
+@dataclass
+class Rows:
+    """Which rows a batch is of, on the device, and the length that they are padded to."""
+    at: torch.Tensor         # [B] long
+    longest: int
+
+    def twice(self) -> "Rows":
+        return Rows(torch.cat([self.at, self.at]), self.longest)
+
+
 class Store:
     """A packed set on the device, from which batches are gathered without touching the host."""
 
@@ -78,10 +88,14 @@ class Store:
     def __len__(self) -> int:
         return len(self.packed)
 
-    def batch(self, rows: np.ndarray) -> Batch:
-        longest = int(self.packed.length[rows].max())
-        at = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
-        offset = torch.arange(longest, device=self.device)
+    def rows(self, numbers: np.ndarray) -> Rows:
+        at = torch.from_numpy(np.ascontiguousarray(numbers)).to(self.device)
+        return Rows(at, int(self.packed.length[numbers].max()))
+
+    def batch(self, rows: np.ndarray | Rows) -> Batch:
+        """Rows by their numbers, or as `rows` gives them: then nothing but the device is asked."""
+        rows = rows if isinstance(rows, Rows) else self.rows(rows)
+        at, offset = rows.at, torch.arange(rows.longest, device=self.device)
         live = offset[None, :] < self.length[at, None]
         place = torch.where(live, self.start[at, None] + offset[None, :], 0)
         return Batch(torch.where(live, self.ids[place], 0), torch.where(live, self.types[place], 0),

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import augment, corpus, loop, metrics, pool, project, quantise, static, store
-from .batches import Batch, Store, plan
+from . import augment, corpus, loop, metrics, pool, project, quantise, record, static, store
+from .batches import Batch, Rows, Store, plan
 from .bert import Bert, Config
 from .dataset import TaskData, measure
 from .losses import HiddenLoss, logits_loss, relation_loss, task_loss
@@ -119,11 +119,16 @@ class TaskLoss:
         self.w, self.seed, self.hidden = weights, seed, hidden
         self.guide = guide or (teachers[0] if teachers else None)
 
-    def batch(self, rows: np.ndarray, step: int) -> Batch:
+    @property
+    def pooled(self) -> bool:
+        """Rows come with goals, as they are: nothing is drawn by the step's number."""
+        return self.data.train.goal is not None
+
+    def batch(self, rows: Rows, step: int) -> Batch:
         """The rows, and `augmented` (a whole number) copies of them, each augmented anew; a pool's rows as they
         are."""
         b = self.data.train.batch(rows)
-        if b.goal is not None:
+        if self.pooled:
             return b
         gen = _generator(b.ids.device, self.seed, step)
         parts = [b] + [augment.augment(b, self.near, gen, self.w.replace)
@@ -131,7 +136,7 @@ class TaskLoss:
         return Batch(*(torch.cat([getattr(x, f) for x in parts])
                        for f in ("ids", "types", "live", "label", "rows")))
 
-    def __call__(self, rows: np.ndarray, step: int, sparsity=None) -> torch.Tensor:
+    def __call__(self, rows: Rows, step: int, sparsity=None) -> torch.Tensor:
         b, w = self.batch(rows, step), self.w
         states = self.hidden is not None and w.hidden > 0
         goal = pool.goals(self.teachers, b) if b.goal is None else b.goal
@@ -254,7 +259,8 @@ def task(name: str, start: Path, teacher_dirs: list[Path], data: TaskData, vocab
     result = loop.Loop(
         name, out, nn.ModuleDict(lesson.parts), settings, data.train.device,
         lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
-        lambda rows, step, progress: lesson.criterion(rows, step),
+        record.Steps(data.train, lambda rows, step, phase, now: lesson.criterion(rows, step),
+                    record=lesson.criterion.pooled),
         lambda: metrics.headline(data.task, measure(data.task, student, data.calib)),
         keep=student).run()
     result["calib"] = measure(data.task, student, data.calib)

@@ -3,10 +3,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from . import loop, metrics, store
+from . import loop, metrics, record, store
 from .batches import plan
 from .dataset import TaskData, measure
 from .losses import agreement, task_loss
@@ -20,8 +19,8 @@ def finetune(name: str, start: Path, data: TaskData, out: Path, settings: loop.S
     model = store.start(start, data.task).to(device)
     model.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
 
-    def loss(rows, step, progress):
-        b = data.train.batch(np.concatenate([rows, rows]) if agree else rows)
+    def loss(rows, step, phase, now):
+        b = data.train.batch(rows.twice() if agree else rows)
         logits = model(b.ids, b.types, b.live).logits
         value = task_loss(logits, b.label)
         return value + agree * agreement(*logits.chunk(2)) if agree else value
@@ -29,7 +28,7 @@ def finetune(name: str, start: Path, data: TaskData, out: Path, settings: loop.S
     result = loop.Loop(
         name, out, model, settings, device,
         lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
-        loss, lambda: metrics.headline(data.task, measure(data.task, model, data.calib))).run()
+        record.Steps(data.train, loss, record=True), lambda: metrics.headline(data.task, measure(data.task, model, data.calib))).run()
     result["calib"] = measure(data.task, model, data.calib)
     store.save_model(out, model, data.task.labels)
     return result

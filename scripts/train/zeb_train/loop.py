@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from . import store
+from .record import Recorder, Steps
 
 
 class TrainError(RuntimeError):
@@ -45,6 +46,7 @@ class Settings:
     groups: dict = field(default_factory=dict)    # parameter-name prefix -> learning-rate factor
     layer_decay: float = 1.0        # learning-rate factor a layer further from the head
     average: float = 0.0            # decay of a running mean of the weights, which is what is kept
+    record: bool = True             # on CUDA: steps that can be are recorded once and replayed (record.py)
 
     def total(self, per_epoch: int) -> int:
         return self.steps or max(1, int(per_epoch * self.epochs))
@@ -96,7 +98,7 @@ def _optimiser(module: nn.Module, s: Settings) -> torch.optim.Optimizer:
     cuda = any(p.is_cuda for p in module.parameters())
     return torch.optim.AdamW(
         [{"params": ps, "factor": f, "weight_decay": s.weight_decay if decay else 0.0}
-         for (f, decay), ps in groups.items()], lr=s.lr, eps=1e-6, fused=cuda)
+         for (f, decay), ps in groups.items()], lr=s.lr, eps=1e-6, fused=cuda, capturable=cuda)
 
 
 def _distance(name: str, layers: int) -> int:
@@ -114,12 +116,12 @@ def _rate(progress: float, warmup: float) -> float:
 class Loop:
     """Trains `module` in place.
 
-    plan(epoch) -> batches of row numbers; loss(rows, step, progress) -> scalar; evaluate() -> number,
-    higher is better (None: the last weights are kept); keep: what of the module is kept as best.
+    plan(epoch) -> batches of row numbers; loss(rows, step, progress) -> scalar, or Steps over such rows;
+    evaluate() -> number, higher is better (None: the last weights are kept); keep: what of the module is kept as best.
     """
 
     def __init__(self, name: str, folder: Path, module: nn.Module, settings: Settings,
-                 device: torch.device, plan: Callable, loss: Callable, evaluate: Callable | None,
+                 device: torch.device, plan: Callable, loss: Callable | Steps, evaluate: Callable | None,
                  keep: nn.Module | None = None):
         self.name, self.folder, self.module, self.s = name, Path(folder), module, settings
         self.device, self.plan, self.loss, self.evaluate = device, plan, loss, evaluate
@@ -129,6 +131,11 @@ class Loop:
         self.best_state: dict | None = None
         self.mean: dict | None = self._weights() if settings.average else None
         self.history: list[dict] = []
+        # What changes from step to step: the groups' learning rates, and the weight of a step in the running mean.
+        self.pace = torch.zeros(len(self.optimiser.param_groups) + 1, device=device)
+        self.recorder = None
+        if isinstance(loss, Steps) and loss.record and settings.record and device.type == "cuda" and settings.accumulate == 1:
+            self.recorder = Recorder(loss, settings.batch, self._descend)
 
     def _weights(self) -> dict:
         return {k: v.detach().clone() for k, v in self.keep.state_dict().items()}
@@ -159,8 +166,18 @@ class Loop:
 
     # -- running -------------------------------------------------------------------------------
     def run(self) -> dict:
-        s = self.s
         self.resume()
+        if self.device.type != "cuda":
+            return self._run()
+        aside = torch.cuda.Stream()              # steps cannot be recorded on the default stream
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            result = self._run()
+        torch.cuda.synchronize()
+        return result
+
+    def _run(self) -> dict:
+        s = self.s
         per_epoch = len(self.plan(0))
         total = s.total(per_epoch)
         began = saved = logged = time.monotonic()
@@ -214,18 +231,33 @@ class Loop:
 
     def _update(self, rows: np.ndarray, progress: float) -> torch.Tensor:
         s = self.s
-        for group in self.optimiser.param_groups:
-            group["lr"] = s.lr * group["factor"] * _rate(progress, s.warmup)
+        self._set_pace(progress)
         torch.manual_seed(s.seed * 1_000_003 + self.step)
+        if self.recorder is not None:
+            return self.recorder(rows, self.step, progress)
         parts = np.array_split(rows, s.accumulate) if s.accumulate > 1 else [rows]
-        parts = [p for p in parts if len(p)]
+        return self._descend(*((lambda part=part: self.loss(part, self.step, progress), len(part) / len(rows))
+                               for part in parts if len(part)))
+
+    def _set_pace(self, progress: float) -> None:
+        """The mean of early weights is short: a long one would remember the start."""
+        s, groups = self.s, self.optimiser.param_groups
+        rates = [s.lr * group["factor"] * _rate(progress, s.warmup) for group in groups]
+        own = 1.0 - min(s.average, (1 + self.step) / (10 + self.step))
+        self.pace.copy_(torch.tensor([*rates, own]), non_blocking=True)
+        # On CUDA the optimiser reads them from the device: a recorded step has them no other way.
+        for group, rate in zip(groups, self.pace if self.pace.is_cuda else rates):
+            group["lr"] = rate
+
+    def _descend(self, *parts: tuple[Callable, float]) -> torch.Tensor:
+        """One step down the parts' losses, each weighed; what it returns and changes stays on the device."""
         total = torch.zeros((), device=self.device)
-        for i, part in enumerate(parts):
+        for loss, share in parts:
             with autocast(self.device):
-                value = self.loss(part, self.step, progress)
-            (value * (len(part) / len(rows))).backward()
-            total += value.detach() * (len(part) / len(rows))
-        nn.utils.clip_grad_norm_(self.module.parameters(), s.clip)
+                value = loss()
+            (value * share).backward()
+            total += value.detach() * share
+        nn.utils.clip_grad_norm_(self.module.parameters(), self.s.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.mean is not None:
@@ -234,11 +266,11 @@ class Loop:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """The mean of early weights is short: a long one would remember the start."""
         now = self.keep.state_dict()
-        pairs = [(m, now[k]) for k, m in self.mean.items() if m.is_floating_point()]
-        decay = min(self.s.average, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_([m for m, _ in pairs], [v for _, v in pairs], 1.0 - decay)
+        mean = [m for m in self.mean.values() if m.is_floating_point()]
+        apart = torch._foreach_sub([now[k] for k, m in self.mean.items() if m.is_floating_point()], mean)
+        torch._foreach_mul_(apart, self.pace[-1])
+        torch._foreach_add_(mean, apart)
 
     def _check(self, losses: list[torch.Tensor], progress: float) -> None:
         if not losses:

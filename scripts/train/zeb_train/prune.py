@@ -13,15 +13,15 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from . import calibrate, distill, loop, metrics, store
-from .batches import plan
+from .batches import Rows, plan
 from .dataset import TaskData, measure
 from .distill import Lesson, Start, TaskLossWeights, finish, prepare
 from .policy import THRESHOLDS, LayerPolicy, Policy
+from .record import Steps
 from .sparsity import Hard, Soft, Tracked
 from .static import Structure, StructureSettings, attach, fisher, shrink
 
@@ -101,42 +101,53 @@ class Pruner(nn.Module):
                  f"{calibrate.cost(self.student, policy, self.data.calib, self.s.min_length)}")
         return policy
 
-    def loss(self, rows: np.ndarray, step: int, progress: float) -> torch.Tensor:
-        s, lesson = self.s, self.lesson[0]
+    def steps(self) -> Steps:
+        return Steps(self.data.train, self.loss, self.phase, self.lesson[0].criterion.pooled)
+
+    def phase(self, progress: float) -> tuple[str, list[float]]:
+        """dense, soft or hard; a goal of the cost, and each layer's share of rows."""
+        s = self.s
         if progress < s.soft_from:
-            return lesson.criterion(rows, step)
+            return "dense", [1.0] * len(self.student.layers)
         if progress >= s.hard_from:
             if not hasattr(self, "hard"):
                 self.hard = [Hard(self.student.config, self.frozen() or self.freeze())]
-            value = lesson.criterion(rows, step, self.hard[0])
-            return value + self._cost(rows, s.target) if s.heads else value
+            return "hard", [s.target] * len(self.student.layers)
         done = min(1.0, (progress - s.soft_from) / (s.hard_from - s.soft_from) / 0.8)
         power = 1.0 - (1.0 - done) ** 3
+        return "soft", [1.0 - (1.0 - s.target) * power, *(layer.value for layer in self.rungs(power).layers[:-1])]
+
+    def loss(self, rows: Rows, step: int, phase: str, now: torch.Tensor) -> torch.Tensor:
+        s, lesson, goal, shares = self.s, self.lesson[0], now[0], now[1:]
+        if phase == "dense":
+            return lesson.criterion(rows, step)
+        if phase == "hard":
+            value = lesson.criterion(rows, step, self.hard[0])
+            return value + self._cost(goal) if s.heads else value
         if s.mode == "ratio":
-            return lesson.criterion(rows, step, Hard(self.student.config, self.rungs(power)))
-        shares = [layer.value for layer in self.rungs(power).layers[:-1]]
+            rungs = Policy(self.name, [LayerPolicy("ratio", share) for share in shares] + [LayerPolicy()])
+            return lesson.criterion(rows, step, Hard(self.student.config, rungs))
         if not self.learned:
             self.tracked.share = shares
             self.tracked.train(self.student.training)
             return lesson.criterion(rows, step, self.tracked)
         self.soft.train(self.student.training)
-        value = lesson.criterion(rows, step, self.soft) + self._cost(rows, 1.0 - (1.0 - s.target) * power)
-        return value + self._budget(shares)
+        return lesson.criterion(rows, step, self.soft) + self._cost(goal) + self._budget(shares)
 
-    def _budget(self, shares: list[float]) -> torch.Tensor:
+    def _budget(self, shares: torch.Tensor) -> torch.Tensor:
         """No layer keeps less than its ladder's rung by more than a tenth: the saving is shared."""
         soft = self.soft
         rows = [soft.n.sum()] + [k.sum() for k in soft.left]
         less = [torch.relu(0.9 * share - after / before) for share, before, after in zip(shares, rows, rows[1:])]
         return self.s.weight * torch.stack(less).sum()
 
-    def _cost(self, rows: np.ndarray, goal: float) -> torch.Tensor:
+    def _cost(self, goal: torch.Tensor) -> torch.Tensor:
         """Work over its goal, of the batch's rows that are long enough to stand for the task's."""
         stats = self.lesson[0].criterion.stats
         long = (stats["dense"] > 0) if not self.s.min_length else (
             stats["dense"] >= _dense(self.student.config, self.s.min_length))
         ratio = (stats["cost"] * long).sum() / (stats["dense"] * long).sum().clamp_min(1.0)
-        return self.s.weight * torch.relu(ratio - goal) * bool(long.any())
+        return self.s.weight * torch.relu(ratio - goal) * long.any()
 
     def evaluate(self) -> float | None:
         policy = self.frozen()
@@ -168,15 +179,19 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
     settings = replace(settings, evals=0, average=0.0, groups={
         "structure.multiplier": 0.1 * rate, "structure": rate, **settings.groups})
 
-    def loss(rows: np.ndarray, step: int, progress: float) -> torch.Tensor:
+    def goal(progress: float) -> tuple[str, list[float]]:
         power = 1.0 - (1.0 - min(1.0, progress / 0.6)) ** 3
+        return "search", [1.0 - (1.0 - s.target) * power]
+
+    def loss(rows: Rows, step: int, phase: str, now: torch.Tensor) -> torch.Tensor:
         gates.draw()
-        return lesson.criterion(rows, step) + gates.penalty(1.0 - (1.0 - s.target) * power)
+        return lesson.criterion(rows, step) + gates.penalty(now[0])
 
     hooks = attach(student, lambda i: gates.drawn[i])
     spent = loop.Loop(
         name, folder, nn.ModuleDict({**lesson.parts, "structure": gates}), settings, device,
-        lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch), loss, None).run()
+        lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
+        Steps(data.train, loss, goal, lesson.criterion.pooled), None).run()
     for hook in hooks:
         hook.remove()
     expected = float(gates.cost().detach())
@@ -228,7 +243,7 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
     result = loop.Loop(
         name, out, module, settings, device,
         lambda epoch: plan(data.train.packed.length, settings.batch, settings.seed, epoch),
-        pruner.loss, pruner.evaluate, keep=lesson.student).run()
+        pruner.steps(), pruner.evaluate, keep=lesson.student).run()
     policy = pruner.fit(pruner.frozen() or pruner.freeze())
     result["policy_cost"] = calibrate.cost(lesson.student, policy, data.calib, s.min_length)
     result["calib"] = measure(data.task, lesson.student, data.calib,

@@ -167,7 +167,7 @@ class Structure(nn.Module):
         """New gates for whoever is attached."""
         self.drawn = self.split(self.sample(torch.rand_like(self.log_alpha).clamp(1e-6, 1 - 1e-6)))
 
-    def penalty(self, goal: float) -> Tensor:
+    def penalty(self, goal: float | Tensor) -> Tensor:
         """Lagrange's: gradients push the gates towards the goal and the multipliers up for as long as it is missed.
         (Its value is 0.)"""
         over = self.cost() - goal
