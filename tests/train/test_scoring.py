@@ -10,7 +10,7 @@ import torch
 from test_cli import common, run, world  # noqa: F401 (a fixture)
 from test_harness import ROOT, program, removed  # noqa: F401
 
-from zeb_train import cli, dataset, metrics, policy, recipe, scoring, store
+from zeb_train import cli, dataset, metrics, policy, recipe, scoring, store, table, tasks
 from zeb_train.loop import TrainError
 from zeb_train.sparsity import Hard
 
@@ -61,11 +61,13 @@ def test_zeb_scores_as_pytorch_does(removed, tmp_path, capsys):  # noqa: F811
     tie = np.abs(want[:, 0] - want[:, 1]) < 1e-3
     got = np.array(list(map(int, out["fp32"]["predictions"])))
     assert set(out) == {"fp32", "w8a8"} and ((got == want.argmax(1)) | tie).all()
-    task_values = metrics.score(dataset.tasks.get("glue/sst2"), want, split.packed.label, split.packed.group)
+    task_values = metrics.score(tasks.get("glue/sst2"), want, split.packed.label, split.packed.group)
     assert out["fp32"]["metrics"]["accuracy"] == pytest.approx(task_values["accuracy"], abs=tie.mean() + 1e-6)
     with sqlite3.connect(tmp_path / "results.db") as db:
-        rows = db.execute("SELECT model, precision, policy, verdict, flops_executed FROM row").fetchall()
+        rows = db.execute("SELECT model, precision, policy, verdict, flops_executed, m.value FROM row JOIN metric m ON "
+                          "m.row_id = row.id AND m.name = 'accuracy' ORDER BY row.id").fetchall()
     assert [r[:4] for r in rows] == [("sst2-sparse-2", p, "all", "ok") for p in ("fp32", "w8a8")]
+    assert [out[r[1]]["metrics"]["accuracy"] for r in rows] == [round(r[5], 6) for r in rows]
     assert out["fp32"]["zeb"]["flops_executed"] == rows[0][4] < 0.6 * out["fp32"]["zeb"]["flops_dense"]
     assert scoring.marker(folder).is_file()
 
@@ -102,3 +104,46 @@ steps:
     out = json.loads((tmp_path / "w/dense-1/evaluation.json").read_text())
     assert set(out) == {"fp32", "w8a8"} and len(out["w8a8"]["predictions"]) == 40
     assert weights.stat().st_mtime_ns == before
+
+
+def test_a_table_holds_students_against_their_dense_twins(tmp_path):
+    """Two seeds, one without a twin; what one alone has right, and the work beside the twin's."""
+    (tmp_path / "glue/SST-2").mkdir(parents=True)
+    gold = "1" * 60 + "0" * 60
+    (tmp_path / "glue/SST-2/dev.tsv").write_text("sentence\tlabel\n" + "".join(f"a word\t{g}\n" for g in gold))
+
+    def put(name, guesses, work):
+        right = sum(a == b for a, b in zip(guesses, gold)) / len(gold)
+        store.write_json(tmp_path / "w" / name / "evaluation.json", {"w8a8": {
+            "metrics": {"accuracy": right}, "predictions": guesses, "zeb": {
+                "task": "glue/sst2", "split": "dev", "flops_executed": work, "flops_dense": 100}}})
+    put("sst2-dense-1", gold, 80)
+    put("sst2-lean-cpu-1", "0" * 10 + gold[10:], 40)
+    put("sst2-lean-cpu-2", "0" * 20 + gold[20:], 36)
+    put("rte-lean-1", gold, 40)
+    text = table.markdown(tmp_path / "w", tmp_path)
+    assert "| sst2-dense | w8a8 | 1 | accuracy 100.0 | 1.000 |" in text
+    assert "| sst2-lean-cpu | w8a8 | 2 | accuracy 87.5 (83.3-91.7) | 0.475 |" in text
+    assert "| rte-lean | w8a8 | 1 | accuracy 100.0 | - |" in text
+    pairs = [line for line in text.splitlines() if line.startswith("| sst2-lean-cpu-")]
+    assert len(pairs) == 1 and pairs[0].startswith("| sst2-lean-cpu-1 | w8a8 | accuracy -8.3 (-")
+    assert pairs[0].endswith("| 10 | 0 | 0.002 | 0.500 |")
+    assert table.twin("sst2-mini-lean", {"sst2-dense", "sst2-mini-dense"}) == "sst2-mini-dense"
+    assert table.twin("sst2-mini-dense", {"sst2-dense", "sst2-mini-dense"}) is None
+
+
+def test_the_interval_of_a_difference():
+    """Nothing where both are alike; near the normal one of a difference of shares; ranks for a regression."""
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 400).astype(float)
+    b = np.where(rng.random(400) < 0.1, 1 - gold, gold).astype(int)
+    task = tasks.get("glue/sst2")
+    assert table.difference(task, b, b, gold) == (0.0, 0.0, 0.0)
+    value, low, high = table.difference(task, gold, b, gold)
+    p = -value
+    half = 1.96 * np.sqrt(p * (1 - p) / 400)
+    assert low == pytest.approx(value - half, abs=0.006) and high == pytest.approx(value + half, abs=0.006)
+    scores = rng.random(200) * 5
+    value, low, high = table.difference(tasks.get("glue/stsb"), scores, scores ** 3, scores, 50)
+    assert abs(value) < 1e-12 and abs(low) < 1e-12                 # the same ranks
+    assert table.judged(tasks.get("glue/cola")) == "mcc" and table.judged(tasks.get("glue/mrpc")) == "accuracy"

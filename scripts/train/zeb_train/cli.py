@@ -383,6 +383,11 @@ def _recipe(args) -> dict:
     return {"failed": failed}
 
 
+def _table(args) -> str:
+    from . import table
+    return json.dumps(table.compact(args.work), indent=1) if args.json else table.markdown(args.work, args.data)
+
+
 def _leave(*_) -> None:
     raise SystemExit(143)
 
@@ -393,14 +398,10 @@ def main(argv: list[str] | None = None) -> int:
     loop.cpu_bf16 = args.bf16
     from .loop import TrainError
     from .readers import DataError
-    if args.command == "table":
-        from . import table
-        print(json.dumps(table.compact(args.work), indent=1) if args.json
-              else table.markdown(args.work), end="")
-        return 0
     does = {"finetune": _finetune, "intermediate": _intermediate, "label": _label, "distill": _distill,
             "prune": _prune, "quantize": _quantize, "calibrate": _calibrate, "score": _score,
-            "evaluate": _evaluate, "scored": _scored_by_zeb, "export": _export, "recipe": _recipe}[args.command]
+            "evaluate": _evaluate, "scored": _scored_by_zeb, "export": _export, "table": _table,
+            "recipe": _recipe}[args.command]
     trains = args.command in ("finetune", "intermediate", "label", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
         print((args.out / "result.json").read_text())
@@ -418,5 +419,5 @@ def main(argv: list[str] | None = None) -> int:
         result["arguments"] = {k: str(v) for k, v in vars(args).items()}
         store.write_json(args.out / "result.json", result)
         (args.out / "training.pt").unlink(missing_ok=True)
-    print(json.dumps(result, indent=2))
+    print(result if isinstance(result, str) else json.dumps(result, indent=2))
     return 1 if args.command == "recipe" and result["failed"] else 0

@@ -100,11 +100,8 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
         steps |= {i: scoring.unscored(steps[i]) for i in scores}
     work.mkdir(parents=True, exist_ok=True)
     late = [i for i in scores if i in done and not scoring.marker(work / i).is_file()]
-    if trains:
-        with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track):
-            unscored = _run(steps, trains, work, common, jobs, done, failed, scores, late)
-    else:
-        unscored = _run(steps, [], work, common, jobs, done, failed, scores, late)
+    with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track and bool(trains)):
+        unscored = _run(steps, trains, work, common, jobs, done, failed, scores, late)
     waiting = [i for i in exports if i not in done]
     _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv")], 1, done, failed)
     for i in unscored:
@@ -113,8 +110,10 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
 
 
 def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, done: set[str],
-         failed: set[str], scores: dict[str, list[str]] = {}, late: list[str] = ()) -> list[str]:
-    """Returns the steps whose scoring failed; `late`: done before, but not scored."""
+         failed: set[str], scores: dict[str, list[str]] | None = None, late: list[str] = ()) -> list[str]:
+    """Returns the steps whose scoring failed; `scores`: the process that scores a step; `late`: done before,
+    but not scored."""
+    scores = scores or {}
     waiting, scoring_waits, unscored = list(ids), list(late), []
     running: dict[str, tuple[subprocess.Popen, float]] = {}
     scored: dict[str, subprocess.Popen] = {}

@@ -114,5 +114,5 @@ def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
     values = {_METRIC.get(m["name"], m["name"]): round(m["value"], 6) for m in row["metrics"]
               if m["defined"] and not m["name"].startswith("mean_")}
     return {"metrics": values, "predictions": metrics.predictions(np.array([line["scores"] for line in lines])),
-            "zeb": {"model_sha256": row["model_hash"], "policy": row["policy"], "device": row["device"],
-                    "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
+            "zeb": {"task": row["task"], "split": row["split"], "backend": row["backend"], "policy": row["policy"],
+                    "model_sha256": row["model_hash"], "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
