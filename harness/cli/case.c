@@ -15,6 +15,9 @@ const volatile sig_atomic_t *zeb_cli_stop(void) {
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup asked for that */
+        (void)sigaction(SIGHUP, &action, NULL);
     return &stop_asked;
 }
 

@@ -45,7 +45,7 @@ bool zeb_cli_colour(FILE *stream);
 /* Prints "zeb: error: text" to stderr and hands the exit status back. */
 int zeb_cli_fail(int exit_status, const zeb_error *error);
 
-/* From now on SIGINT and SIGTERM ask to stop: what is returned is then not 0. */
+/* From now on SIGINT, SIGTERM and SIGHUP ask to stop: what is returned is then not 0. */
 const volatile sig_atomic_t *zeb_cli_stop(void);
 
 /* The task of that name; ZEB_ERR_ARGUMENT suggests the nearest. */

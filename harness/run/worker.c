@@ -54,8 +54,10 @@ zeb_status zeb_shared_reserve(zeb_shared *shared, size_t bytes, void **memory, z
 static void child(zeb_worker_body body, const void *input, zeb_shared *shared, int words, pid_t parent) {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(WORKER_ABANDONED); /* the parent died before the line above */
-    (void)signal(SIGINT, SIG_IGN);                    /* the parent asks by `stop` */
-    (void)signal(SIGTERM, SIG_DFL);
+    /* The parent asks by `stop`; a terminal, a batch system or a service manager signals the whole group. */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     (void)dup2(words, STDOUT_FILENO);
     (void)dup2(words, STDERR_FILENO);

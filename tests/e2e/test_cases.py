@@ -205,10 +205,16 @@ class Faults(ProgramTest):
 
 
 class Interrupts(ProgramTest):
-    def start(self, *words):
+    def start(self, *words, **kwargs):
         return subprocess.Popen([ZEB, "run", "--format", "jsonl", "--db", str(self.db), "--plugin-dir", FAULTY,
                                  "--sensor", "none", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                cwd=self.folder)
+                                cwd=self.folder, **kwargs)
+
+    def wait_for(self, program, stage):
+        for line in program.stderr:
+            if stage in line:
+                return
+        self.fail(f"the program never said '{stage}'")
 
     def test_ctrl_c_keeps_what_there_is(self):
         program = self.start("--device", "null,faulty-slow,null", "--target-ci", "0.0001%", "--max-time", "1s",
@@ -222,6 +228,16 @@ class Interrupts(ProgramTest):
         self.assertEqual([row["verdict"] for row in rows], ["interrupted"], err)
         self.assertGreater(rows[0]["n"], 0)
         self.assertEqual(program.returncode, 1)
+
+    def test_a_stopped_group_is_no_crash(self):
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a batch system; a terminal that is closed
+            program = self.start("--device", "faulty-slow", "--target-ci", "0.0001%", "--limit", "872",
+                                 start_new_session=True)
+            self.wait_for(program, "measuring")
+            os.killpg(program.pid, number)
+            out, err = program.communicate(timeout=30)
+            self.assertEqual([json.loads(line)["verdict"] for line in out.splitlines()], ["interrupted"], err)
+            self.assertEqual(program.returncode, 1)
 
     def test_a_second_wish_is_not_needed_for_a_hung_plugin(self):
         program = self.start("--device", "faulty-hang,null", "--limit", "4")
