@@ -186,7 +186,7 @@ static const zeb_plugin PLUGIN = {.magic = ZEB_PLUGIN_MAGIC,
                                   .abi = ZEB_PLUGIN_ABI,
                                   .struct_size = sizeof(zeb_plugin),
                                   .name = "template", /* as in the file's name, zeb_template.so */
-                                  .version = ZEB_PLUGIN_VERSION,
+                                  .version = "0.1.0",
                                   .backend = &BACKEND};
 
 const zeb_plugin *zeb_plugin_entry(void) {

@@ -54,7 +54,7 @@ cp "$source"/backends/template/*.[ch] "$work/mine/"
 cd "$work/mine"
 for file in *.c; do
     # shellcheck disable=SC2086
-    "$cc" -std=c17 -O1 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -DZEB_PLUGIN_VERSION='"test"' $cflags $include \
+    "$cc" -std=c17 -O1 -Wall -Wextra -Werror -fPIC -fvisibility=hidden $cflags $include \
         -MD -MF "$file.d" -c "$file" -o "$file.o" || fail "the template does not compile against the installed headers"
     if grep -F "$source/" "$file.d"; then fail "$file includes a header of the source tree"; fi
 done
