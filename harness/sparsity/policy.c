@@ -174,7 +174,6 @@ static zeb_status read_weights(const reading *at, const json_t *weights) {
 
 static zeb_status read_layer(const reading *at, const json_t *layer, zeb_layer_rule *rule) {
     static const char *const known[] = {"tokens", "score_threshold", "heads", "ffn", "exit", NULL};
-    if (!json_is_object(layer)) return bad(at, "", "must be an object");
     const json_t *threshold = get(layer, "score_threshold");
     zeb_status status = check_keys(at, layer, "", known);
     if (status == ZEB_OK) status = read_tokens(at, get(layer, "tokens"), &rule->tokens);
@@ -195,9 +194,12 @@ static zeb_status read_layers(reading *at, const json_t *layers, int32_t floor, 
         zeb_arena_alloc(policy->arena, (size_t)policy->layers, sizeof *policy->rule, &memory, at->error);
     policy->rule = memory;
     for (int32_t l = 0; status == ZEB_OK && l < policy->layers; ++l) {
+        const json_t *layer = json_array_get(layers, (size_t)l);
+        (void)snprintf(at->where, sizeof at->where, "layers[%d]", l);
+        if (!json_is_object(layer)) return bad(at, "", "must be an object");
         (void)snprintf(at->where, sizeof at->where, "layers[%d].", l);
         policy->rule[l].tokens = (zeb_select){.floor = floor, .keep_last = keep_last};
-        status = read_layer(at, json_array_get(layers, (size_t)l), &policy->rule[l]);
+        status = read_layer(at, layer, &policy->rule[l]);
     }
     at->where[0] = '\0';
     return status;

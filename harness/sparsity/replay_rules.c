@@ -1,5 +1,20 @@
 /* What a policy adds to a graph that is being replayed: gates of heads, closed blocks of neurons, exits. */
+#include <math.h>
+
 #include "sparsity/replaying.h"
+#include "zeb/number.h"
+
+/* A comparison hides a NaN: all heads would run, nobody would leave, and nothing would look wrong. */
+static zeb_status check_finite(zeb_replaying *r, const char *gate, const char *stored, const zeb_policy_weight *w) {
+    size_t count = w->dtype == ZEB_F32 || w->dtype == ZEB_F16 || w->dtype == ZEB_BF16; /* others are refused later */
+    for (uint32_t i = 0; i < w->rank; ++i)
+        count *= (size_t)w->extent[i];
+    for (size_t i = 0; i < count; ++i)
+        if (!isfinite(zeb_float_at(w->dtype, w->data, i)))
+            return zeb_fail(r->error, ZEB_ERR_RANGE, "%s: number %zu of the policy's weight '%s' is not finite", gate,
+                            i, stored);
+    return ZEB_OK;
+}
 
 static zeb_status gate_weight(zeb_replaying *r, const char *gate, const char *part, const char *stored,
                               int32_t *tensor) {
@@ -9,6 +24,7 @@ static zeb_status gate_weight(zeb_replaying *r, const char *gate, const char *pa
         return zeb_fail(r->error, ZEB_ERR_ARGUMENT, "%s: nobody can find the weight '%s'", gate, stored);
     zeb_status status = zeb_replay_text(r, &name, gate, ".", part);
     if (status == ZEB_OK) status = r->find(r->context, stored, &found, r->error);
+    if (status == ZEB_OK) status = check_finite(r, gate, stored, &found);
     if (status == ZEB_OK)
         status =
             zeb_builder_weight(r->builder, name, found.dtype, found.rank, found.extent, found.data, tensor, r->error);

@@ -342,6 +342,12 @@ static void wrong_policies_are_refused(void **state) {
     assert_int_equal(zeb_policy_apply(&policy, graph, encoder_weight, &e, sparse, &error), ZEB_ERR_ARGUMENT);
     assert_non_null(strstr(error.text, "logits")); /* a head of other labels than the results */
     zeb_builder_destroy(sparse);
+    rule[0] = (zeb_layer_rule){.exit_weight = "exit.0", .exit_bias = "exit.0.bias", .confidence = 0.9f};
+    e.layer[0].exit_bias[1] = NAN;
+    assert_int_equal(zeb_builder_create(&sparse, &error), ZEB_OK);
+    assert_int_equal(zeb_policy_apply(&policy, graph, encoder_weight, &e, sparse, &error), ZEB_ERR_RANGE);
+    assert_non_null(strstr(error.text, "number 1 of the policy's weight 'exit.0.bias' is not finite"));
+    zeb_builder_destroy(sparse);
     zeb_builder_destroy(dense);
 }
 

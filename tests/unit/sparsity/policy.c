@@ -112,7 +112,7 @@ static void what_is_wrong_is_named(void **state) {
         {HEAD "\"precisions\":[\"int8\"],\"layers\":[]}", "precisions must be names", ZEB_ERR_FORMAT},
         {HEAD "\"precisions\":[],\"layers\":[]}", "precisions must be a list", ZEB_ERR_FORMAT},
         {HEAD "\"precisions\":[2],\"layers\":[]}", "precisions must be names", ZEB_ERR_FORMAT},
-        {HEAD "\"layers\":[" LAYER ",3]}", "layers[1].", ZEB_ERR_FORMAT},
+        {HEAD "\"layers\":[" LAYER ",3]}", "layers[1] must be an object", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"token\":null}]}", "layers[1]. has no key 'token'", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":[" LAYER ",{\"tokens\":{\"mode\":\"best\",\"value\":1}}]}", "layers[1].tokens.mode",
          ZEB_ERR_FORMAT},
