@@ -72,8 +72,10 @@ static void on_progress(const zeb_shared *shared, void *user) {
 }
 
 static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) {
-    if (set->flops > 0 && set->max_drop > 0)
+    if (set->flops >= 0 && set->max_drop >= 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops and --max-drop are two goals: give one");
+    if (set->flops == 0)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--flops is a share of the dense work: above 0 and below 1");
     if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
     if (strcmp(set->mode, "heads") == 0 && strcmp(set->shape, "best") != 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--shape is about rows: --mode heads finds its own");
@@ -87,7 +89,7 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
     const zeb_task *task;
     zeb_status status = zeb_cli_task(set->task, &task, error);
     if (status != ZEB_OK) return status;
-    double flops = set->flops <= 0 && set->max_drop <= 0 ? 0.5 : set->flops;
+    double flops = set->flops > 0 ? set->flops : set->max_drop < 0 ? 0.5 : 0;
     zeb_select_mode mode = ZEB_SELECT_THRESHOLD + (zeb_select_mode)zeb_choice_index(modes, set->mode);
     zeb_case what = {
         .model = set->model != NULL ? set->model : places->model,

@@ -100,6 +100,8 @@ static zeb_status unknown_option(const zeb_command *command, const char *name, s
 static zeb_status set_defaults(const zeb_command *command, void *settings, zeb_error *error) {
     memset(settings, 0, command->settings_size);
     for (const zeb_option *option = command->options; option->name != NULL; option++) {
+        if (option->fallback == NULL && option->kind == ZEB_OPTION_PERCENT)
+            *(double *)(void *)((char *)settings + option->offset) = -1;
         if (option->fallback == NULL) continue;
         zeb_status status = set_value(option, option->fallback, settings, error);
         if (status != ZEB_OK) return status;

@@ -21,10 +21,11 @@ typedef enum zeb_option_kind {
 typedef struct zeb_option {
     const char *name; /* without the dashes; NULL ends a table */
     zeb_option_kind kind;
-    const char *value;    /* placeholder in the help: "FILE"; NULL for flags */
-    const char *fallback; /* the default, parsed like a given value; NULL: left as it is */
-    size_t offset;        /* of the target in the command's settings struct */
-    const char *help;     /* one or more sentences */
+    const char *value; /* placeholder in the help: "FILE"; NULL for flags */
+    const char
+        *fallback;    /* the default, parsed like a given value; NULL: zero, and -1 for a PERCENT, where 0 is a value */
+    size_t offset;    /* of the target in the command's settings struct */
+    const char *help; /* one or more sentences */
     const char *const *choices;
 } zeb_option;
 

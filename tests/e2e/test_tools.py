@@ -132,6 +132,8 @@ class Calibrate(ProgramTest):
     def test_bad_goals(self):
         self.refuse("out of reach", "--flops", "1%", check=3)
         self.refuse("--flops", "--flops", "100%", check=2)
+        self.refuse("--flops", "--flops", "0", check=2)
+        self.refuse("--max-drop", "--max-drop", "0", check=2)
         self.refuse("two goals", "--flops", "0.5", "--max-drop", "1%", check=2)
         self.refuse("--floor", "--floor", "0", check=2)
         self.refuse("too few", "--share", "0.1%", check=3)
