@@ -1,7 +1,9 @@
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "suites/reader.h"
@@ -135,9 +137,8 @@ static void list_folder(const char *folder, char *text, size_t capacity) {
 static zeb_status not_found(const zeb_task *task, const char *root, const char *folder, const char *file,
                             zeb_error *error) {
     if (!zeb_path_is_folder(root))
-        return zeb_fail(error, ZEB_ERR_NOT_FOUND,
-                        "data folder %s does not exist; 'scripts/fetch %s/%s' gets this task's", root, task->suite,
-                        task->folder);
+        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "data folder %s: %s; 'scripts/fetch %s/%s' gets this task's", root,
+                        access(root, F_OK) == 0 ? "not a folder" : strerror(errno), task->suite, task->folder);
     if (folder == NULL)
         return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s holds no %s/%s; 'scripts/fetch %s/%s' gets it", root, task->suite,
                         task->folder, task->suite, task->folder);
@@ -169,7 +170,9 @@ static zeb_status find_file(const zeb_task *task, const char *root, const char *
     if (status != ZEB_OK) return status;
     if (folder == NULL) return not_found(task, root, NULL, file, error);
     status = zeb_path_join(arena, folder, file, path, error);
-    if (status == ZEB_OK && !zeb_path_is_file(*path)) status = not_found(task, root, folder, file, error);
+    /* What is there and cannot be read says why when it is opened. */
+    if (status == ZEB_OK && access(*path, F_OK) != 0 && errno == ENOENT)
+        status = not_found(task, root, folder, file, error);
     return status;
 }
 

@@ -11,7 +11,7 @@
 
 zeb_status zeb_map_open(const char *path, zeb_map *map, zeb_error *error) {
     *map = (zeb_map){0};
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe that nobody writes to would be waited for */
     if (file < 0) return zeb_fail(error, ZEB_ERR_IO, "%s: %s", path, strerror(errno));
     struct stat about;
     zeb_status status = ZEB_OK;

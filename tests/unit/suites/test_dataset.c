@@ -2,8 +2,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -204,7 +207,17 @@ static void test_file_stem_as_split(void **state) {
 }
 
 static void test_missing_files(void **state) {
-    expect_failure(*state, "sst2", ZEB_SOURCE_DIR "/nowhere", "dev", ZEB_ERR_NOT_FOUND, "does not exist");
+    expect_failure(*state, "sst2", ZEB_SOURCE_DIR "/nowhere", "dev", ZEB_ERR_NOT_FOUND, "No such file or directory; ");
+    expect_failure(*state, "sst2", ZEB_SOURCE_DIR "/LICENSE", "dev", ZEB_ERR_NOT_FOUND, "LICENSE: not a folder; ");
+    char root[] = "/tmp/zeb-dataset-XXXXXX", folder[64], file[80];
+    assert_non_null(mkdtemp(root));
+    (void)snprintf(folder, sizeof folder, "%s/SST-2", root);
+    (void)snprintf(file, sizeof file, "%s/dev.tsv", folder);
+    assert_int_equal(mkdir(folder, 0700) | mkfifo(file, 0600), 0); /* opened without care, it would be waited for */
+    expect_failure(*state, "sst2", root, "dev", ZEB_ERR_IO, "dev.tsv: not a regular file");
+    (void)unlink(file);
+    (void)rmdir(folder);
+    (void)rmdir(root);
     expect_failure(*state, "rte", SHIPPED, "dev", ZEB_ERR_NOT_FOUND, "holds no glue/RTE");
     expect_failure(*state, "mnli", FIXTURES, "train", ZEB_ERR_NOT_FOUND, "dev_matched.tsv, dev_mismatched.tsv");
 }
