@@ -52,8 +52,7 @@ static zeb_status scan_folder(scan_list *list, const char *folder, const zeb_log
                               zeb_error *error) {
     DIR *stream = opendir(folder);
     if (stream == NULL) {
-        zeb_log_write(log, errno == ENOENT ? ZEB_LOG_DEBUG : ZEB_LOG_WARNING, "plugin folder %s: %s", folder,
-                      strerror(errno));
+        zeb_log_write(log, ZEB_LOG_WARNING, "plugin folder %s: %s", folder, strerror(errno));
         return ZEB_OK;
     }
     zeb_status status = ZEB_OK;

@@ -190,6 +190,7 @@ static void test_whole_folder(void **state) {
         assert_says(text, record->problem);
     }
     assert_int_equal(broken, 7);
+    assert_says(text, "there-is-no-such-folder: No such file");
     assert_string_equal(zeb_registry_find(registry, "fine")->path, BAD_FOLDER "/zeb_fine.so");
     free(text);
     zeb_registry_close(registry);
