@@ -114,6 +114,9 @@ static zeb_status bind_field(reader *r, sqlite3_stmt *statement, const field *f,
             return zeb_fail(error, ZEB_ERR_FORMAT, "%s:%lu: %s is not a number: %.40s", r->path, r->number, f->csv,
                             text);
         }
+        if (value.real < 0) {
+            return zeb_fail(error, ZEB_ERR_FORMAT, "%s:%lu: %s is negative: %.40s", r->path, r->number, f->csv, text);
+        }
     }
     if (value.kind == ZEB_VALUE_NULL && f->required) {
         return zeb_fail(error, ZEB_ERR_FORMAT, "%s:%lu: %s is missing", r->path, r->number, f->csv);
@@ -150,7 +153,8 @@ static zeb_status prepare_import(zeb_store *s, const char *model, sqlite3_stmt *
     sqlite3_str_appendall(text, ") VALUES (?");
     for (int f = 0; f < FIELDS; f++)
         sqlite3_str_appendall(text, ", ?");
-    sqlite3_str_appendall(text, ") ON CONFLICT (codecarbon_run_id, timestamp) DO NOTHING");
+    sqlite3_str_appendall(text, ") ON CONFLICT (codecarbon_run_id, timestamp) DO UPDATE SET model = excluded.model "
+                                "WHERE model IS NULL AND excluded.model IS NOT NULL");
     char *sql = sqlite3_str_finish(text);
     int code = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(s->db, sql, -1, statement, NULL);
     if (code == SQLITE_OK && model != NULL) code = sqlite3_bind_text(*statement, 1, model, -1, SQLITE_TRANSIENT);

@@ -5,8 +5,8 @@
 #include "store/store.h"
 
 typedef struct zeb_import_counts {
-    uint64_t imported;
-    uint64_t known; /* lines that the database had already: the same run and time */
+    uint64_t imported; /* new lines, and those that were there without a model and have one now */
+    uint64_t known;    /* lines that the database had already, the same run and time: they stay as they are */
 } zeb_import_counts;
 
 /* Reads an emissions.csv of CodeCarbon (columns found by their header; s, kg, kWh) into the table `training`, for the

@@ -38,6 +38,10 @@ zeb_status zeb_sql_fail(sqlite3 *db, const char *path, int code, const char *doi
         case SQLITE_CONSTRAINT:
             return zeb_fail(error, ZEB_ERR_ARGUMENT, "%s: could not %s: %s", path, doing, sqlite3_errmsg(db));
         case SQLITE_CANTOPEN:
+            if (db != NULL && sqlite3_system_errno(db) != 0)
+                return zeb_fail(error, ZEB_ERR_IO, "%s: could not %s: %s; --db names another place", path, doing,
+                                strerror(sqlite3_system_errno(db)));
+            return zeb_fail(error, ZEB_ERR_IO, "%s: could not %s: %s", path, doing, sqlite3_errstr(code));
         case SQLITE_PERM:
         case SQLITE_AUTH:
         case SQLITE_IOERR:
@@ -91,7 +95,8 @@ static zeb_status make_folders(const char *path, zeb_error *error) {
     for (char *slash = strchr(copy + 1, '/'); copy[0] != '\0' && slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
-            status = zeb_fail(error, ZEB_ERR_IO, "%s: could not make this folder: %s", copy, strerror(errno));
+            status = zeb_fail(error, ZEB_ERR_IO, "%s: could not make this folder: %s; --db names another place", copy,
+                              strerror(errno));
             break;
         }
         *slash = '/';

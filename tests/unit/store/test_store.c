@@ -434,6 +434,8 @@ static void test_missing_and_odd_paths(void **state) {
     assert_status(ZEB_ERR_NOT_FOUND, zeb_store_open(path, false, &store, &f->error), &f->error);
     assert_status(ZEB_ERR_NOT_FOUND, zeb_store_open_read(path, &store, &f->error), &f->error);
     assert_status(ZEB_ERR_FORMAT, zeb_store_open(f->folder.path, true, &store, &f->error), &f->error);
+    assert_status(ZEB_ERR_IO, zeb_store_open("/proc/zeb.db", true, &store, &f->error), &f->error);
+    assert_says(&f->error, "/proc/zeb.db: could not open it: No such file or directory; --db");
     write_file(path, "", 0);
     assert_status(ZEB_ERR_FORMAT, zeb_store_open(path, false, &store, &f->error), &f->error);
     assert_status(ZEB_ERR_FORMAT, zeb_store_open_read(path, &store, &f->error), &f->error);
@@ -588,8 +590,10 @@ static void test_import_emissions(void **state) {
     zeb_import_counts counts;
     (void)snprintf(text, sizeof text, "%s%s", header, line);
     write_file(path, text, strlen(text));
-    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "mini", &counts, &f->error), &f->error);
+    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, NULL, &counts, &f->error), &f->error);
     assert_int_equal(counts.imported, 1);
+    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "mini", &counts, &f->error), &f->error);
+    assert_int_equal(counts.imported, 1); /* it has a model now */
     assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "mini", &counts, &f->error), &f->error);
     assert_int_equal(counts.imported, 0); /* again is not twice */
     assert_int_equal(counts.known, 1);
@@ -629,6 +633,7 @@ static void test_import_refuses(void **state) {
                {"a,b,c\n1,2,3\n", "no column run_id"},
                {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,1,1\nt2,r2,1,many,1\n", ":3: emissions"},
                {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,1\n", ":2: energy_consumed is missing"},
+               {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,-2,1\n", ":2: emissions is negative: -2"},
                {"timestamp,run_id,duration,emissions,energy_consumed\n\"t\"x,r,1,1,1\n", ":2: not a line"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         zeb_import_counts counts;
