@@ -19,6 +19,9 @@
 #include "store/store.h"
 #include "suites/task.h"
 
+/* Beyond these a number is a slip, and its energy or CO2 would not fit a row. */
+enum { TDP_MOST = 1000000, CARBON_MOST = 100000, PUE_MOST = 100 };
+
 typedef struct run_settings {
     const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *scenario, *db, *format, *predictions,
         *plugin_dir, *sensor, *sensor_root, *country;
@@ -206,12 +209,16 @@ static zeb_status check_ranges(const run_settings *set, zeb_error *error) {
     if (set->seed > INT64_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--seed must be below 2^63");
     if (set->limit > UINT32_MAX) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--limit must be at most %u", UINT32_MAX);
     if (*set->db == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--db needs a file");
-    if (set->carbon < 0 && set->carbon != -1)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--carbon must not be negative; -1 asks the tables");
+    if ((set->carbon < 0 && set->carbon != -1) || set->carbon > CARBON_MOST)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--carbon must be 0 to %d g/kWh; -1 asks the tables", CARBON_MOST);
     if (set->target_ci <= 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--target-ci must be above 0");
-    if (set->pue < 1)
-        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 or more");
-    if (set->tdp < 0) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--tdp must not be negative");
+    if (set->pue < 1 || set->pue > PUE_MOST)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--pue is a site's total power over its computers': 1 to %d",
+                        PUE_MOST);
+    if (set->tdp < 0 || set->tdp > TDP_MOST)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--tdp must be 0 to %d W", TDP_MOST);
+    if (*set->sensor_root != '\0' && !zeb_path_is_folder(set->sensor_root))
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--sensor-root %s: no such folder", set->sensor_root);
     return zeb_cli_sizes(set->batch, set->seq_max, set->threads, error);
 }
 

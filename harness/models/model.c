@@ -44,7 +44,9 @@ static zeb_status locate(zeb_model *model, const char *path, zeb_error *error) {
     if (zeb_path_is_file(path)) {
         status = open_card(model, path, error);
     } else if (!zeb_path_is_folder(path)) {
-        status = zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: no such model folder or card", path);
+        status =
+            zeb_fail(error, ZEB_ERR_NOT_FOUND,
+                     "%s: no such model folder or card; 'zeb list models' shows the paths of those that ship", path);
     } else {
         status = zeb_path_join(model->arena, path, "config.json", &config, error);
         if (status == ZEB_OK) status = zeb_path_join(model->arena, path, "card.json", &card, error);

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+enum { WORDS_PADDED = 128 }; /* word tables are padded to multiples of up to this */
+
 #define KEEP(field, text) zeb_text_copy((field), sizeof(field), (text))
 
 static zeb_status open_model(zeb_session *session, zeb_row *row, zeb_error *error) {
@@ -21,7 +23,13 @@ static zeb_status open_model(zeb_session *session, zeb_row *row, zeb_error *erro
     if (about->layers > ZEB_SESSION_LAYERS_MAX)
         return zeb_fail(error, ZEB_ERR_UNSUPPORTED, "%s has %d layers; zeb counts up to %d", what->model, about->layers,
                         ZEB_SESSION_LAYERS_MAX);
-    return zeb_tokenizer_open(zeb_model_folder(session->model), &session->tokenizer, error);
+    status = zeb_tokenizer_open(zeb_model_folder(session->model), &session->tokenizer, error);
+    int32_t words = status == ZEB_OK ? zeb_tokenizer_vocab_size(session->tokenizer) : about->vocab;
+    if (about->vocab - words >= WORDS_PADDED) /* kept with the row as its worker's words */
+        (void)fprintf(stderr,
+                      "%s/vocab.txt has %d lines for a word table of %d rows: cut off? Words beyond are [UNK]\n",
+                      zeb_model_folder(session->model), words, about->vocab);
+    return status;
 }
 
 /* Labels of model and task must mean the same thing, or the score would be of nothing. */
@@ -70,7 +78,8 @@ static zeb_status open_data(zeb_session *session, const example_filter *filter, 
     for (size_t i = 0; i < session->data.skips; i++)
         (void)fprintf(stderr, "skipped %s\n", session->data.skip[i]); /* kept with the row as its worker's words */
     if (session->data.count == 0)
-        return zeb_fail(error, ZEB_ERR_FORMAT, "%s holds no usable example", session->data.path);
+        return zeb_fail(error, ZEB_ERR_FORMAT, "%s holds no usable example%s", session->data.path,
+                        filter->keep != NULL ? " in the part of it that was asked for (--share)" : "");
     return ZEB_OK;
 }
 

@@ -45,7 +45,8 @@ class Usage(ProgramTest):
         for words in (["--threads", "two"], ["--batch", "0"], ["--seq-max", "1"], ["--target-ci", "200%"],
                       ["--max-time", "soon"], ["--scenario", "serve"], ["--pue", "0.5"], ["--limit"],
                       ["--limit", "99999999999999"], ["--seed", "9223372036854775808"], ["--db", ""],
-                      ["--country", "XXX"], ["--carbon", "-3"], ["--no-pin=1"]):
+                      ["--country", "XXX"], ["--carbon", "-3"], ["--carbon", "1e300"], ["--tdp", "1e300"],
+                      ["--pue", "1e300"], ["--sensor-root", "/nowhere"], ["--no-pin=1"]):
             done = self.zeb("run", "--device", "ref", *words, check=2)
             self.assertIn(words[0].split("=")[0], done.stderr)
 
@@ -169,6 +170,7 @@ class Models(ProgramTest):
 
     def test_a_missing_folder(self):
         self.refuse(self.folder / "nowhere", "nowhere")
+        self.refuse("bert-mini-mrpc", "'zeb list models'")  # a name that the list shows, but no path
 
     def test_a_truncated_checkpoint(self):
         folder = self.copy_of_default()
@@ -182,6 +184,13 @@ class Models(ProgramTest):
         config["intermediate_size"] += 1
         (folder / "config.json").write_text(json.dumps(config))
         self.refuse(folder, "intermediate")
+
+    def test_a_vocabulary_that_was_cut_off_is_said(self):
+        folder = self.copy_of_default()
+        words = (folder / "vocab.txt").read_text().splitlines(keepends=True)
+        (folder / "vocab.txt").write_text("".join(words[:2000]))
+        _, done = self.run_cases("null", "--model", folder, "--limit", "2", "--max-time", "1ms")
+        self.assertIn("model/vocab.txt has 2000 lines for a word table of 30522 rows", done.stderr)
 
     def test_an_unknown_model_type(self):
         folder = self.copy_of_default()

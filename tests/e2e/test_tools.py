@@ -137,6 +137,7 @@ class Calibrate(ProgramTest):
         self.refuse("two goals", "--flops", "0.5", "--max-drop", "1%", check=2)
         self.refuse("--floor", "--floor", "0", check=2)
         self.refuse("too few", "--share", "0.1%", check=3)
+        self.refuse("(--share)", "--share", "0.0000001%", check=3)
         self.refuse("seq-max", "--seq-max", "100000", check=2)
 
     def test_a_device_that_selects_nothing(self):
