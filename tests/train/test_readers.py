@@ -74,10 +74,17 @@ def test_superglue_layouts(tmp_path):
     ("sentence\tlable\ngood\t1\n", "missing column label"),
     ("sentence\tlabel\ngood\t1\nbad\t2\n", "train.tsv:3: label '2'"),
     ("sentence\tlabel\ngood\n", "train.tsv:2: 1 columns"),
+    ("sentence\tlabel\ngood\t1\nb\udcff\t1\n", "train.tsv:3: byte 0xff at column 2"),
+    ("sentence1\tsentence2\tscore\na\tb\t5.5\n", "train.tsv:2: score 5.5 is outside"),
+    ("sentence1\tsentence2\tscore\na\tb\tnan\n", "train.tsv:2: score nan is outside"),
+    ('{"premise": "p", "hypothesis": 7, "label": "neutral"}\n', "train.jsonl:1: 'hypothesis' is 7, not a text"),
+    ("7\n", "train.jsonl:1: missing key 'label'"),
     ("", "empty file")])
 def test_bad_rows_are_named(tmp_path, text, says):
-    task = tasks.get("glue/sst2")
-    write(tmp_path, task, "train", text)
+    task = tasks.get("glue/stsb" if "score" in text else "superglue/cb" if "train.jsonl" in says else "glue/sst2")
+    path = tmp_path / task.folder / task.files["train"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=says):
         read_split(tmp_path, task, "train")
 

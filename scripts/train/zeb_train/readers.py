@@ -38,9 +38,12 @@ def read_split(root: Path, task: Task, split: str) -> list[Row]:
 def label_id(task: Task, text, where: str) -> float:
     if task.labels is None:
         try:
-            return float(text)
+            value = float(text)
         except (TypeError, ValueError):
             raise DataError(f"{where}: score {text!r} is not a number") from None
+        if not task.least <= value <= task.most:                    # nor is NaN, which stands for no label
+            raise DataError(f"{where}: score {text} is outside {task.least:g} to {task.most:g}")
+        return value
     key = str(text).lower() if isinstance(text, bool) else str(text)
     if key not in task.labels:
         raise DataError(f"{where}: label {key!r} is not one of {', '.join(task.labels)}")
@@ -48,9 +51,12 @@ def label_id(task: Task, text, where: str) -> float:
 
 
 def _lines(path: Path):
-    with open(path, encoding="utf-8-sig", newline="\n") as f:
+    with open(path, "rb") as f:
         for number, line in enumerate(f, 1):
-            line = line.rstrip("\r\n")
+            try:
+                line = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as e:
+                raise DataError(f"{path}:{number}: byte {e.object[e.start]:#x} at column {e.start + 1} is not UTF-8") from None
             if line:
                 yield f"{path}:{number}", line
 
@@ -105,31 +111,45 @@ def _records(path: Path):
 
 
 def _field(record: dict, key: str, where: str):
-    if key not in record:
+    if not isinstance(record, dict) or key not in record:
         raise DataError(f"{where}: missing key {key!r}")
     return record[key]
+
+
+def _text(record: dict, key: str, where: str) -> str:
+    value = _field(record, key, where)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {key!r} is {value!r}, not a text")
+    return value
+
+
+def _list(record: dict, key: str, where: str) -> list:
+    value = _field(record, key, where)
+    if not isinstance(value, list):
+        raise DataError(f"{where}: {key!r} is no list")
+    return value
 
 
 def _jsonl(path: Path, task: Task, labelled: bool):
     for count, (where, r) in enumerate(_records(path)):
         value = label_id(task, _field(r, "label", where), where) if labelled else None
-        yield Row(count, _field(r, task.a, where), _field(r, task.b, where), value)
+        yield Row(count, _text(r, task.a, where), _text(r, task.b, where), value)
 
 
 def _wic(path: Path, task: Task, labelled: bool):
     """The word leads the first sentence: a [CLS] classifier sees no spans."""
     for count, (where, r) in enumerate(_records(path)):
         value = label_id(task, _field(r, "label", where), where) if labelled else None
-        yield Row(count, f"{_field(r, 'word', where)}: {_field(r, 'sentence1', where)}",
-                  _field(r, "sentence2", where), value)
+        yield Row(count, f"{_text(r, 'word', where)}: {_text(r, 'sentence1', where)}",
+                  _text(r, "sentence2", where), value)
 
 
 def _wsc(path: Path, task: Task, labelled: bool):
     for count, (where, r) in enumerate(_records(path)):
         t = _field(r, "target", where)
         value = label_id(task, _field(r, "label", where), where) if labelled else None
-        spans = f"{_field(t, 'span2_text', where)}: {_field(t, 'span1_text', where)}"
-        yield Row(count, _field(r, "text", where), spans, value)
+        spans = f"{_text(t, 'span2_text', where)}: {_text(t, 'span1_text', where)}"
+        yield Row(count, _text(r, "text", where), spans, value)
 
 
 def _copa(path: Path, task: Task, labelled: bool):
@@ -142,8 +162,8 @@ def _copa(path: Path, task: Task, labelled: bool):
         ask = "because" if _field(r, "question", where) == "cause" else "so"
         for i in (0, 1):
             value = float(gold == i) if labelled else None
-            yield Row(count, f"{_field(r, 'premise', where)} {ask}",
-                      _field(r, f"choice{i + 1}", where), value, group)
+            yield Row(count, f"{_text(r, 'premise', where)} {ask}",
+                      _text(r, f"choice{i + 1}", where), value, group)
             count += 1
 
 
@@ -151,11 +171,12 @@ def _multirc(path: Path, task: Task, labelled: bool):
     count = group = 0
     for where, r in _records(path):
         passage = _field(r, "passage", where)
-        text = _field(passage, "text", where)
-        for question in _field(passage, "questions", where):
-            for answer in _field(question, "answers", where):
+        text = _text(passage, "text", where)
+        for question in _list(passage, "questions", where):
+            for answer in _list(question, "answers", where):
                 value = label_id(task, _field(answer, "label", where), where) if labelled else None
-                yield Row(count, text, f"{question['question']} {answer['text']}", value, group)
+                said = f"{_text(question, 'question', where)} {_text(answer, 'text', where)}"
+                yield Row(count, text, said, value, group)
                 count += 1
             group += 1
 
@@ -166,18 +187,19 @@ def _record(path: Path, task: Task, labelled: bool):
     for where, r in _records(path):
         passage = _field(r, "passage", where)
         flat = isinstance(passage, str)
-        text = passage if flat else passage["text"]
+        text = passage if flat else _text(passage, "text", where)
         if flat:
             names = r.get("entities", [])
         else:
-            names = [text[e["start"]:e["end"] + 1] for e in passage["entities"]]
+            names = [text[_field(e, "start", where):_field(e, "end", where) + 1]
+                     for e in _list(passage, "entities", where)]
         queries = r.get("qas") or [{"query": _field(r, "query", where),
                                     "answers": r.get("answers", [])}]
         for q in queries:
             golds = {a["text"] if isinstance(a, dict) else a for a in q.get("answers", [])}
             for name in sorted(set(names)):
                 value = float(name in golds) if labelled else None
-                yield Row(count, text, q["query"].replace("@placeholder", name), value, group)
+                yield Row(count, text, _text(q, "query", where).replace("@placeholder", name), value, group)
                 count += 1
             group += 1
 

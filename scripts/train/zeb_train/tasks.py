@@ -18,6 +18,8 @@ class Task:
     b: str = ""                        # of the second, empty for single sentences
     label: str = "label"
     labels: tuple[str, ...] | None = ("0", "1")
+    least: float = 0.0                 # of a regression's scores
+    most: float = 5.0
     metrics: tuple[str, ...] = ("accuracy",)
     optional: tuple[str, ...] = field(default=())   # splits whose labels are withheld
 

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
 
-from .readers import Row
+from .readers import DataError, Row
 
 PAD, UNK, CLS, SEP, MASK = 0, 100, 101, 102, 103
 
 
 def load(vocab: Path) -> BertWordPieceTokenizer:
-    return BertWordPieceTokenizer(str(vocab), lowercase=True)
+    try:
+        return BertWordPieceTokenizer(str(vocab), lowercase=True)
+    except Exception as e:                         # the package raises no narrower one
+        raise DataError(f"{vocab}: no WordPiece vocabulary ({e})") from None
 
 
 @dataclass
@@ -56,6 +59,8 @@ def encode(tokenizer, rows: list[Row], max_length: int = 128) -> Packed:
     pairs = [r for r in rows if r.b is not None]
     second = iter(tokenizer.encode_batch([r.b for r in pairs], add_special_tokens=False)
                   if pairs else [])
+    if max_length < 3:
+        raise DataError(f"--max-length {max_length} leaves no room for a text between [CLS] and [SEP]")
     ids, types, length = [], [], []
     for row, enc in zip(rows, first):
         a, b = list(enc.ids), list(next(second).ids) if row.b is not None else []
