@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "train"))
+os.environ["PYTHONPATH"] = sys.path[0]     # for the steps of a recipe, which are processes
 
 from zeb_train.batches import Store  # noqa: E402
 from zeb_train.bert import Bert, Config  # noqa: E402

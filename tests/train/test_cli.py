@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import cli, policy, store
+from zeb_train import cli, policy, recipe, store
 from zeb_train.bert import Bert, Config
+from zeb_train.loop import TrainError
 
 HERE = Path(__file__).resolve().parents[2] / "scripts" / "train"
 WORDS = [f"w{chr(97 + i // 10)}{chr(97 + i % 10)}" for i in range(60)]
@@ -153,6 +154,38 @@ def test_errors_are_sentences(world, tmp_path, capsys):
     args = ["finetune", "--task", "glue/sst2", "--start", world, "--out", tmp_path / "x"]
     assert cli.main([*map(str, args), *common(world)]) == 1
     assert "no complete checkpoint" in capsys.readouterr().err
+    (tmp_path / "glue/STS-B").mkdir(parents=True)
+    (tmp_path / "glue/STS-B/dev.tsv").write_text("sentence1\tsentence2\tscore\nwaa\twab\t5\n")
+    start = ("--task", "glue/sst2", "--start", world / "base", "--out", tmp_path / "x")
+    for says, args in (
+            ("nowhere.txt: no WordPiece vocabulary", ("finetune", *start, "--vocab", tmp_path / "nowhere.txt")),
+            ("--max-length 2 leaves no room", ("finetune", *start, "--max-length", 2)),
+            ("no such device", ("finetune", *start, "--device", "cuda:77")),
+            ("--start, the checkpoint", ("distill", "--task", "glue/sst2", "--teacher", world / "base", "--out", tmp_path / "x")),
+            ("--weight has no bogus", ("distill", *start, "--teacher", world / "base", "--weight", "bogus=1")),
+            ("target 0.0001 is out of reach", ("prune", *start, "--teacher", world / "base", "--prune", "target=0.0001")),
+            ("base: gives 2 outputs, glue/stsb has 1", ("score", "--task", "glue/stsb", "--data", tmp_path, world / "base")),
+            ("Is a directory", ("recipe", world, "--work", tmp_path / "work"))):
+        assert cli.main([*map(str, [args[0], *common(world), *args[1:]])]) == 1
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_result_of_other_settings_is_said(world, tmp_path, capsys):
+    (tmp_path / "result.json").write_text('{"steps": 7, "arguments": {"seed": "1", "task": "glue/sst2"}}')
+    run(world, "finetune", "--task", "glue/sst2", "--start", world / "base", "--out", tmp_path, "--seed", 2)
+    said = capsys.readouterr()
+    assert json.loads(said.out)["steps"] == 7 and "another seed" in said.err
+
+
+@pytest.mark.parametrize("text, says", [
+    ("- 1", "`steps`"), ("steps: [{do: distill}]", "unique ids"), ("steps: [{id: a}]", "what to `do`"),
+    ("steps: [{id: a, do: distill, needs: [b]}, {id: b, do: distill, needs: [a]}]", "a, b need each other"),
+    ("steps: [{id: a, do: export}, {id: b, do: prune, needs: [a]}]", "exports come last")])
+def test_recipes_that_could_not_end_are_refused(tmp_path, text, says):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(TrainError, match=says):
+        recipe.read(tmp_path / "r.yaml", {})
 
 
 def test_killed_and_started_again_ends_alike(world, tmp_path):

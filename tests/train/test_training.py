@@ -101,6 +101,44 @@ def test_stops_on_nan_and_keeps_the_state(tiny, data, tmp_path):
     assert all(torch.isfinite(v).all() for v in saved["module"].values())
 
 
+def test_weights_that_are_not_finite_are_never_saved(tiny, data, tmp_path, monkeypatch):
+    """Whether a step left them, or a signal comes before the loss was looked at."""
+    model, run = make(tiny, data, tmp_path)
+    run.save()
+    model.classifier.bias.data[0] = float("nan")
+    with pytest.raises(loop.TrainError, match="step 0 left weights that are not finite; the last good state is kept"):
+        run.save()
+    model, run = make(tiny, data, tmp_path / "new")
+    plain = run.loss
+
+    def loss(rows, step, progress):
+        monkeypatch.setattr(loop, "_stop", True)
+        return plain(rows, step, progress) * float("nan")
+    run.loss = loss
+    with pytest.raises(loop.TrainError, match="loss is nan between steps 0 and 1; no state had been saved yet"):
+        run.run()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):
+    _, run = make(tiny, data, tmp_path)
+    run.save()
+    (tmp_path / ".training.pt.1.tmp").write_bytes(b"half of one")        # of a process that was killed
+    _, run = make(tiny, data, tmp_path, epochs=5.0, max_minutes=1.0)
+    with pytest.raises(loop.TrainError, match="was trained with epochs 6.0"):
+        run.resume()
+    assert [p.name for p in tmp_path.iterdir()] == ["training.pt"]
+    (tmp_path / "training.pt").write_bytes((tmp_path / "training.pt").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="training.pt: cannot be read"):
+        run.resume()
+
+
+@pytest.mark.parametrize("wrong", [{"lr": "much"}, {"batch": 0}, {"epochs": -1}, {"lr": float("nan")}, {"bogus": 1}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(loop.TrainError, match=next(iter(wrong))):
+        loop.Settings.of(wrong)
+
+
 def test_gradient_accumulation_is_the_same_step(tiny, data, tmp_path):
     for p in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         setattr(tiny, p, 0.0)
@@ -152,8 +190,21 @@ def test_policy_of_another_model_is_refused(tmp_path, model):
         policy.read(tmp_path / "policy.json", tmp_path / "model.safetensors")
 
 
+def test_a_policy_of_the_wrong_shape_is_named(tmp_path, model):
+    policy.dense("d", 3).write(tmp_path)
+    good = (tmp_path / "policy.json").read_text()
+    for text in ("[]", "{", good.replace('"tokens": null', '"tokens": 5'), good.replace('"floor": 2', '"floor": []')):
+        (tmp_path / "policy.json").write_text(text)
+        with pytest.raises(policy.PolicyError, match="policy.json"):
+            policy.read(tmp_path / "policy.json")
+
+
 def test_half_written_checkpoint_is_not_one(tmp_path, model):
     store.save_model(tmp_path, model)
+    with open(tmp_path / "model.safetensors", "r+b") as f:
+        f.truncate(3000)
+    with pytest.raises(ValueError, match="model.safetensors: not whole"):
+        store.load_model(tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
         store.load_model(tmp_path)

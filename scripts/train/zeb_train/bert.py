@@ -17,6 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def read_object(path: Path) -> dict:
+    """A JSON object; an error names the file."""
+    try:
+        raw = json.loads(Path(path).read_text())
+    except ValueError as e:
+        raise ValueError(f"{path}: not JSON ({e})") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: not a JSON object")
+    return raw
+
+
 @dataclass
 class Config:
     vocab_size: int = 30522
@@ -53,8 +64,12 @@ class Config:
 
     @classmethod
     def read(cls, path: Path, **changes) -> "Config":
-        raw = json.loads(Path(path).read_text())
+        raw = read_object(path)
         known = {k: raw[k] for k in cls.__dataclass_fields__ if k in raw}
+        for key, default in cls().__dict__.items():
+            if key in known and isinstance(default, (int, float)) and not (
+                    isinstance(known[key], (int, float)) and known[key] >= 0):
+                raise ValueError(f"{path}: {key} is {known[key]!r}, not a number from 0 up")
         if "num_labels" not in raw and "id2label" in raw:
             known["num_labels"] = len(raw["id2label"])
         return cls(**{**known, **changes})
@@ -93,6 +108,9 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(c.hidden_dropout_prob)
 
     def forward(self, ids: Tensor, types: Tensor) -> Tensor:
+        if ids.shape[1] > len(self.position_embeddings.weight):
+            raise ValueError(f"rows of {ids.shape[1]} tokens for a position table of {len(self.position_embeddings.weight)}: "
+                             "lower --max-length")
         x = (self.word_embeddings(ids) + self.token_type_embeddings(types)
              + self.position_embeddings.weight[:ids.shape[1]])
         return self.dropout(self.LayerNorm(x))

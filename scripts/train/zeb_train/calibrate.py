@@ -55,11 +55,22 @@ def scaled(policy: Policy, factor: float) -> Policy:
     return out
 
 
+def check_target(target: float, model: Bert, data: Store, min_length: int = 0, floor: int = 2) -> None:
+    """Before anything is spent on it: a target below what the floor alone leaves is out of reach."""
+    last = model.config.num_hidden_layers - 1
+    least = cost(model, Policy("least", [LayerPolicy("topk", 1)] * last + [LayerPolicy()], floor), data,
+                 min_length)["ratio"]
+    if not least <= target <= 1.0:
+        raise ValueError(f"target {target:g} is out of reach: with the floor of {floor} rows left in each layer "
+                         f"{least:.3f} of the work remains, and 1 is all of it")
+
+
 def fit(policy: Policy, model: Bert, data: Store, target: float, min_length: int = 0,
         rounds: int = 14) -> Policy:
     """All layers scaled by one factor, so that the cost on calib is the target; never above it by luck of
-    a step: the last policy that met the target is returned."""
-    low, high, best = 0.02, 50.0, policy
+    a step: the last policy that met the target is returned, or the nearest to it if none does."""
+    low, high = 0.02, 50.0
+    best = scaled(policy, high)
     for _ in range(rounds):
         factor = (low * high) ** 0.5
         trial = scaled(policy, factor)

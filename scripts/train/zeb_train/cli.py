@@ -66,6 +66,18 @@ def _pairs(items: list[str]) -> dict:
     return out
 
 
+def _of(kind, option: str, items: list[str], **more):
+    """A settings class filled from KEY=VALUE."""
+    values = {**more, **_pairs(items)}
+    unknown = set(values) - set(kind.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"{option} has no {', '.join(sorted(unknown))}; it has {', '.join(kind.__dataclass_fields__)}")
+    for key, value in values.items():
+        if isinstance(getattr(kind, key, None), (int, float)) != isinstance(value, (int, float)):
+            raise ValueError(f"{option} {key}={value}: of another type than {getattr(kind, key, None)!r}")
+    return kind(**values)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="zeb-train", description=(
         "Train, distil, prune, quantise, calibrate and export checkpoints for zeb."))
@@ -232,11 +244,23 @@ def _settings(args):
     return Settings.of(values)
 
 
+def _fits(args) -> None:
+    """Every id of the vocabulary must have a row in the word tables that it is looked up in."""
+    from .bert import Config
+    from .tokens import load
+    words = load(_vocab(args)).get_vocab_size()
+    for folder in (getattr(args, "start", None), getattr(args, "model", None), *(getattr(args, "teacher", None) or [])):
+        path = Path(folder or "") / "config.json"
+        if folder is not None and path.is_file() and Config.read(path).vocab_size < words:
+            raise ValueError(f"{_vocab(args)}: {words} words, but {path} says vocab_size {Config.read(path).vocab_size}")
+
+
 def _open(args):
     from . import pool
     from .dataset import open_task
     from .loop import TrainError, device_of
     least, path = getattr(args, "train_min_length", 0), getattr(args, "pool", None)
+    _fits(args)
     data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
                      train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0),
                      pooled=path is not None)
@@ -294,10 +318,12 @@ def _distill(args) -> dict:
     from .bert import Config
     from .loop import TrainError, device_of
     if args.task:
+        if args.start is None:
+            raise TrainError("a student needs --start, the checkpoint that it is before its lesson")
         data = _open(args)
         return _scored(args, data, distill.task(
             args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
-            distill.TaskLossWeights(**_pairs(args.weight)), _start(args)))
+            _of(distill.TaskLossWeights, "--weight", args.weight), _start(args)))
     if not args.teacher:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
@@ -311,9 +337,9 @@ def _prune(args) -> dict:
     data = _open(args)
     return _scored(args, data, prune.dynamic(
         args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
-        TaskLossWeights(**_pairs(args.weight)),
-        prune.PruneSettings(**{"min_length": args.min_length, **_pairs(args.prune)}), _start(args),
-        static.StructureSettings(**_pairs(args.structure)) if args.structure else None))
+        _of(TaskLossWeights, "--weight", args.weight),
+        _of(prune.PruneSettings, "--prune", args.prune, min_length=args.min_length), _start(args),
+        _of(static.StructureSettings, "--structure", args.structure) if args.structure else None))
 
 
 def _score(args) -> dict:
@@ -324,7 +350,7 @@ def _score(args) -> dict:
                               device_of(args.device), args.max_length)
     out = {}
     for folder in args.model:
-        model = store.load_model(folder).to(data.device)
+        model = store.load_for(folder, task).to(data.device)
         out[str(folder)] = dataset.measure(task, model, data, precise=True)
     return out
 
@@ -392,6 +418,17 @@ def _leave(*_) -> None:
     raise SystemExit(143)
 
 
+def _done(args, path: Path) -> None:
+    """Shows what was made before, and says if it was made otherwise."""
+    text = path.read_text()
+    before = json.loads(text).get("arguments", {})
+    other = sorted(k for k, v in vars(args).items() if k in before and before[k] != str(v))
+    if other:
+        print(f"zeb-train: {args.out} was made before with another {', '.join(other)}: that result is shown, nothing was "
+              "run; remove it, or choose another --out", file=sys.stderr)
+    print(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from . import energy, loop, store
@@ -404,16 +441,18 @@ def main(argv: list[str] | None = None) -> int:
             "recipe": _recipe}[args.command]
     trains = args.command in ("finetune", "intermediate", "label", "distill", "prune")
     if trains and (args.out / "result.json").is_file():
-        print((args.out / "result.json").read_text())
+        _done(args, args.out / "result.json")
         return 0
     from .loop import stop_at_next_step
-    signal.signal(signal.SIGTERM, stop_at_next_step if trains else _leave)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:          # nohup
+            signal.signal(number, stop_at_next_step if trains and args.command != "label" else _leave)
     try:
         with energy.tracked(args.out if trains else Path("."), f"zeb-train {args.command}",
                             args.country, trains and not args.no_energy):
             result = does(args)
-    except (DataError, TrainError, FileNotFoundError, KeyError, ValueError) as e:
-        print(f"zeb-train: {e}", file=sys.stderr)
+    except (DataError, TrainError, OSError, KeyError, ValueError, yaml.YAMLError) as e:
+        print(f"zeb-train: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
         return 1
     if trains:
         result["arguments"] = {k: str(v) for k, v in vars(args).items()}

@@ -172,9 +172,9 @@ class Lesson:
     parts: dict[str, nn.Module]
 
 
-def load_teachers(folders: list[Path], device: torch.device) -> list[Bert]:
+def load_teachers(folders: list[Path], task, device: torch.device) -> list[Bert]:
     """Frozen; in bf16 on CUDA, which spares the casts of autocast."""
-    return [store.load_model(t).to(device, _frozen(device)).eval().requires_grad_(False) for t in folders]
+    return [store.load_for(t, task).to(device, _frozen(device)).eval().requires_grad_(False) for t in folders]
 
 
 def _frozen(device: torch.device) -> torch.dtype:
@@ -203,7 +203,7 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
             weights: TaskLossWeights, how: Start, gates: bool = False) -> Lesson:
     device = data.train.device
     torch.manual_seed(seed)
-    teachers = load_teachers(teacher_dirs, device)
+    teachers = load_teachers(teacher_dirs, data.task, device)
     student = store.start(how.shape or start, data.task, hidden_dropout_prob=how.dropout,
                           attention_probs_dropout_prob=how.dropout)
     if how.ffn or how.keep_heads:

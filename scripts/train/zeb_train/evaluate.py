@@ -23,7 +23,7 @@ def variants(folder: Path, data: TaskData, split: Store, formats: list[str], tar
         own = policy.read(folder / "policy.json", folder)
     out = {}
     for name in ["fp32", *formats]:
-        model = store.load_model(folder).to(split.device).eval()
+        model = store.load_for(folder, data.task).to(split.device).eval()
         if name == "int4-gptq":
             gptq.apply(model, data.calib, 32)
             quantise.wrap(model, quantise.Format(4, 32), fixed=True)
@@ -32,6 +32,7 @@ def variants(folder: Path, data: TaskData, split: Store, formats: list[str], tar
         out[name] = _score(data, model, split, own)
     model = store.load_model(folder).to(split.device).eval()
     for target in targets:
+        calibrate.check_target(target, model, data.calib, min_length)
         free = calibrate.quantile_thresholds(model, data.calib, f"free-{target}", target, min_length)
         out[free.name] = _score(data, model, split, free)
     return out

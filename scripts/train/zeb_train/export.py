@@ -101,7 +101,7 @@ def _vocabulary(out: Path, vocab: Path, shared: Path | None) -> None:
 
 def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path,
               facts: Path | None, max_length: int) -> dict:
-    model = store.load_model(out)                   # what is scored is what was written
+    model = store.load_for(out, task)               # what is scored is what was written
     dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)
     config, sparsity, how = model.config, None, None
     if (out / "policy.json").is_file():

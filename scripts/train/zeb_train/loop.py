@@ -10,7 +10,7 @@ import math
 import re
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Callable
 
@@ -51,11 +51,22 @@ class Settings:
     def total(self, per_epoch: int) -> int:
         return self.steps or max(1, int(per_epoch * self.epochs))
 
+    def steps_by(self) -> dict:
+        """What a step depends on."""
+        return {k: v for k, v in asdict(self).items() if k in (
+            "epochs", "steps", "batch", "tokens", "lr", "warmup", "weight_decay", "clip", "accumulate", "groups", "layer_decay",
+            "average")}
+
     @classmethod
     def of(cls, values: dict) -> "Settings":
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise TrainError(f"unknown training setting: {', '.join(sorted(unknown))}")
+        for key, value in values.items():
+            least = 1 if key in ("batch", "accumulate") else 0
+            if isinstance(getattr(cls, key, None), (int, float)) and not (
+                    isinstance(value, (int, float)) and least <= value < math.inf):
+                raise TrainError(f"training setting {key}={value}: a number from {least} up is needed")
         return cls(**values)
 
 
@@ -64,8 +75,10 @@ _stop = False
 
 
 def stop_at_next_step(*_) -> None:
-    """A signal handler: the loop saves its state between two steps and leaves."""
+    """A signal handler: the loop saves its state between two steps and leaves; who cannot wait asks twice."""
     global _stop
+    if _stop:
+        raise SystemExit(143)
     _stop = True
 
 
@@ -76,7 +89,13 @@ def log(text: str) -> None:
 def device_of(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise TrainError(f"--device {name}: auto, cpu or cuda are known") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainError(f"--device {name}: there is no such device here, or PyTorch does not see it")
+    return device
 
 
 cpu_bf16 = False                    # --bf16: also on a CPU (worth it where it has AMX)
@@ -146,10 +165,18 @@ class Loop:
         return self.folder / "training.pt"
 
     def save(self) -> None:
+        """The state, if it is a good one: a step whose loss was finite can leave weights that are not."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
+            raise TrainError(f"{self.name}: step {self.step} left weights that are not finite; {self._kept()}")
         store.save_training(self.state_path, {
             "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
             "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
-            "best_state": self.best_state, "mean": self.mean, "history": self.history, "seed": self.s.seed})
+            "best_state": self.best_state, "mean": self.mean, "history": self.history, "seed": self.s.seed,
+            "settings": self.s.steps_by()})
+
+    def _kept(self) -> str:
+        return (f"the last good state is kept in {self.folder}" if self.state_path.is_file()
+                else "no state had been saved yet")
 
     def resume(self) -> bool:
         saved = store.load_training(self.state_path, self.device)
@@ -157,6 +184,11 @@ class Loop:
             return False
         if saved["seed"] != self.s.seed:
             raise TrainError(f"{self.state_path}: was trained with seed {saved['seed']}")
+        was = saved.get("settings", {})                # a state of before has none
+        other = [f"{k} {was[k]}" for k, v in self.s.steps_by().items() if k in was and was[k] != v]
+        if other:
+            raise TrainError(f"{self.state_path}: was trained with {', '.join(other)}; go on with that, or remove it to "
+                             "begin anew")
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for name in ("step", "elapsed", "best", "stale", "best_state", "mean", "history"):
@@ -188,6 +220,7 @@ class Loop:
             now = time.monotonic()
             self.elapsed = base + now - began
             if _stop:
+                self._check(losses, self.step / total)
                 self.save()
                 raise SystemExit(143)
             progress = self.step / total
@@ -278,7 +311,7 @@ class Loop:
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise TrainError(f"{self.name}: loss is {mean} between steps {self.step - len(losses)} and "
-                             f"{self.step}; the last good state is kept in {self.folder}")
+                             f"{self.step}; {self._kept()}")
         log(f"{self.name}: step {self.step} {100 * progress:.0f}% loss {mean:.4f}")
 
     def _evaluate(self, progress: float) -> bool:

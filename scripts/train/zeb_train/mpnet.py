@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .bert import Bert, Config, Output
+from .bert import Bert, Config, Output, read_object
 
 # BERT's special tokens by id, and MPNet's names of them.
 _SPECIAL = {0: "<pad>", 101: "<s>", 102: "</s>", 103: "<mask>"}
@@ -60,7 +60,7 @@ class Mpnet(Bert):
 
 
 def is_mpnet(folder: Path) -> bool:
-    return json.loads((Path(folder) / "config.json").read_text()).get("model_type") in ("mpnet", "zeb-mpnet")
+    return read_object(Path(folder) / "config.json").get("model_type") in ("mpnet", "zeb-mpnet")
 
 
 def config(folder: Path, **changes) -> MpnetConfig:

@@ -1,7 +1,6 @@
 """policy.json (docs/formats/policy.md): what each layer skips.  Reading checks everything; writing is atomic."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from . import store
+from .bert import read_object
 
 SCHEMA = "zeb-policy-1"
 EXITS = "exits.safetensors"
@@ -80,9 +80,16 @@ def read(path: Path, weights: Path | None = None) -> Policy:
     """Reads and checks; with `weights` (a checkpoint's folder, or its only file), also that it was made for that."""
     path = Path(path)
     try:
-        raw = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as e:
-        raise PolicyError(f"{path}: {e}") from None
+        raw = read_object(path)
+    except (OSError, ValueError) as e:
+        raise PolicyError(str(e)) from None
+    try:
+        return _parse(path, raw, weights)
+    except (TypeError, AttributeError, KeyError) as e:
+        raise PolicyError(f"{path}: a value is missing or of the wrong type ({e})") from None
+
+
+def _parse(path: Path, raw: dict, weights: Path | None) -> Policy:
     if raw.get("schema") != SCHEMA:
         raise PolicyError(f"{path}: schema is {raw.get('schema')!r}, not {SCHEMA!r}")
     wanted = raw.get("model_sha256")

@@ -87,7 +87,7 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     """`data.train` (with its transfer rows) and what `how` makes of it, all answered by the teachers."""
     device = data.train.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    teachers = [store.load_model(t).to(device, dtype).eval() for t in teacher_dirs]
+    teachers = [store.load_for(t, data.task).to(device, dtype).eval() for t in teacher_dirs]
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
     near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.float(), words)
     kin = torch.from_numpy(intermediate.inflections(words, np.random.default_rng(seed))).to(device)
@@ -110,7 +110,7 @@ def score(teacher_dirs: list[Path], data: TaskData, split: Store) -> tuple[dict,
     """The teachers' mean answer as a model of its own: its metrics and its guesses."""
     total = 0.0
     for folder in teacher_dirs:
-        x = dataset.predict(store.load_model(folder).to(split.device), split, precise=True)
+        x = dataset.predict(store.load_for(folder, data.task).to(split.device), split, precise=True)
         total = total + (x if x.shape[1] == 1 else torch.from_numpy(x).log_softmax(1).numpy())
     values = metrics.score(data.task, total / len(teacher_dirs), split.packed.label, split.packed.group)
     return {k: round(v, 6) for k, v in values.items()}, metrics.predictions(total / len(teacher_dirs))

@@ -237,6 +237,8 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
         return shape | distill.task(name, start, teachers, data, vocab, out, settings, weights, how)
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, how, gates=s.heads)
     device = data.train.device
+    if not s.heads:                              # gates save work of their own
+        calibrate.check_target(s.target, lesson.student.to(device), data.calib, s.min_length)
     pruner = Pruner(name, lesson, data, s).to(device)
     module = nn.ModuleDict({**lesson.parts, "pruner": pruner})
     settings.groups = {"pruner.soft": 60.0, "student.zeb": 20.0, **settings.groups}

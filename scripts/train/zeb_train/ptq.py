@@ -85,7 +85,9 @@ def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target:
                      agreement: float = 0.99) -> dict:
     """Writes a training-free policy beside a checkpoint; `exits` are layers behind which sure sequences leave."""
     from . import calibrate
-    model = store.load_model(folder).to(data.calib.device).eval()
+    model = store.load_for(folder, data.task).to(data.calib.device).eval()
+    if mode != "dense":
+        calibrate.check_target(target, model, data.calib)
     if mode in policy.THRESHOLDS:
         how = calibrate.quantile_thresholds(model, data.calib, name, target, mode=mode)
     elif mode == "ratio":

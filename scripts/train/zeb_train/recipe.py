@@ -35,16 +35,37 @@ from .loop import TrainError, log
 def read(path: Path, places: dict[str, str]) -> dict:
     """The recipe with {data}, {minilm}, {mpnet}, {before}, {vocab} and {work} replaced."""
     recipe = yaml.safe_load(Path(path).read_text())
-    recipe["steps"] = [one for step in recipe.get("steps", []) for one in _each(step)]
-    ids = [s.get("id") for s in recipe.get("steps", [])]
+    if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), list) \
+            or not all(isinstance(s, dict) for s in recipe["steps"]):
+        raise TrainError(f"{path}: no recipe: `steps`, a list of what to do, is missing")
+    recipe["steps"] = [one for step in recipe["steps"] for one in _each(step)]
+    ids = [s.get("id") for s in recipe["steps"]]
     if not ids or None in ids or len(set(ids)) != len(ids):
         raise TrainError(f"{path}: steps need unique ids")
     for step in recipe["steps"]:
         unknown = set(step.get("needs", [])) - set(ids)
         if unknown:
             raise TrainError(f"{path}: step {step['id']} needs unknown {', '.join(unknown)}")
+        if "do" not in step:
+            raise TrainError(f"{path}: step {step['id']} does not say what to `do`")
         step["with"] = _fill(step.get("with", {}), places)
+    _check_order(path, {s["id"]: s for s in recipe["steps"]})
     return recipe
+
+
+def _check_order(path: Path, steps: dict[str, dict]) -> None:
+    """What could never begin would be waited for: steps that need each other, and those that need an export, which
+    come last."""
+    done: set[str] = set()
+    while late := [i for i in steps if i not in done]:
+        ready = [i for i in late if set(steps[i].get("needs", [])) <= done]
+        if not ready:
+            raise TrainError(f"{path}: steps {', '.join(late)} need each other")
+        done.update(ready)
+    for i, step in steps.items():
+        behind = [n for n in step.get("needs", []) if steps[n]["do"] == "export"]
+        if behind and step["do"] != "export":
+            raise TrainError(f"{path}: step {i} needs the export {behind[0]}, but exports come last")
 
 
 def _each(step: dict) -> list[dict]:
@@ -165,6 +186,9 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
 
 
 def _closure(steps: dict, ids: list[str]) -> list[str]:
+    unknown = set(ids) - set(steps)
+    if unknown:
+        raise TrainError(f"no step {', '.join(sorted(unknown))}; there are {', '.join(steps)}")
     wanted, todo = set(), list(ids)
     while todo:
         i = todo.pop()

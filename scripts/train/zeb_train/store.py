@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from .bert import Bert, Config, load_state
+from .bert import Bert, Config, load_state, read_object
 from .tokens import Packed
 
 INDEX = "model.safetensors.index.json"
@@ -22,11 +23,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except OSError:                                # a full disk must not stay full of halves
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value) -> None:
@@ -48,7 +53,10 @@ def shards(folder: Path) -> list[Path]:
     single, index = folder / "model.safetensors", folder / INDEX
     if single.is_file() or not index.is_file():
         return [single]
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    names = read_object(index).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
+        raise ValueError(f"{index}: weight_map is no object of file names")
+    names = sorted(set(names.values()))
     for name in names:
         parts = name.removeprefix("../").split("/")
         if any(p in ("", ".", "..") for p in parts):
@@ -63,11 +71,18 @@ def model_sha256(model: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+def load_shard(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(file)
+    except SafetensorError as e:
+        raise ValueError(f"{file}: not whole, or no safetensors file ({e})") from None
+
+
 def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """Every tensor as it is stored."""
     out = {}
     for file in shards(folder):
-        part = load_file(file)
+        part = load_shard(file)
         both = out.keys() & part.keys()
         if both:
             raise ValueError(f"{file}: {min(both)} is in another shard too")
@@ -125,10 +140,21 @@ def load_model(folder: Path, num_labels: int | None = None, **changes) -> Bert:
     if any(k.startswith("zeb.gate.") for k in state):
         model.add_gates()
     missing = load_state(model, state)
+    model.headless = any(k.startswith("classifier") for k in missing)
     bad = [k for k in missing if not k.startswith("classifier")]
     if bad:
         raise ValueError(f"{folder}: weights lack {', '.join(bad[:4])}")
     return quantise.wrap(model, formats, fixed=True) if formats else model
+
+
+def load_for(folder: Path, task) -> Bert:
+    """A model whose answers count, scored or taught: they come from a head of its own, made for the task."""
+    model = load_model(folder)
+    if model.headless:
+        raise ValueError(f"{folder}: has no classifier: fine-tune it on {task.name} first")
+    if model.config.num_labels != task.num_labels:
+        raise ValueError(f"{folder}: gives {model.config.num_labels} outputs, {task.name} has {task.num_labels}")
+    return model
 
 
 def save_heads(folder: Path, heads: torch.nn.ModuleDict) -> None:
@@ -166,7 +192,16 @@ def save_training(path: Path, value: dict) -> None:
 
 
 def load_training(path: Path, device) -> dict | None:
-    return torch.load(path, map_location=device, weights_only=True) if Path(path).is_file() else None
+    """None where there is none; what processes that were killed in the middle of writing one left is removed."""
+    path = Path(path)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as e:                         # whatever a damaged archive makes of it
+        raise ValueError(f"{path}: cannot be read ({type(e).__name__}): remove it to begin anew") from None
 
 
 def save_packed(path: Path, packed: Packed, **more: np.ndarray) -> None:
