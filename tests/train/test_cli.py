@@ -160,6 +160,7 @@ def test_errors_are_sentences(world, tmp_path, capsys):
     for says, args in (
             ("nowhere.txt: no WordPiece vocabulary", ("finetune", *start, "--vocab", tmp_path / "nowhere.txt")),
             ("--max-length 2 leaves no room", ("finetune", *start, "--max-length", 2)),
+            ("/proc/x", ("finetune", *start[:-1], "/proc/x")),
             ("no such device", ("finetune", *start, "--device", "cuda:77")),
             ("--start, the checkpoint", ("distill", "--task", "glue/sst2", "--teacher", world / "base", "--out", tmp_path / "x")),
             ("--weight has no bogus", ("distill", *start, "--teacher", world / "base", "--weight", "bogus=1")),
@@ -176,6 +177,25 @@ def test_a_result_of_other_settings_is_said(world, tmp_path, capsys):
     run(world, "finetune", "--task", "glue/sst2", "--start", world / "base", "--out", tmp_path, "--seed", 2)
     said = capsys.readouterr()
     assert json.loads(said.out)["steps"] == 7 and "another seed" in said.err
+
+
+def test_a_slip_in_a_recipe_is_found_before_anything_runs(tmp_path, capsys):
+    for text, says in (("steps: [", "r.yaml"), ("steps: [{id: a, do: table}, {id: b, do: finetune, with: {epoch: 1}}]", "step a is no"),
+                       ("steps: [{id: b, do: export, with: {task: glue/sst2, model: [m], wieghts: int8}}]", "step b is no")):
+        (tmp_path / "r.yaml").write_text(text)
+        assert cli.main(["recipe", str(tmp_path / "r.yaml"), "--work", str(tmp_path / "work"), "--no-energy"]) == 1
+        assert says in capsys.readouterr().err
+    assert cli.main(["table", str(tmp_path / "work")]) == 1
+    assert "no such work folder" in capsys.readouterr().err and not (tmp_path / "work").exists()
+
+
+def test_an_export_under_a_foreign_policy_writes_nothing(world, tmp_path, capsys):
+    store.save_model(tmp_path / "a", store.load_model(world / "base"), ("0", "1"))
+    policy.dense("d", 3).write(tmp_path / "a")
+    store.save_tensors(tmp_path / "a", {k: v + 1 for k, v in store.load_tensors(tmp_path / "a").items()})
+    args = ("export", "--task", "glue/sst2", "--model", tmp_path / "a", "--out", tmp_path / "out")
+    assert cli.main([*map(str, args), *common(world)]) == 1
+    assert "made for another model" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text, says", [

@@ -1,4 +1,6 @@
 """The loop: learns a toy task, resumes exactly, stops on a loss that is not finite."""
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,15 @@ def test_weights_that_are_not_finite_are_never_saved(tiny, data, tmp_path, monke
     with pytest.raises(loop.TrainError, match="loss is nan between steps 0 and 1; no state had been saved yet"):
         run.run()
     assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_names_the_file_and_is_left_as_it_was(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/a.json'"):
+        store.write_json(tmp_path / "a.json", {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):

@@ -404,13 +404,21 @@ def _recipe(args) -> dict:
               "before": str(args.before), "general": str(args.general or args.work / "general"),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
-    failed = recipe.run(recipe.read(args.recipe, places), args.work, common, args.jobs, args.only,
+    made = recipe.read(args.recipe, places)
+    for step in made["steps"]:                   # a slip in the last step is not found out when all others are done
+        try:
+            parser().parse_args(recipe.command(step, args.work, common)[3:])
+        except SystemExit:
+            raise ValueError(f"{args.recipe}: step {step['id']} is no command (see above)") from None
+    failed = recipe.run(made, args.work, common, args.jobs, args.only,
                         not args.no_energy, args.country, args.zeb and _program(args.zeb), args.zeb_device)
     return {"failed": failed}
 
 
 def _table(args) -> str:
     from . import table
+    if not args.work.is_dir():
+        raise FileNotFoundError(f"{args.work}: no such work folder")
     return json.dumps(table.compact(args.work), indent=1) if args.json else table.markdown(args.work, args.data)
 
 
@@ -448,11 +456,17 @@ def main(argv: list[str] | None = None) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:          # nohup
             signal.signal(number, stop_at_next_step if trains and args.command != "label" else _leave)
     try:
+        if trains:                                                   # not found out when all is done
+            args.out.mkdir(parents=True, exist_ok=True)
+            if not os.access(args.out, os.W_OK):
+                raise PermissionError(f"{args.out}: cannot be written to")
         with energy.tracked(args.out if trains else Path("."), f"zeb-train {args.command}",
                             args.country, trains and not args.no_energy):
             result = does(args)
     except (DataError, TrainError, OSError, KeyError, ValueError, yaml.YAMLError) as e:
         print(f"zeb-train: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
+        if trains and args.out.is_dir() and not any(args.out.iterdir()):
+            args.out.rmdir()
         return 1
     if trains:
         result["arguments"] = {k: str(v) for k, v in vars(args).items()}

@@ -49,13 +49,13 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
     fixed = [n for n in formats if not state[f"{n}.weight"].is_floating_point()]
     if fixed:
         raise ValueError(f"{source}: {fixed[0]} is quantised already: export it as it is (keep)")
+    how = policy.read(source / "policy.json", source) if (source / "policy.json").is_file() else None
     if positions:
         _trim(state, model.config, positions)
     store.save_tensors(out, quantise.shipped(state, formats, _DTYPES[dtype]), words)
     store.write_json(out / "config.json", model.config.hugging_face(task.labels))
     _vocabulary(out, vocab, vocabulary)
-    if (source / "policy.json").is_file():
-        how = policy.read(source / "policy.json", source)
+    if how is not None:
         how.name = out.name
         how.write(out)
     store.write_json(out / "tokenizer_config.json", {

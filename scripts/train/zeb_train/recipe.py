@@ -34,7 +34,8 @@ from .loop import TrainError, log
 
 def read(path: Path, places: dict[str, str]) -> dict:
     """The recipe with {data}, {minilm}, {mpnet}, {before}, {vocab} and {work} replaced."""
-    recipe = yaml.safe_load(Path(path).read_text())
+    with open(path, encoding="utf-8") as f:
+        recipe = yaml.safe_load(f)
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), list) \
             or not all(isinstance(s, dict) for s in recipe["steps"]):
         raise TrainError(f"{path}: no recipe: `steps`, a list of what to do, is missing")

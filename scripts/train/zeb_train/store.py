@@ -29,9 +29,9 @@ def write_bytes(path: Path, data: bytes) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(temporary, path)
-    except OSError:                                # a full disk must not stay full of halves
+    except OSError as e:                           # a full disk must not stay full of halves
         temporary.unlink(missing_ok=True)
-        raise
+        raise OSError(e.errno, e.strerror, str(path)) from None
 
 
 def write_json(path: Path, value) -> None:
