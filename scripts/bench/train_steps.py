@@ -53,7 +53,7 @@ KINDS = {"dense": None, "search": None, "ladder": {"mode": "ratio"}, "relative":
 def trainer(kind: str, base: Bert, data: TaskData, batch: int, steps: int, recorded: bool, folder: str):
     device = data.train.device
     torch.manual_seed(3)
-    student, guide = copy.deepcopy(base), copy.deepcopy(base).to(torch.bfloat16).eval()
+    student, guide = copy.deepcopy(base), copy.deepcopy(base).to(device, torch.bfloat16).eval()
     if kind == "heads":
         student.add_gates()
     if kind == "int4":

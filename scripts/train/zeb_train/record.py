@@ -76,6 +76,7 @@ class Recorder:
         """Recording computes nothing: weights stay as they are."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()                 # what runs and what is recorded share no memory
         graph.capture_begin(pool=self.memory, capture_error_mode="thread_local")
         try:
             value = self.descend((loss, 1.0))
