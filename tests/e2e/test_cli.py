@@ -159,6 +159,14 @@ class Plugins(ProgramTest):
         self.assertIn("zeb_notes.so", done.stderr)
 
 
+class Scripts(unittest.TestCase):
+    def test_help_is_help_and_no_more(self):
+        for name in ("run", "setup", "test", "lint", "fetch", "train/setup"):
+            done = subprocess.run([ROOT / "scripts" / name, "--help"], capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, 0, name)
+            self.assertIn(f"scripts/{name}" if name != "lint" else "clang-format", done.stdout)
+
+
 class Models(ProgramTest):
     def refuse(self, model, needle):
         rows, done = self.run_cases("ref", "--model", model, check=3)
