@@ -90,7 +90,7 @@ static const zeb_timing *find(const zeb_costs *costs, const char *signature, siz
     *count = 0;
     while (low + *count < costs->count && strcmp(costs->timing[low + *count].signature, signature) == 0)
         ++*count;
-    return &costs->timing[low];
+    return *count > 0 ? &costs->timing[low] : NULL;
 }
 
 uint32_t zeb_costs_reach(const zeb_costs *costs, const char *signature) {

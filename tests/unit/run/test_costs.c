@@ -54,6 +54,7 @@ static void test_between_and_beyond(void **state) {
     assert_true(zeb_costs_at(&costs, "", 4) < 0);
     assert_int_equal(zeb_costs_reach(&costs, "b"), 16);
     assert_int_equal(zeb_costs_reach(&costs, "d"), 0);
+    assert_int_equal(zeb_costs_reach(&(zeb_costs){0}, "d"), 0); /* explain without predictions has no table */
     zeb_arena_destroy(arena);
 }
 
