@@ -111,6 +111,21 @@ done:
     return status;
 }
 
+zeb_status zeb_file_check(const char *path, zeb_error *error) {
+    char *real = realpath(path, NULL);
+    const char *target = real != NULL ? real : path, *slash = strrchr(target, '/');
+    char *folder = strndup(slash != NULL ? target : ".", slash != NULL ? (size_t)(slash - target) + 1 : 1);
+    zeb_status status = ZEB_OK;
+    errno = path[0] == '\0' ? ENOENT : EISDIR;
+    if (folder == NULL)
+        status = zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write %s", path);
+    else if (path[0] == '\0' || zeb_path_is_folder(target) || access(folder, W_OK) != 0)
+        status = write_failed(path, error);
+    free(folder);
+    free(real);
+    return status;
+}
+
 zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path, zeb_error *error) {
     size_t length = strlen(folder);
     const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";

@@ -31,6 +31,9 @@ typedef zeb_status (*zeb_file_writer)(FILE *out, void *user, zeb_error *error);
  * of the system name the path. */
 ZEB_MUST_CHECK zeb_status zeb_file_replace(const char *path, zeb_file_writer write, void *user, zeb_error *error);
 
+/* Before long work: fails as zeb_file_replace would where path is a folder, or its folder is missing or read-only. */
+ZEB_MUST_CHECK zeb_status zeb_file_check(const char *path, zeb_error *error);
+
 /* "folder/name" in the arena. */
 ZEB_MUST_CHECK zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path,
                                         zeb_error *error);

@@ -1,6 +1,7 @@
 /* zeb calibrate: a sparsity policy for a checkpoint, without training. */
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/commit.h"
 #include "cli/progress.h"
@@ -202,6 +203,7 @@ static int run(const void *settings, const char *const *operands, size_t operand
     zeb_calibration_options o;
     zeb_calibration result;
     zeb_status status = check_ranges(set, &error);
+    if (status == ZEB_OK) status = zeb_file_check(set->out, &error); /* not found out when the search is done */
     if (status == ZEB_OK) status = zeb_arena_create(&arena, &error);
     if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
     if (status == ZEB_OK) status = make_options(set, &places, arena, &o, &error);

@@ -151,6 +151,9 @@ class Calibrate(ProgramTest):
         done = self.zeb("calibrate", "--data", self.data, "--share", "30%", "--limit", "12", "--shape", "even",
                         "--out", self.folder / "nowhere" / "policy.json", check=3)
         self.assertIn("nowhere", done.stderr)
+        self.assertNotIn("calibrate: ", done.stderr)  # before the search, not behind it
+        for out in ("", self.folder):
+            self.refuse("could not write", "--out", out, check=3)
 
     def test_an_interrupt_leaves_nothing(self):
         work = subprocess.Popen([ZEB, "calibrate", "--device", "ref", "--data", self.data, "--share", "100%", "--limit",
