@@ -1,5 +1,6 @@
 """The loop: learns a toy task, resumes exactly, stops on a loss that is not finite."""
 import errno
+import signal
 
 import numpy as np
 import pytest
@@ -129,6 +130,16 @@ def test_a_full_disk_names_the_file_and_is_left_as_it_was(tmp_path, monkeypatch)
     with pytest.raises(OSError, match="No space left on device: '.*/a.json'"):
         store.write_json(tmp_path / "a.json", {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_signal_does_not_cost_the_state(monkeypatch):
+    monkeypatch.setattr(loop, "_stop", 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):      # Ctrl-C, and what a recipe sends on
+        loop.stop_at_next_step(number, None)
+    assert loop._stop
+    monkeypatch.setattr(loop, "_stop", signal.SIGINT)
+    with pytest.raises(SystemExit):
+        loop.stop_at_next_step(signal.SIGINT, None)
 
 
 def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):

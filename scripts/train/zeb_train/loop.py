@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -71,15 +72,16 @@ class Settings:
 
 
 _LAYER = re.compile(r"\.layer\.(\d+)\.")
-_stop = False
+_stop = 0
 
 
-def stop_at_next_step(*_) -> None:
-    """A signal handler: the loop saves its state between two steps and leaves; who cannot wait asks twice."""
+def stop_at_next_step(number: int = signal.SIGTERM, _=None) -> None:
+    """A signal handler: the loop saves its state between two steps and leaves; who cannot wait presses Ctrl-C twice.
+    (SIGTERM can come twice by itself: to the group of a recipe's processes, and from the recipe.)"""
     global _stop
-    if _stop:
-        raise SystemExit(143)
-    _stop = True
+    if _stop == signal.SIGINT == number:
+        raise SystemExit(130)
+    _stop = number
 
 
 def log(text: str) -> None:
