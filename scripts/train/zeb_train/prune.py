@@ -29,7 +29,7 @@ from .static import Structure, StructureSettings, attach, fisher, shrink
 @dataclass
 class PruneSettings:
     target: float = 0.5            # cost, executed over dense, on calib rows of min_length or more
-    mode: str = "threshold"        # threshold, relative or ratio; dense: no tokens dropped, structure alone
+    mode: str = "relative"         # relative, threshold or ratio; dense: no tokens dropped, structure alone
     learn: bool = False            # relative: soft thresholds learned, as `threshold` always does; else tracked
     heads: bool = False            # head gates as well
     search: bool = False           # search the shape of the ladder, else the same ratio everywhere
