@@ -14,7 +14,7 @@
 
 #include "zeb/status.h"
 
-enum { ZEB_HOST_CPUS_MAX = 4096, ZEB_HOST_GOVERNOR_MAX = 32 };
+enum { ZEB_HOST_CPUS_MAX = 4096, ZEB_HOST_GOVERNOR_MAX = 32, ZEB_HOST_THREADS_MAX = 1024 };
 
 /* What does not change while zeb runs. */
 typedef struct zeb_host {
@@ -46,6 +46,12 @@ ZEB_MUST_CHECK bool zeb_host_governor(const char *root, uint32_t cpu, char gover
 
 /* ---- a span of time ---- */
 
+/* How long a thread of this process has been ready to run without a processor, since it began. */
+typedef struct zeb_host_wait {
+    uint64_t thread;
+    uint64_t waited_ns;
+} zeb_host_wait;
+
 /* Counters at one moment. */
 typedef struct zeb_host_snapshot {
     bool has_ticks;
@@ -54,9 +60,8 @@ typedef struct zeb_host_snapshot {
     bool has_own;
     uint64_t own_ticks; /* of this process and the children it waited for */
     uint64_t time_ns;   /* of the monotonic clock */
-    bool has_waits;
-    uint64_t waited_ns; /* that threads of this process were ready to run and had no processor */
-    uint64_t preempted; /* times that one of them was put off its processor: of this machine, whatever the root */
+    zeb_host_wait wait[ZEB_HOST_THREADS_MAX];
+    size_t waits; /* threads of which it is known; 0: the system does not tell */
     bool has_quota_stops;
     uint64_t quota_stops; /* periods in which a control group's quota was used up before its end */
     bool has_throttle;
@@ -71,18 +76,16 @@ typedef struct zeb_host_delta {
     double foreign_load;   /* processors' worth of time taken by others */
     double steal;          /* share of all processors' time that the hypervisor withheld */
     uint64_t throttled;    /* thermal throttling events; any is a flag */
-    double waited;         /* time that threads of this process waited for a processor, as a share of the span */
-    double preempted_hz;   /* times a second that one of them had to give its processor up */
+    double waited;         /* share of the span that the thread that waited longest for a processor waited */
     uint64_t quota_stops;  /* times that a quota stopped the process; any is a flag */
     bool has_utilisation;  /* the numbers hold; the first three not when the span is under half a second, for which */
     bool has_foreign_load; /* ticks are too coarse */
     bool has_steal;
     bool has_throttled;
     bool has_governor;
-    bool has_waited; /* waited holds; else preempted_hz alone is known */
-    bool has_preempted;
+    bool has_waited; /* not when the span is under a tenth of a second */
     bool has_quota_stops;
-    bool is_crowded;     /* a flag: more threads than processors; waited over 1 %, or put off over 20 times a second */
+    bool is_crowded;     /* a flag: somebody else wanted a thread's processor; waited over 2 % */
     bool is_loaded;      /* a flag: others took more than a tenth of a processor and 2 % of the machine */
     bool is_stolen;      /* a flag: more than 1 % */
     bool governor_fixed; /* at both ends; not fixed is a flag */

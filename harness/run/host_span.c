@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,8 +12,7 @@
 static const double busy_processors = 0.1;
 static const double busy_share = 0.02;
 static const double steal_share = 0.01;
-static const double waited_share = 0.01;
-static const double preempted_most_hz = 20;
+static const double waited_share = 0.02;         /* a machine's own chores take up to 1.5 % of a processor */
 static const uint64_t span_least_ns = 100000000; /* shorter ones are too short for shares of time */
 static const uint64_t ticks_least = 50;          /* half a second a processor: USER_HZ is 100 */
 
@@ -82,15 +80,14 @@ static void read_waits(const char *root, zeb_host_snapshot *s) {
     char path[512];
     (void)snprintf(path, sizeof path, "%s/proc/self/task", root);
     DIR *folder = opendir(path);
-    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+    for (struct dirent *entry;
+         folder != NULL && (entry = readdir(folder)) != NULL && s->waits < ZEB_HOST_THREADS_MAX;) {
         char line[128];
-        uint64_t value[3];
-        if (entry->d_name[0] == '.') continue;
+        uint64_t thread, value[3];
+        if (!zeb_text_to_u64(entry->d_name, &thread)) continue;
         if (!zeb_host_line(zeb_host_open(root, "/proc/self/task/%s/schedstat", entry->d_name), line, sizeof line))
             continue;
-        if (numbers(line, value, 3) != 3) continue;
-        s->waited_ns += value[1];
-        s->has_waits = true;
+        if (numbers(line, value, 3) == 3) s->wait[s->waits++] = (zeb_host_wait){thread, value[1]};
     }
     if (folder != NULL) (void)closedir(folder);
 }
@@ -142,10 +139,8 @@ static void read_processors(const char *root, zeb_host_snapshot *s) {
 }
 
 void zeb_host_snapshot_take(const char *root, zeb_host_snapshot *snapshot) {
-    struct rusage usage;
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->time_ns = zeb_clock_now_ns();
-    if (getrusage(RUSAGE_SELF, &usage) == 0) snapshot->preempted = (uint64_t)usage.ru_nivcsw;
     read_ticks(root, snapshot);
     read_own(root, snapshot);
     read_waits(root, snapshot);
@@ -175,15 +170,26 @@ static void compare_ticks(const zeb_host_snapshot *a, const zeb_host_snapshot *b
     d->is_loaded = d->foreign_load > busy_processors && share > busy_share;
 }
 
-/* Threads that ended in between take their counts with them: nothing is known of such a span. */
+/* What thread had waited when the snapshot was taken; 0 for one that was not there. */
+static uint64_t waited_before(const zeb_host_snapshot *s, uint64_t thread) {
+    for (size_t i = 0; i < s->waits; i++)
+        if (s->wait[i].thread == thread) return s->wait[i].waited_ns;
+    return 0;
+}
+
+/* The thread that waited longest decides. A team waits for its slowest member, so that a mean over threads would hide
+ * the one processor of many that is shared; and a sum would grow with the threads, as what the kernel and its daemons
+ * take from a busy machine grows with its processors. */
 static void compare_waits(const zeb_host_snapshot *a, const zeb_host_snapshot *b, zeb_host_delta *d) {
     if (a->time_ns == 0 || b->time_ns < a->time_ns + span_least_ns) return;
-    double span_ns = (double)(b->time_ns - a->time_ns);
-    d->has_waited = a->has_waits && b->has_waits && b->waited_ns >= a->waited_ns;
-    if (d->has_waited) d->waited = (double)(b->waited_ns - a->waited_ns) / span_ns;
-    d->has_preempted = b->preempted >= a->preempted;
-    if (d->has_preempted) d->preempted_hz = (double)(b->preempted - a->preempted) / (span_ns * 1e-9);
-    d->is_crowded = d->has_waited ? d->waited > waited_share : d->preempted_hz > preempted_most_hz;
+    uint64_t longest_ns = 0;
+    for (size_t i = 0; i < b->waits; i++) {
+        uint64_t before_ns = waited_before(a, b->wait[i].thread), after_ns = b->wait[i].waited_ns;
+        if (after_ns > before_ns && after_ns - before_ns > longest_ns) longest_ns = after_ns - before_ns;
+    }
+    d->has_waited = a->waits > 0 && b->waits > 0;
+    if (d->has_waited) d->waited = (double)longest_ns / (double)(b->time_ns - a->time_ns);
+    d->is_crowded = d->has_waited && d->waited > waited_share;
 }
 
 void zeb_host_delta_make(const zeb_host_snapshot *begin, const zeb_host_snapshot *end, zeb_host_delta *delta) {

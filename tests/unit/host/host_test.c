@@ -200,26 +200,36 @@ static void test_counters_that_go_back_are_unknown(void **state) {
     assert_false(d.has_utilisation);
 }
 
-/* Two seconds in which a thread waits `waited_ms` for a processor, another none, and groups stop the process. */
-static zeb_host_delta crowded_span(unsigned waited_ms, const char *first_stat, const char *second_stat) {
+/* What two threads have waited for processors, beyond what they had when the span began. */
+static void write_waits(replay_tree *tree, unsigned first_ms, unsigned second_ms) {
+    const unsigned waited_ms[] = {5 + first_ms, 1 + second_ms};
+    for (unsigned i = 0; i < 2; i++) {
+        char path[64], text[64];
+        (void)snprintf(path, sizeof path, "proc/self/task/%u/schedstat", 4242 + i);
+        (void)snprintf(text, sizeof text, "900000000 %u000000 77", waited_ms[i]);
+        replay_tree_write(tree, path, text);
+    }
+}
+
+/* Two seconds in which two threads wait for a processor, a third begins, and groups stop the process. */
+static zeb_host_delta crowded_span(unsigned first_ms, unsigned second_ms, const char *first_stat,
+                                   const char *second_stat) {
     replay_tree tree;
     zeb_host_snapshot begin, end;
     zeb_host_delta delta;
-    char text[64];
     open_tree(&tree, "host-server");
-    replay_tree_write(&tree, "proc/self/task/4242/schedstat", "900000000 5000000 77");
-    replay_tree_write(&tree, "proc/self/task/4243/schedstat", "900000000 1000000 7");
+    write_waits(&tree, 0, 0);
     replay_tree_write(&tree, "sys/fs/cgroup/cpu.stat", "usage_usec 5\nnr_periods 9\nnr_throttled 1");
     if (first_stat != NULL) replay_tree_write(&tree, "sys/fs/cgroup/batch.slice/cpu.stat", first_stat);
     zeb_host_snapshot_take(tree.root, &begin);
-    assert_true(begin.has_waits && begin.has_quota_stops);
-    assert_int_equal(begin.waited_ns, 6000000);
-    (void)snprintf(text, sizeof text, "1900000000 %u000000 78", 5 + waited_ms);
-    replay_tree_write(&tree, "proc/self/task/4242/schedstat", text);
+    assert_true(begin.has_quota_stops);
+    assert_int_equal(begin.waits, 2);
+    write_waits(&tree, first_ms, second_ms);
+    replay_tree_write(&tree, "proc/self/task/4244/schedstat", "900000000 4000000 3");
     if (second_stat != NULL) replay_tree_write(&tree, "sys/fs/cgroup/batch.slice/cpu.stat", second_stat);
     zeb_host_snapshot_take(tree.root, &end);
+    assert_int_equal(end.waits, 3);
     end.time_ns = begin.time_ns + UINT64_C(2000000000);
-    end.preempted = begin.preempted + 100;
     zeb_host_delta_make(&begin, &end, &delta);
     replay_tree_destroy(&tree);
     return delta;
@@ -227,25 +237,41 @@ static zeb_host_delta crowded_span(unsigned waited_ms, const char *first_stat, c
 
 static void test_crowded_span(void **state) {
     (void)state;
-    zeb_host_delta d = crowded_span(500, "nr_throttled 3", "nr_throttled 10");
-    assert_true(d.has_waited && d.has_preempted && d.is_crowded && d.has_quota_stops);
+    zeb_host_delta d = crowded_span(20, 500, "nr_throttled 3", "nr_throttled 10");
+    assert_true(d.has_waited && d.is_crowded && d.has_quota_stops);
     near(d.waited, 0.25);
-    near(d.preempted_hz, 50);
     assert_int_equal(d.quota_stops, 7);
-    d = crowded_span(10, NULL, NULL);
-    near(d.waited, 0.005);
-    assert_false(d.is_crowded); /* whatever the switches: they also come from threads that give way to each other */
+    d = crowded_span(86, 0, NULL, NULL); /* another program takes 5 % of one of two processors: seen so */
+    near(d.waited, 0.043);
+    assert_true(d.is_crowded);
     assert_int_equal(d.quota_stops, 0);
-    zeb_host_snapshot a = {.time_ns = 1, .preempted = 5}, b = {.time_ns = UINT64_C(1000000001), .preempted = 26};
-    zeb_host_delta_make(&a, &b, &d); /* a system without schedstat */
-    assert_true(!d.has_waited && d.has_preempted && d.is_crowded);
-    b.preempted = 24;
-    zeb_host_delta_make(&a, &b, &d);
+    d = crowded_span(26, 24, NULL, NULL); /* an idle machine's own chores; together 2.5 % of the span */
+    near(d.waited, 0.013);
+    assert_true(d.has_waited);
     assert_false(d.is_crowded);
-    b.time_ns = 50000000; /* too short to say */
-    b.preempted = 24;
+    d = crowded_span(0, 0, NULL, NULL); /* the third has waited since it began */
+    near(d.waited, 0.002);
+}
+
+/* Of a machine that tells nothing, of a span that is too short, and of a thread whose number was given again. */
+static void test_unknown_waits(void **state) {
+    (void)state;
+    zeb_host_snapshot a = {.time_ns = 1}, b = {.time_ns = UINT64_C(1000000001)};
+    zeb_host_delta d;
     zeb_host_delta_make(&a, &b, &d);
-    assert_false(d.has_preempted || d.is_crowded);
+    assert_false(d.has_waited || d.is_crowded);
+    a.waits = b.waits = 1;
+    a.wait[0] = (zeb_host_wait){.thread = 7, .waited_ns = 500};
+    b.wait[0] = (zeb_host_wait){.thread = 7, .waited_ns = 50000500};
+    zeb_host_delta_make(&a, &b, &d);
+    assert_true(d.has_waited && d.is_crowded);
+    b.wait[0].waited_ns = 400;
+    zeb_host_delta_make(&a, &b, &d);
+    assert_true(d.has_waited && d.waited == 0 && !d.is_crowded);
+    b.wait[0].waited_ns = 50000500;
+    b.time_ns = 60000000;
+    zeb_host_delta_make(&a, &b, &d);
+    assert_false(d.has_waited || d.is_crowded);
 }
 
 /* ---- memory, and this machine ---- */
@@ -312,6 +338,7 @@ int main(void) {
         cmocka_unit_test(test_quiet_span),
         cmocka_unit_test(test_loaded_span),
         cmocka_unit_test(test_crowded_span),
+        cmocka_unit_test(test_unknown_waits),
         cmocka_unit_test(test_short_span_is_unknown),
         cmocka_unit_test(test_counters_that_go_back_are_unknown),
         cmocka_unit_test(test_peak_of_a_process),
