@@ -116,7 +116,7 @@ def test_reserved_texts_keep_out_of_other_tasks(tmp_path):
     head = "index\tsentence1\tsentence2\tlabel\n"
     (folder / "train.tsv").write_text(head + "0\tA b c d.\tE f g h.\tentailment\n")
     (folder / "dev.tsv").write_text(head + "0\tOne two three four.\tShort one.\tentailment\n")
-    taken = corpus.reserved(tmp_path)
+    taken = corpus.held_out(tmp_path)
     rows = [Row(0, "one two, three FOUR", "x", 1.0), Row(1, "another text", "Short one.", 0.0)]
     assert [r.index for r in corpus.free_of(rows, taken)] == [1]
 

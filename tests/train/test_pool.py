@@ -1,12 +1,15 @@
 """Teachers that are no students' shape, and the texts that pools hold."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import store_of_random_rows
 
-from zeb_train import corpus, pool, store, tasks
+from zeb_train import corpus, pool, project, store, tasks, tokens
 from zeb_train.bert import Bert
 from zeb_train.dataset import TaskData
+from zeb_train.loop import TrainError
 
 
 @pytest.fixture
@@ -75,3 +78,35 @@ def test_a_pool_is_what_was_asked_for_and_answered(tiny, tmp_path):
 
 def _row(p, i: int) -> np.ndarray:
     return p.ids[p.start[i]:p.start[i] + p.length[i]]
+
+
+def test_mates_are_near_second_texts_of_other_rows():
+    """Rows of [CLS] a [SEP] b [SEP]; a of row i is nearest to b of row i, then to b of row i ^ 1."""
+    words = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
+    words[11:31:2] = words[10:30:2] + 0.05 * words[11:31:2]               # word 10 + 2k is like 11 + 2k
+    rows = [[101, 10 + 2 * (i // 2), 102, 11 + 2 * (i // 2), 102] for i in range(8)]
+    ids = np.array(rows, np.int32)
+    ids[ids > 100] = 3                                                     # the same in all: says nothing
+    p = tokens.Packed(ids.ravel(), np.tile([0, 0, 0, 1, 1], 8).astype(np.int8), np.arange(8) * 5, np.full(8, 5),
+                      np.zeros(8, np.float32), np.full(8, -1))
+    got = pool.mated(p, words, 2, longest=5)
+    assert len(got) == 16 and np.isnan(got.label).all() and (got.length == 5).all()
+    assert (got.types.reshape(16, 5) == [0, 0, 0, 1, 1]).all()
+    first, second = got.ids.reshape(16, 5)[:, 1], got.ids.reshape(16, 5)[:, 3]
+    assert first.tolist() == [w for r in rows for w in (r[1], r[1])]
+    assert (second[::2] == first[::2] + 1).all() and (second[1::2] != first[1::2] + 1).all()
+    assert len(pool.mated(p.take(np.arange(2)), words, 5, longest=5)) == 2 and not len(pool.mated(p, words, 2, longest=4))
+
+
+def test_mates_are_of_pairs(tiny, tmp_path):
+    data = TaskData(tasks.get("glue/sst2"), store_of_random_rows(), store_of_random_rows())
+    with pytest.raises(TrainError, match="pairs"):
+        pool.make(tmp_path, data, [], tmp_path, 1, pool.Recipe(mates=2))
+
+
+def test_a_student_is_taken_to_its_teachers_words(tiny):
+    """Where words of one span those of the other, exactly."""
+    student, teacher = Bert(replace(tiny, hidden_size=16)), Bert(tiny)
+    up = torch.randn(32, 16)
+    teacher.bert.embeddings.word_embeddings.weight.data = student.bert.embeddings.word_embeddings.weight.data @ up.T
+    assert torch.allclose(project.between(student, teacher), up, atol=1e-3)

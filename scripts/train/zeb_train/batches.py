@@ -15,7 +15,10 @@ from .readers import Row
 from .tokens import Packed
 
 
-def holdout(rows: list[Row], fraction: float, salt: str) -> np.ndarray:
+SALT = "zeb-calib-1"
+
+
+def holdout(rows: list[Row], fraction: float = 0.05, salt: str = SALT) -> np.ndarray:
     """True where a train row belongs to calib.  Hashing the text keeps duplicates on one side; rows of
     one group (a question's answers) hash by the text that they share."""
     limit = int(fraction * 2 ** 32)

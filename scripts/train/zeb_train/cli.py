@@ -89,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, required=True, help="checkpoint folder to start from")
     p.add_argument("--freeze-words", action="store_true", help="keep the word embeddings")
     p.add_argument("--agree", type=float, default=0.0, help="weight of R-Drop's agreement of two passes")
+    _without(p)
 
     p = sub.add_parser("label", help="a task's pool: texts for its students, answered by its teachers")
     _common(p)
@@ -102,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--join", type=float, default=0.0, help="this share of the single texts joined two by two")
     p.add_argument("--swap", action="store_true", help="pairs in the other order as well")
     p.add_argument("--limit", type=int, default=0, help="at most so many texts before copies")
+    p.add_argument("--mates", type=int, default=0, help="pairs: each first text beside so many near second texts as well")
+    _without(p)
 
     p = sub.add_parser("intermediate", help="a public encoder taught by many lessons before any task")
     _common(p)
@@ -114,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--teacher", type=Path, action="append", default=[],
                    help="teacher checkpoint; several are averaged")
     p.add_argument("--pool", type=Path, help="learn from this pool (see label) instead")
-    p.add_argument("--start", type=Path, help="student to start from (task)")
+    p.add_argument("--start", type=Path, help="student to start from (plain text: the teacher's projection if none)")
     p.add_argument("--config", type=Path, help="config.json of the student (plain text)")
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE",
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
@@ -244,6 +247,11 @@ def _settings(args):
     return Settings.of(values)
 
 
+def _without(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--without", action="append", default=[], metavar="TASK",
+                   help="leave out train rows that have a text of TASK's dev, test or calib: for what goes on to that task")
+
+
 def _fits(args) -> None:
     """Every id of the vocabulary must have a row in the word tables that it is looked up in."""
     from .bert import Config
@@ -256,14 +264,17 @@ def _fits(args) -> None:
 
 
 def _open(args):
-    from . import pool
+    from . import lineage, pool
     from .dataset import open_task
     from .loop import TrainError, device_of
     least, path = getattr(args, "train_min_length", 0), getattr(args, "pool", None)
     _fits(args)
+    before = lineage.check([f for f in (getattr(args, "start", None), path, *getattr(args, "teacher", ())) if f],
+                           args.task, args.data)      # before anything is computed
     data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
                      train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0),
-                     pooled=path is not None)
+                     pooled=path is not None, without=getattr(args, "without", ()))
+    data.seen = lineage.merged([before, data.seen])
     if path is not None:
         data.train = pool.read(path, data.train.device, least)
     elif args.command in ("distill", "prune") and not args.teacher:
@@ -275,7 +286,9 @@ def _label(args) -> dict:
     from . import dataset, pool, store
     data = _open(args)
     result = pool.make(args.out, data, args.teacher, _vocab(args), args.seed, pool.Recipe(
-        args.copies, args.replace, args.join, args.swap, args.limit, args.own_copies, args.own_min_length, args.spoilt))
+        args.copies, args.replace, args.join, args.swap, args.limit, args.own_copies, args.own_min_length, args.spoilt,
+        args.mates))
+    result["seen"] = data.seen
     result["calib"], _ = pool.score(args.teacher, data, data.calib)
     if args.evaluate:
         split = dataset.open_split(args.data, _vocab(args), args.task, args.evaluate, data.calib.device,
@@ -301,7 +314,8 @@ def _intermediate(args) -> dict:
 
 
 def _scored(args, data, result: dict) -> dict:
-    """Adds, where --evaluate asks for it, the scores of what was just written."""
+    """Adds what it has seen and, where --evaluate asks for it, the scores of what was just written."""
+    result["seen"] = data.seen
     if args.evaluate:
         args.split, args.model = args.evaluate, args.out
         result[args.evaluate] = _evaluate(args, data)
@@ -314,7 +328,7 @@ def _start(args):
 
 
 def _distill(args) -> dict:
-    from . import distill
+    from . import distill, lineage
     from .bert import Config
     from .loop import TrainError, device_of
     if args.task:
@@ -327,8 +341,9 @@ def _distill(args) -> dict:
     if not args.teacher:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
-    return distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args),
-                           args.out, _settings(args), device_of(args.device), limit=args.limit)
+    return {**distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args), args.out, _settings(args),
+                              device_of(args.device), limit=args.limit, start=args.start, freeze_words=args.freeze_words),
+            "seen": lineage.merged([lineage.read(f) for f in (args.teacher[0], args.start) if f])}
 
 
 def _prune(args) -> dict:

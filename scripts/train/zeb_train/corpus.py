@@ -6,12 +6,14 @@ sentences and phrases; every other row is a text or text pair as its task encode
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from . import tokens
+from .batches import holdout
 from .loop import log
 from .readers import Row, read_split
 from .tasks import TASKS
@@ -68,20 +70,27 @@ def plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
 
 
-def reserved(root: Path) -> set[str]:
-    """Texts of every dev and test file at hand (plain), which no other task may train on: STS-B and
-    MRPC, for one, draw on the same pairs and split them differently."""
+def held_out(root: Path, names: Sequence[str] = _TRAIN, calib: float = 0.05) -> set[str]:
+    """Texts (plain) of these tasks' dev and test files at hand, and of the pairs held out for calib, which no other task
+    may train on: STS-B and MRPC, for one, draw on the same pairs and split them differently."""
     out: set[str] = set()
-    for name in _TRAIN:
-        for split in ("dev", "test"):
-            if (Path(root) / TASKS[name].folder / TASKS[name].files[split]).is_file():
-                for r in read_split(root, TASKS[name], split):
-                    out |= {plain(t) for t in (r.a, r.b) if t and len(t.split()) > 3}
+    for task in map(TASKS.__getitem__, names):
+        rows = []
+        for split, name in task.files.items():
+            if (Path(root) / task.folder / name).is_file():
+                found = read_split(root, task, split)
+                rows += found if split != "train" else [
+                    r for r, held in zip(found, holdout(found, calib)) if held and task.is_pair]
+        out |= {plain(t) for r in rows for t in (r.a, r.b) if t and len(t.split()) > 3}
     return out
 
 
+def is_free(row: Row, texts: set[str]) -> bool:
+    return plain(row.a) not in texts and plain(row.b or "") not in texts
+
+
 def free_of(rows: list[Row], texts: set[str]) -> list[Row]:
-    return [r for r in rows if plain(r.a) not in texts and plain(r.b or "") not in texts]
+    return [r for r in rows if is_free(r, texts)]
 
 
 def _windows(text: str, words: int = 60) -> list[str]:
@@ -98,10 +107,11 @@ def _windows(text: str, words: int = 60) -> list[str]:
 
 
 def distinct(root: Path) -> list[Row]:
+    """Without what any task holds out."""
     seen: dict[tuple, Row] = {}
     for r in texts(root):
         seen.setdefault((r.a, r.b), Row(0, r.a, r.b, None))
-    return list(seen.values())
+    return free_of(list(seen.values()), held_out(root))
 
 
 def packed(root: Path, vocab: Path, max_length: int = 128) -> tokens.Packed:

@@ -1,7 +1,8 @@
 """A task ready to train on: train, calib and (only when a score is asked for) dev, on the device."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +14,34 @@ from .bert import Bert
 from .loop import autocast
 from .readers import DataError, read_split
 
-SALT = "zeb-calib-1"
-
 
 @dataclass
 class TaskData:
     task: tasks.Task
     train: Store
     calib: Store
+    seen: dict[str, list[str]] = field(default_factory=dict)     # what a student of it has seen then (lineage.py)
 
 
 def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
               calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0,
-              transfer: int = 0, pooled: bool = False) -> TaskData:
+              transfer: int = 0, pooled: bool = False, without: Sequence[str] = ()) -> TaskData:
     """Rows shorter than train_min do not train, shorter than calib_min choose nothing: a train file of
     phrases (SST-2) can so stand for a task of sentences.  `transfer` rows of other train files join
     train without a label, for a teacher to be asked about.  `pooled`: train comes from a pool, so only calib
-    is encoded (and stands in for it)."""
+    is encoded (and stands in for it).  `without`: train leaves out rows with a text that these tasks hold out."""
     task = tasks.get(name)
     rows = read_split(root, task, "train")
-    held = holdout(rows, calib_fraction, SALT)
+    held = holdout(rows, calib_fraction)
     if pooled:
         rows = [r for r, h in zip(rows, held) if h]
         packed = tokens.encode(tokens.load(vocab), rows, max_length)
         calib = Store(packed.take(np.flatnonzero(packed.length >= calib_min)), device)
         return TaskData(task, calib, calib)
     packed = tokens.encode(tokens.load(vocab), rows, max_length)
-    train = np.flatnonzero(~held & (packed.length >= train_min))
+    away = corpus.held_out(root, without, calib_fraction)
+    free = np.array([corpus.is_free(r, away) for r in rows])
+    train = np.flatnonzero(~held & free & (packed.length >= train_min))
     calib = np.flatnonzero(held & (packed.length >= calib_min))
     if not len(train) or not len(calib):
         raise DataError(f"{name}: no train or no calib row is long enough")
@@ -47,16 +49,15 @@ def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_leng
     if transfer:
         rows = tokens.concat([rows, _transfer(root, vocab, task, transfer, max_length,
                                                calib_fraction)])
-    return TaskData(task, Store(rows, device), Store(packed.take(calib), device))
+    return TaskData(task, Store(rows, device), Store(packed.take(calib), device), {name: sorted(without)})
 
 
 def _transfer(root: Path, vocab: Path, task: tasks.Task, count: int, max_length: int,
               calib_fraction: float) -> tokens.Packed:
     """`count` rows of the plain-text corpus (train files only) of the task's kind, pairs or singles,
-    without those that the task holds out as calib and texts that another task has in dev or test."""
+    without those that the task holds out as calib."""
     rows = [r for r in corpus.distinct(root) if (r.b is not None) == task.is_pair]
-    rows = corpus.free_of(rows, corpus.reserved(root))
-    rows = [r for r, held in zip(rows, holdout(rows, calib_fraction, SALT)) if not held]
+    rows = [r for r, held in zip(rows, holdout(rows, calib_fraction)) if not held]
     order = np.random.default_rng(20).permutation(len(rows))[:count]
     return tokens.encode(tokens.load(vocab), [rows[i] for i in np.sort(order)], max_length)
 

@@ -137,6 +137,8 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
         card["training"] = {k: made[k] for k in ("steps", "seconds", "structure", "calib", "history")
                             if k in made}
         card["seed"] = int(made["arguments"]["seed"])
+        if "seen" in made:
+            card["seen"] = made["seen"]
     spent = energy.total(out / "emissions.csv")
     if spent is not None:
         with open(out / "emissions.csv", newline="") as f:

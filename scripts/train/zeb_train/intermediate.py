@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from . import augment, corpus, loop, store, tasks, tokens
 from .batches import Batch, Store, holdout, plan
 from .bert import Bert
-from .dataset import SALT
 from .losses import task_loss
 from .readers import Row, read_split
 from .tokens import MASK
@@ -213,7 +212,7 @@ def gather(root: Path, vocab: Path, encoder: Bert, device: torch.device, seed: i
            max_length: int = 128) -> Material:
     """Train files only; rows with a text of another file's dev or test are left out, and calib rows."""
     tokenizer, out = tokens.load(vocab), {}
-    taken = corpus.reserved(root)
+    taken = corpus.held_out(root)
     ungrammatical: set[str] = set()
     for name in _TASKS:
         task = tasks.get(name)
@@ -221,11 +220,9 @@ def gather(root: Path, vocab: Path, encoder: Bert, device: torch.device, seed: i
             loop.log(f"intermediate: {name} has no train file here, left out")
             continue
         rows = read_split(root, task, "train")
-        held = holdout(rows, 0.05, SALT)
+        held = holdout(rows)
         if name == "glue/cola":
             ungrammatical = {r.a for r, h in zip(rows, held) if h or r.label == 0}
-        taken |= {corpus.plain(t) for r, h in zip(rows, held) if h
-                  for t in (r.a, r.b) if t and task.is_pair}
         out[name] = [r for r, h in zip(rows, held) if not h]
     if questions := corpus.questions(root):
         out["glue/qqp"] = questions

@@ -62,11 +62,43 @@ class Recipe:
     own_copies: int = 0            # more copies of labelled rows
     own_min_length: int = 0        # that have so many tokens
     spoilt: int = 0                # copies of every text with slips of grammar
+    mates: int = 0                 # labelled pairs: the first text beside so many near second texts
 
 
-def _texts(base: tokens.Packed, how: Recipe, device: torch.device, near, kin, seed: int) -> tokens.Packed:
+@torch.no_grad()
+def mated(p: tokens.Packed, words: torch.Tensor, count: int, longest: int) -> tokens.Packed:
+    """Each first text of `p` beside the `count` second texts of other rows that are nearest to it, by the cosine of mean
+    word vectors; without labels, and without pairs of over `longest` tokens."""
+    first = [p.ids[s:s + n - p.types[s:s + n].sum()] for s, n in zip(p.start, p.length)]        # [CLS] a [SEP]
+    second = [p.ids[s + n - p.types[s:s + n].sum():s + n] for s, n in zip(p.start, p.length)]   # b [SEP]
+    centred = words - words.mean(0)
+
+    def vectors(texts):
+        flat = torch.from_numpy(np.concatenate(texts)).long().to(words.device)
+        row = torch.from_numpy(np.repeat(np.arange(len(texts)), [len(t) for t in texts])).to(words.device)
+        total = torch.zeros(len(texts), words.shape[1], device=words.device).index_add_(0, row, centred[flat])
+        return torch.nn.functional.normalize(total, dim=1)
+    a, b, pairs = vectors(first), vectors(second), []
+    for part in torch.arange(len(p), device=words.device).split(2048):
+        alike = a[part] @ b.T
+        alike[torch.arange(len(part)), part] = -2.0                     # its own
+        pairs += list(zip(part.tolist(), alike.topk(min(count, len(p) - 1), dim=1).indices.tolist()))
+    ids, types = [], []
+    for i, j in ((i, j) for i, near in pairs for j in near):
+        if len(first[i]) + len(second[j]) <= longest:
+            ids.append(np.concatenate([first[i], second[j]]))
+            types.append(np.repeat(np.array([0, 1], np.int8), [len(first[i]), len(second[j])]))
+    lengths = np.array([len(x) for x in ids], np.int64)
+    return tokens.Packed(np.concatenate(ids or [p.ids[:0]]), np.concatenate(types or [p.types[:0]]), tokens._starts(lengths),
+                         lengths, np.full(len(ids), np.nan, np.float32), np.full(len(ids), -1, np.int64))
+
+
+def _texts(base: tokens.Packed, how: Recipe, device: torch.device, near, kin, words, seed: int) -> tokens.Packed:
     if how.limit:
         base = base.take(np.arange(min(how.limit, len(base))))
+    if how.mates:
+        own = base.take(np.flatnonzero(~np.isnan(base.label)))
+        base = tokens.concat([base, mated(own, words, how.mates, int(base.length.max()))])
     if how.join:
         base = tokens.concat([base, corpus.join(base, np.random.default_rng(seed), how.join)])
     parts = [base]
@@ -85,13 +117,16 @@ def _texts(base: tokens.Packed, how: Recipe, device: torch.device, near, kin, se
 
 def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed: int, how: Recipe) -> dict:
     """`data.train` (with its transfer rows) and what `how` makes of it, all answered by the teachers."""
+    if how.mates and not data.task.is_pair:
+        raise loop.TrainError(f"{data.task.name} has no pairs whose texts could have other mates")
     device = data.train.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     teachers = [store.load_for(t, data.task).to(device, dtype).eval() for t in teacher_dirs]
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
-    near = augment.neighbours(teachers[0].bert.embeddings.word_embeddings.weight.float(), words)
+    vectors = teachers[0].bert.embeddings.word_embeddings.weight.float()
+    near = augment.neighbours(vectors, words)
     kin = torch.from_numpy(intermediate.inflections(words, np.random.default_rng(seed))).to(device)
-    packed = _texts(data.train.packed, how, device, near, kin, seed)
+    packed = _texts(data.train.packed, how, device, near, kin, vectors, seed)
     everything = Store(packed, device)
     goal = torch.zeros(len(packed), data.task.num_labels)
     order = np.argsort(packed.length, kind="stable")

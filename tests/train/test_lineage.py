@@ -1,0 +1,100 @@
+"""Whose texts a checkpoint has seen, and that it goes on to no task that holds some of them out."""
+import json
+
+import pytest
+import torch
+
+from zeb_train import cli, dataset, lineage, store
+from zeb_train.bert import Bert, Config
+from zeb_train.loop import TrainError
+
+SHARED = "the quick brown fox jumps over it"
+
+
+def text(i: int) -> str:
+    return f"row {i} says w{i % 7} and w{i % 11}"
+
+
+@pytest.fixture
+def world(tmp_path):
+    """STS-B and MRPC, made up; a text of STS-B's train is in MRPC's dev, as real ones are."""
+    stsb, mrpc = tmp_path / "data/glue/STS-B", tmp_path / "data/glue/MRPC"
+    for folder in (stsb, mrpc):
+        folder.mkdir(parents=True)
+    rows = [(text(i), text(i + 50)) for i in range(200)] + [(SHARED.upper() + ".", text(7))]
+    (stsb / "train.tsv").write_text("index\tsentence1\tsentence2\tscore\n" + "".join(
+        f"{i}\t{a}\t{b}\t{i % 6}.0\n" for i, (a, b) in enumerate(rows)))
+    for split, pairs in (("train", [(text(i + 1000), text(i + 2000)) for i in range(200)]), ("dev", [(text(3000), SHARED)])):
+        (mrpc / f"{split}.tsv").write_text("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n" + "".join(
+            f"{i % 2}\t{i}\t{i}\t{a}\t{b}\n" for i, (a, b) in enumerate(pairs)))
+    words = ["[PAD]", *(f"[unused{i}]" for i in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]",
+             "row", "says", "and", *(f"w{i}" for i in range(11))]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    config = Config(vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                    intermediate_size=32, max_position_embeddings=64)
+    torch.manual_seed(0)
+    store.save_model(tmp_path / "public", Bert(config))
+    return tmp_path
+
+
+def run(world, command: str, out: str, *args: str) -> int:
+    return cli.main([command, "--out", str(world / out), "--data", str(world / "data"), "--vocab", str(world / "vocab.txt"),
+                     "--device", "cpu", "--no-energy", *(str(a) for a in args)])
+
+
+def tuned(world, out: str, task: str, start: str, *args: str) -> int:
+    return run(world, "finetune", out, "--task", task, "--start", world / start, "--set", "steps=2", "--set", "evals=1", *args)
+
+
+def test_what_another_task_holds_out_is_left_out(world):
+    cpu = torch.device("cpu")
+    whole = dataset.open_task(world / "data", world / "vocab.txt", "glue/stsb", cpu)
+    less = dataset.open_task(world / "data", world / "vocab.txt", "glue/stsb", cpu, without=["glue/mrpc"])
+    assert len(whole.train) - len(less.train) == 1 and len(whole.calib) == len(less.calib)
+    assert (whole.seen, less.seen) == ({"glue/stsb": []}, {"glue/stsb": ["glue/mrpc"]})
+
+
+def test_a_checkpoint_that_saw_dev_is_refused(world, capsys):
+    assert tuned(world, "stsb", "glue/stsb", "public") == 0
+    capsys.readouterr()
+    assert tuned(world, "mrpc", "glue/mrpc", "stsb") == 1
+    said = capsys.readouterr().err
+    assert "1 have a text that glue/mrpc holds out" in said and "--without glue/mrpc" in said and "stsb" in said
+    assert not (world / "mrpc").exists()
+    assert tuned(world, "stsb2", "glue/stsb", "stsb") == 0                  # its own dev is its own affair
+
+
+def test_a_clean_one_goes_on_and_tells_what_it_saw(world):
+    assert tuned(world, "stsb", "glue/stsb", "public", "--without", "glue/mrpc") == 0
+    assert tuned(world, "mrpc", "glue/mrpc", "stsb") == 0
+    assert lineage.read(world / "mrpc") == {"glue/stsb": ["glue/mrpc"], "glue/mrpc": []}
+    assert lineage.read(world / "public") == {}
+
+
+def test_teachers_and_pools_hand_on_what_they_saw(world, capsys):
+    """A pool's teacher had seen MRPC's dev: its students would have too."""
+    assert tuned(world, "stsb", "glue/stsb", "public") == 0
+    assert tuned(world, "mrpc", "glue/mrpc", "public") == 0
+    result = world / "mrpc/result.json"
+    store.write_json(result, {**json.loads(result.read_text()), "seen": lineage.read(world / "stsb")})
+    label = ("--task", "glue/mrpc", "--teacher", world / "mrpc", "--copies", "1")
+    assert run(world, "label", "pool", *label) == 1
+    assert "holds out" in capsys.readouterr().err
+    store.write_json(result, {**json.loads(result.read_text()), "seen": {"glue/mrpc": []}})
+    assert run(world, "label", "pool", *label, "--mates", "2") == 0
+    pool = world / "pool/result.json"
+    made = json.loads(pool.read_text())
+    assert made["seen"] == {"glue/mrpc": []}
+    student = ("--task", "glue/mrpc", "--start", world / "public", "--pool", world / "pool", "--set", "steps=2", "--set", "evals=1")
+    assert run(world, "distill", "student", *student) == 0
+    assert lineage.read(world / "student") == {"glue/mrpc": []}
+    store.write_json(pool, {**made, "seen": lineage.read(world / "stsb")})
+    assert run(world, "distill", "other", *student) == 1
+
+
+def test_left_out_is_what_every_list_leaves_out(world):
+    both = [{"glue/stsb": ["glue/mrpc", "glue/rte"], "glue/sst2": []}, {"glue/stsb": ["glue/rte"]}]
+    assert lineage.merged(both) == {"glue/stsb": ["glue/rte"], "glue/sst2": []}
+    store.write_json(world / "public/card.json", {"seen": {"glue/stsb": []}})
+    with pytest.raises(TrainError, match="--without glue/mrpc"):
+        lineage.check([world / "public"], "glue/mrpc", world / "data")
