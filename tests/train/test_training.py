@@ -104,6 +104,34 @@ def test_stops_on_nan_and_keeps_the_state(tiny, data, tmp_path):
     assert all(torch.isfinite(v).all() for v in saved["module"].values())
 
 
+def test_a_best_state_outlives_a_later_nan(tiny, data, tmp_path):
+    """Saved as soon as it is measured, long before the next periodic save, and gone on from as if nothing had been."""
+    whole, run = make(tiny, data, tmp_path / "a")
+    result = run.run()
+    first = result["history"][0]
+    model, run = make(tiny, data, tmp_path / "b")
+    plain = run.loss
+    run.loss = lambda rows, step, progress: plain(rows, step, progress) * (float("nan") if step == first["step"] + 1 else 1)
+    with pytest.raises(loop.TrainError, match=f"loss is nan .* kept in {tmp_path / 'b'}"):
+        run.run()
+    saved = store.load_training(tmp_path / "b/training.pt", "cpu")
+    assert (saved["step"], saved["best"], saved["history"]) == (first["step"], first["value"], [first])
+    assert all(torch.isfinite(v).all() for v in saved["best_state"].values())
+    again, run = make(tiny, data, tmp_path / "b")
+    assert run.run()["history"] == result["history"]
+    for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_what_a_nan_left_is_not_measured(tiny, data, tmp_path):
+    model, run = make(tiny, data, tmp_path)
+    plain = run.loss
+    run.loss = lambda rows, step, progress: plain(rows, step, progress) * (float("nan") if step == 30 else 1)
+    run.evaluate = lambda: pytest.fail("measured")
+    with pytest.raises(loop.TrainError, match="loss is nan .* no state had been saved yet"):
+        run.run()
+
+
 def test_weights_that_are_not_finite_are_never_saved(tiny, data, tmp_path, monkeypatch):
     """Whether a step left them, or a signal comes before the loss was looked at."""
     model, run = make(tiny, data, tmp_path)

@@ -240,9 +240,14 @@ class Loop:
             if now - logged > s.log_seconds:
                 self._check(losses, progress)
                 losses, logged = [], now
-            if self._due(self.step / total, progress) and self._evaluate(progress):
-                break
-            if now - saved > s.save_seconds:
+            better = False
+            if self._due(self.step / total, progress):
+                self._check(losses, progress)            # nothing is best that came of a loss that is not finite
+                losses, best = [], self.best
+                if self._evaluate(progress):
+                    break
+                better = self.best > best and self.step < total      # the last step's is written as the result
+            if better or now - saved > s.save_seconds:
                 self._check(losses, progress)
                 losses = []
                 self.save()
