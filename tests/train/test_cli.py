@@ -208,6 +208,28 @@ def test_recipes_that_could_not_end_are_refused(tmp_path, text, says):
         recipe.read(tmp_path / "r.yaml", {})
 
 
+@pytest.mark.parametrize("step, says", [
+    ("id: a, do: table, need: [b]", "step a has an unknown key `need`; there are id, do, with, needs, each"),
+    ("id: a, do: table, needs: b", "step a: `needs` has to be a list of ids, not 'b'"),
+    ("id: a, do: table, needs: ", "step a: `needs`"), ("id: a, do: table, needs: [1]", "step a: `needs`"),
+    ("id: a, do: table, with: [1]", r"step a: `with` has to be an object, not \[1\]"),
+    ("id: a, do: table, with: {1: 2}", "step a: `with`"), ("id: a, do: table, with: ", "step a: `with`"),
+    ("id: a, do: table, each: [1, 2]", "step a: `each` has to be an object of lists"),
+    ("id: a, do: table, each: {seed: 1}", "step a: `each`"), ("id: a, do: table, each: {seed: []}", "step a: `each`"),
+    ("id: a, do: table, each: {seed: [[1]]}", "step a: `each`"), ("do: table, each: {1: [1]}", "step number 2: `each`"),
+    ("id: 1, do: table", "step 1: `id` has to be text"), ("id: a, do: [table]", "step a: `do` has to be text")])
+def test_a_steps_keys_are_known_and_of_their_type(tmp_path, step, says):
+    (tmp_path / "r.yaml").write_text("steps: [{id: b, do: table}, {" + step + "}]")
+    with pytest.raises(TrainError, match=f"^{tmp_path}/r.yaml: {says}"):
+        recipe.read(tmp_path / "r.yaml", {})
+
+
+def test_the_shipped_recipes_are_read():
+    for path in Path(recipe.__file__).parent.parent.glob("recipes/*.yaml"):
+        if not path.name.endswith(".facts.yaml"):
+            assert recipe.read(path, {})["steps"]
+
+
 def test_killed_and_started_again_ends_alike(world, tmp_path):
     """SIGKILL in the middle: the second start goes on and the weights are those of one that lived."""
     def command(out):

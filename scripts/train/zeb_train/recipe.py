@@ -39,6 +39,8 @@ def read(path: Path, places: dict[str, str]) -> dict:
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), list) \
             or not all(isinstance(s, dict) for s in recipe["steps"]):
         raise TrainError(f"{path}: no recipe: `steps`, a list of what to do, is missing")
+    for number, step in enumerate(recipe["steps"], 1):
+        _check_keys(f"{path}: step {step.get('id', f'number {number}')}", step)
     recipe["steps"] = [one for step in recipe["steps"] for one in _each(step)]
     ids = [s.get("id") for s in recipe["steps"]]
     if not ids or None in ids or len(set(ids)) != len(ids):
@@ -52,6 +54,28 @@ def read(path: Path, places: dict[str, str]) -> dict:
         step["with"] = _fill(step.get("with", {}), places)
     _check_order(path, {s["id"]: s for s in recipe["steps"]})
     return recipe
+
+
+# What a step may say, and what that has to be.
+_KEYS = {
+    "id": ("text", lambda v: isinstance(v, str)),
+    "do": ("text", lambda v: isinstance(v, str)),
+    "with": ("an object", lambda v: isinstance(v, dict) and all(isinstance(k, str) for k in v)),
+    "needs": ("a list of ids", lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v)),
+    # An empty list would be no step at all.
+    "each": ("an object of lists of texts or numbers", lambda v: isinstance(v, dict) and all(
+        isinstance(k, str) and isinstance(x, list) and x and all(isinstance(i, (str, int, float)) for i in x)
+        for k, x in v.items())),
+}
+
+
+def _check_keys(where: str, step: dict) -> None:
+    for key, value in step.items():
+        if key not in _KEYS:
+            raise TrainError(f"{where} has an unknown key `{key}`; there are {', '.join(_KEYS)}")
+        kind, fits = _KEYS[key]
+        if not fits(value):
+            raise TrainError(f"{where}: `{key}` has to be {kind}, not {value!r}")
 
 
 def _check_order(path: Path, steps: dict[str, dict]) -> None:
@@ -125,7 +149,8 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
     with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track and bool(trains)):
         unscored = _run(steps, trains, work, common, jobs, done, failed, scores, late)
     waiting = [i for i in exports if i not in done]
-    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv")], 1, done, failed)
+    by = [] if zeb is None else ["--zeb", str(zeb), "--zeb-device", zeb_device]
+    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv"), *by], 1, done, failed)
     for i in unscored:
         log(f"{i}: NOT SCORED by zeb; see {work / i}.log, and run the recipe again")
     return [*sorted(failed), *(f"{i} (scoring)" for i in sorted(unscored))]
