@@ -68,6 +68,18 @@ def test_zeb_scores_as_pytorch_does(removed, tmp_path, capsys):  # noqa: F811
                           "m.row_id = row.id AND m.name = 'accuracy' ORDER BY row.id").fetchall()
     assert [r[:4] for r in rows] == [("sst2-sparse-2", p, "all", "ok") for p in ("fp32", "w8a8")]
     assert [out[r[1]]["metrics"]["accuracy"] for r in rows] == [round(r[5], 6) for r in rows]
+    store.write_json(folder / "result.json", {"best": 0.5, "arguments": {"seed": "2"}, "seen": {"glue/sst2": []}})
+    export = ["export", "--task", "glue/sst2", "--model", str(folder), "--out", str(tmp_path / "shipped"), "--weights", "int8",
+              "--data", str(data), "--vocab", str(removed / "vocab.txt")]
+    assert cli.main([*export, "--zeb", str(zeb)]) == 0
+    card = json.loads((tmp_path / "shipped/card.json").read_text())
+    assert card["dev"]["computed"].startswith("zeb cpu") and ", w8a8, " in card["dev"]["computed"]
+    assert card["dev"]["scorings"] == 3 and card["seen"] == {"glue/sst2": []}        # two above, and the card's
+    assert card["dev"]["metrics"]["accuracy"] == pytest.approx(out["w8a8"]["metrics"]["accuracy"], abs=2 / len(split))
+    assert cli.main(export) == 0
+    assert json.loads((tmp_path / "shipped/card.json").read_text())["dev"]["computed"] == "PyTorch, w8a8, from the shipped files"
+    export[export.index("--out") + 1], export[export.index("--data") + 1] = str(tmp_path / "no"), str(tmp_path)
+    assert cli.main(export) == 1 and not (tmp_path / "no").exists()                     # there is no dev to score
     assert out["fp32"]["zeb"]["flops_executed"] == rows[0][4] < 0.6 * out["fp32"]["zeb"]["flops_dense"]
     assert scoring.marker(folder).is_file()
 

@@ -37,7 +37,7 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
 
 
 def _zeb(p: argparse.ArgumentParser, required: bool = False) -> None:
-    p.add_argument("--zeb", type=Path, required=required, help="zeb program that scores students, not PyTorch")
+    p.add_argument("--zeb", type=Path, required=required, help="zeb program that scores, not PyTorch")
     p.add_argument("--zeb-device", default="cpu", help="device that it scores on")
 
 
@@ -188,6 +188,7 @@ def parser() -> argparse.ArgumentParser:
                    "(a link leads there); made if missing")
     p.add_argument("--facts", type=Path, help="YAML with what the card says besides")
     p.add_argument("--emissions", type=Path, help="emissions.csv of the whole chain")
+    _zeb(p)
 
     p = sub.add_parser("quantize", help="post-training INT8, INT4 or a mix of both")
     _common(p, train=False)
@@ -410,7 +411,8 @@ def _export(args) -> dict:
     from .export import export
     return export(args.model, args.out, args.task, _vocab(args), args.data, args.dtype, args.facts,
                   args.emissions, weights=args.weights, embeddings=args.embeddings, words=args.words, pooler=args.pooler,
-                  positions=args.positions, vocabulary=args.vocabulary)
+                  positions=args.positions, vocabulary=args.vocabulary, zeb=args.zeb and _program(args.zeb),
+                  zeb_device=args.zeb_device)
 
 
 def _recipe(args) -> dict:

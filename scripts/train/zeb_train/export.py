@@ -1,7 +1,8 @@
 """The shipped form of a checkpoint: half precision or codes, vocabulary, policy and a card that says where it is
 from.  Checkpoints of one encoder can share a file with its frozen word table.
 
-Dev is scored here and nowhere before: one scoring an export, written on the card with dev's hash.
+The card says what the shipped weights score on dev, by zeb where its program is at hand, with dev's hash and how often
+this model has been scored on it.
 """
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from . import calibrate, dataset, energy, policy, quantise, store, tasks
+from . import calibrate, dataset, energy, policy, quantise, scoring, store, tasks
+from .batches import Store
+from .bert import Bert
 from .sparsity import Hard
 
 _DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
@@ -38,13 +41,16 @@ def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
 def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Path, dtype: str,
            facts: Path | None, emissions: Path | None, max_length: int = 128, weights: str = "keep",
            embeddings: str = "keep", words: Path | None = None, pooler: str = "keep", positions: int = 0,
-           vocabulary: Path | None = None) -> dict:
+           vocabulary: Path | None = None, zeb: Path | None = None, zeb_device: str = "cpu") -> dict:
     """weights, embeddings, pooler: keep, int8, int4, int4-64; words: the file that holds, or is to hold, the word table
     of this and other checkpoints, in a folder beside `out`; vocabulary: likewise of vocab.txt, which then is a link;
-    positions: how many of the position table's rows are kept (those that training has seen), 0 for all."""
+    positions: how many of the position table's rows are kept (those that training has seen), 0 for all; zeb: the program
+    that scores dev, instead of PyTorch."""
     source = best_of(models)
     task, out = tasks.get(task_name), Path(out)
     model, state = store.load_model(source), store.load_tensors(source)
+    max_length = min(max_length, positions or model.config.max_position_embeddings)
+    dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)     # or nothing is written
     formats = quantise.wanted(model, weights, embeddings, pooler)
     fixed = [n for n in formats if not state[f"{n}.weight"].is_floating_point()]
     if fixed:
@@ -64,7 +70,7 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
         "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"})
     if emissions is not None and Path(emissions).is_file():
         shutil.copyfile(emissions, out / "emissions.csv")
-    card = make_card(out, source, task, vocab, data, facts, min(max_length, model.config.max_position_embeddings))
+    card = make_card(out, source, task, dev, data, facts, max_length, zeb, zeb_device)
     store.write_json(out / "card.json", card)
     store.write_bytes(out / "card.md", markdown(card).encode())
     return card
@@ -99,15 +105,26 @@ def _vocabulary(out: Path, vocab: Path, shared: Path | None) -> None:
     own.symlink_to(Path("..") / shared.resolve().parent.name / shared.name)
 
 
-def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path,
-              facts: Path | None, max_length: int) -> dict:
+def stored_as(model: Bert) -> str:
+    """The precision that computes with the matrices as they are stored."""
+    bits = {m.format.bits for _, m in quantise.matrices(model) if isinstance(m, quantise.QuantLinear)}
+    return {4: "w4a8", 8: "w8a8"}[min(bits)] if bits else "fp32"
+
+
+def make_card(out: Path, source: Path, task: tasks.Task, dev: Store, data: Path, facts: Path | None, max_length: int,
+              zeb: Path | None, zeb_device: str) -> dict:
     model = store.load_for(out, task)               # what is scored is what was written
-    dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)
     config, sparsity, how = model.config, None, None
     if (out / "policy.json").is_file():
         how = policy.read(out / "policy.json", out)
         sparsity = Hard(config, how)
-    values = dataset.measure(task, model, dev, sparsity=sparsity, precise=True)
+    precision, computed = stored_as(model), "PyTorch"
+    if zeb is None:
+        values = dataset.measure(task, model, dev, sparsity=sparsity, precise=True)
+    else:
+        scored = scoring.answers(out, task.name, "dev", precision, data, zeb, zeb_device, out.parent / "results.db", max_length)
+        values, computed = scored["metrics"], scored["zeb"]["driver"]
+    before = source / "evaluation.json"
     card = {
         "schema": "zeb-card-1", "name": out.name, "checkpoint": ".", "task": task.name,
         "architecture": {
@@ -118,7 +135,8 @@ def make_card(out: Path, source: Path, task: tasks.Task, vocab: Path, data: Path
             "parameters": sum(p.numel() for p in model.parameters())},
         "dev": {"metrics": {k: round(v, 6) for k, v in values.items()}, "rows": len(dev),
                 "sha256": store.sha256(Path(data) / task.folder / task.files["dev"]),
-                "max_length": max_length, "computed": "PyTorch, fp32, from the shipped weights"},
+                "max_length": max_length, "computed": f"{computed}, {precision}, from the shipped files",
+                "scorings": 1 + (len(json.loads(before.read_text())) if before.is_file() else 0)},
         "sha256": store.model_sha256(out),
         "files": {os.path.relpath(p, out): {"sha256": store.sha256(p), "bytes": p.stat().st_size}
                   for p in sorted({*out.iterdir(), *store.shards(out)})
@@ -169,6 +187,7 @@ def markdown(card: dict) -> str:
                      f"[CLS]-only last layer on both sides) |")
         lines.append("| rows kept after each layer | "
                      + ", ".join(f"{k:.2f}" for k in d["cost"]["kept"]) + " |")
+    lines.append(f"| dev scored | {d['computed']}; scoring number {d['scorings']} of this model |")
     for key in ("dev_scorings", "teacher", "data", "method", "seed", "licence", "recipe"):
         if key in card:
             lines.append(f"| {key.replace('_', ' ')} | {card[key]} |")

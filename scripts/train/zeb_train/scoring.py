@@ -32,9 +32,9 @@ def precisions(formats: list[str] | str) -> list[str]:
 
 
 def wanted(step: dict) -> bool:
-    """Whether a recipe's step makes a student that is to be scored."""
+    """Whether a recipe's step makes a model that is to be scored."""
     w = step["with"]
-    return step["do"] in ("distill", "prune") and bool(w.get("task")) and bool(w.get("evaluate"))
+    return step["do"] in ("finetune", "distill", "prune") and bool(w.get("task")) and bool(w.get("evaluate"))
 
 
 def unscored(step: dict) -> dict:
@@ -86,21 +86,30 @@ def score(folder: Path, task: str, split: str, formats: list[str], data: Path, v
     for precision in precisions(formats):
         if out.get(precision, {}).get("zeb", {}).get("model_sha256") == weights:
             continue
-        with tempfile.TemporaryDirectory() as scratch:
-            answers = Path(scratch) / "predictions.jsonl"
-            argv = zeb_command(zeb, device, folder, task, split, precision, data, db, answers, max_length)
-            done = subprocess.run(argv, capture_output=True, text=True)
-            try:
-                out[precision] = _kept(done, answers)
-            except (ValueError, LookupError, OSError) as e:
-                failed.append(precision)
-                log(f"{folder.name}: zeb did NOT score {precision} ({e}): {done.stderr.strip()[-600:]}")
-                continue
+        try:
+            out[precision] = answers(folder, task, split, precision, data, zeb, device, db, max_length)
+        except TrainError as e:
+            failed.append(precision)
+            log(str(e))
+            continue
         store.write_json(path, out)
     if failed:
         raise TrainError(f"{folder.name}: not scored in {', '.join(failed)}; the checkpoint is as it was")
     store.write_bytes(marker(folder), b"")
     return out
+
+
+def answers(folder: Path, task: str, split: str, precision: str, data: Path, zeb: Path, device: str, db: Path,
+            max_length: int) -> dict:
+    """One scoring by zeb: metrics, predictions, and what of its row says how they came about."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given = Path(scratch) / "predictions.jsonl"
+        argv = zeb_command(zeb, device, folder, task, split, precision, data, db, given, max_length)
+        done = subprocess.run(argv, capture_output=True, text=True)
+        try:
+            return _kept(done, given)
+        except (ValueError, LookupError, OSError) as e:
+            raise TrainError(f"{folder.name}: zeb did NOT score {precision} ({e}): {done.stderr.strip()[-600:]}") from None
 
 
 def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
@@ -115,4 +124,4 @@ def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
               if m["defined"] and not m["name"].startswith("mean_")}
     return {"metrics": values, "predictions": metrics.predictions(np.array([line["scores"] for line in lines])),
             "zeb": {"task": row["task"], "split": row["split"], "backend": row["backend"], "policy": row["policy"],
-                    "model_sha256": row["model_hash"], "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
+                    "driver": row["driver"], "model_sha256": row["model_hash"], "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
