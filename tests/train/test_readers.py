@@ -1,5 +1,8 @@
-"""Every layout, on the fixtures that the C readers are tested with where there are some."""
+"""The readers against zeb's own, row by row, on every fixture; then what is done with rows."""
 import json
+import shutil
+import subprocess
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -9,28 +12,100 @@ from zeb_train import batches, metrics, tasks, tokens
 from zeb_train.readers import DataError, Row, read_split
 
 ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "suites" / "glue" / "fixtures"
+FIXTURES = sorted(p for suite in ("glue", "superglue") for p in (ROOT / "suites" / suite / "fixtures").rglob("*.*")
+                  if p.suffix in (".tsv", ".jsonl"))
+PROGRAM = r"""
+#include <jansson.h>
+#include <stdio.h>
+#include "suites/task.h"
+static json_t *table(void) {
+    json_t *all = json_object();
+    for (size_t i = 0; i < zeb_task_count(); i++) {
+        const zeb_task *t = zeb_task_at(i);
+        json_t *split = json_object(), *label = json_array();
+        for (size_t s = 0; s < ZEB_TASK_SPLITS_MAX && t->split[s].name != NULL; s++)
+            json_object_set_new(split, t->split[s].name, json_pack("[sb]", t->split[s].file, t->split[s].labelled));
+        for (int32_t l = 0; t->kind == ZEB_TASK_CLASSIFICATION && l < t->labels; l++)
+            json_array_append_new(label, json_string(t->label_value[l]));
+        json_object_set_new(all, t->name, json_pack("[ssoobff]", t->suite, t->folder, split, label, t->pair,
+                                                    t->target_min, t->target_max));
+    }
+    return all;
+}
+static json_t *label_of(const zeb_dataset *data, const zeb_example *e) {
+    if (!data->labelled) return json_null();
+    return json_real(data->task->kind == ZEB_TASK_REGRESSION ? e->target : e->label);
+}
+int main(int argc, char **argv) {
+    zeb_arena *arena;
+    zeb_dataset data;
+    zeb_error error;
+    if (argc < 4) return json_dumpf(table(), stdout, 0);
+    if (zeb_arena_create(&arena, &error) != ZEB_OK ||
+        zeb_dataset_open(zeb_task_find(argv[2]), argv[1], argv[3], 0, arena, &data, &error) != ZEB_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return 1;
+    }
+    for (size_t i = 0; i < data.skips; i++) fprintf(stderr, "%s\n", data.skip[i]);
+    for (size_t i = 0; i < data.count; i++) {
+        const zeb_example *e = &data.example[i];
+        json_dumpf(json_pack("[Iss?oI]", (json_int_t)e->index, e->a, e->b, label_of(&data, e), (json_int_t)e->group),
+                   stdout, JSON_COMPACT | JSON_REAL_PRECISION(17));
+        putchar('\n');
+    }
+    return 0;
+}
+"""
 
 
-def lines(path: Path) -> int:
-    return sum(1 for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
+@pytest.fixture(scope="module")
+def zeb(tmp_path_factory):
+    """What zeb's readers make of its table, or of a split: the answer, and what was said of rows left out."""
+    compiler, config = shutil.which("cc"), shutil.which("pkg-config")
+    packages = ["jansson", "libutf8proc", "nettle"]
+    if not compiler or not config or subprocess.run([config, "--exists", *packages]).returncode:
+        pytest.skip("no C compiler, or not what zeb is built with")
+    flags = subprocess.run([config, "--cflags", "--libs", *packages], capture_output=True, text=True, check=True)
+    folder = tmp_path_factory.mktemp("rows")
+    (folder / "rows.c").write_text(PROGRAM)
+    sources = [*(ROOT / "suites").glob("*.c"), *(ROOT / "suites").glob("*/*.c"),
+               *(ROOT / "harness/base" / f"{n}.c" for n in ("arena", "file", "text"))]
+    subprocess.run([compiler, "-std=c17", "-D_GNU_SOURCE", "-I", ROOT / "harness/include", "-I", ROOT / "harness",
+                    "-I", ROOT, folder / "rows.c", *sources, *flags.stdout.split(), "-lm", "-o", folder / "rows"],
+                   check=True)
+
+    def ask(*args):
+        done = subprocess.run([folder / "rows", *args], capture_output=True, text=True)
+        return [json.loads(line) for line in done.stdout.split("\n") if line], done.stderr
+    return ask
 
 
-@pytest.mark.parametrize("name", [n for n in tasks.TASKS if n.startswith("glue/")])
-def test_glue_fixtures(name):
-    task, seen = tasks.get(name), 0
-    for split, file in task.files.items():
-        path = FIXTURES / task.folder / file
-        if not path.is_file():
-            continue
-        rows = read_split(FIXTURES, task, split)
-        header = 0 if task.layout == "cola" and split != "test" else 1
-        assert len(rows) == lines(path) - header
-        assert all((r.b is not None) == task.is_pair and r.a for r in rows)
-        assert all((r.label is None) == (split in task.optional) for r in rows)
-        seen += 1
-    if not seen:
-        pytest.skip("no fixture of this task")
+def rows_of(root: Path, task: tasks.Task, split: str) -> list[list]:
+    return [list(astuple(row)) for row in read_split(root, task, split)]
+
+
+def test_tasks_equal_the_harness(zeb):
+    (table,), _ = zeb()
+    assert {t.name: [*t.folder.split("/"), {s: [f, s not in t.optional] for s, f in t.files.items()},
+                     list(t.labels or ()), t.is_pair] for t in tasks.TASKS.values()} == {
+        name: row[:5] for name, row in table.items()}
+    assert [table[t.name][5:] for t in tasks.TASKS.values() if t.labels is None] == [[0.0, 5.0]] == [
+        [t.least, t.most] for t in tasks.TASKS.values() if t.labels is None]
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda p: "/".join(p.parts[-3:]))
+def test_fixtures_equal_the_harness(zeb, path):
+    folder = "/".join(path.parts[-3:-1])
+    ((task, split),) = [(t, s) for t in tasks.TASKS.values() if t.folder == folder
+                        for s, f in t.files.items() if f == path.name]
+    want, said = zeb(path.parents[2], task.name, split)
+    assert want and not said
+    assert rows_of(path.parents[2], task, split) == want
+    assert all((row[3] is None) == (split in task.optional) for row in want)
+
+
+def test_every_task_has_a_fixture():
+    assert {"/".join(p.parts[-3:-1]) for p in FIXTURES} == {t.folder for t in tasks.TASKS.values()}
 
 
 def write(root: Path, task: tasks.Task, split: str, text: str) -> None:
@@ -43,31 +118,79 @@ def jsonl(*records) -> str:
     return "".join(json.dumps(r) + "\n" for r in records)
 
 
-def test_superglue_layouts(tmp_path):
-    def rows(name, *records):
-        task = tasks.get(name)
-        write(tmp_path, task, "dev", jsonl(*records))
-        return read_split(tmp_path, task, "dev")
+_NEWS = {"text": "The Öre met Ann\U0001f600, İzmir and ann.", "entities": [
+    {"start": start, "end": end} for start, end in ((12, 14), (0, 6), (12, 15), (28, 30), (12, 14), (18, 22))]}
+_PRONOUN = {"text": "It fits  as Item, it is IT.", "target": {"span1_text": "x", "span2_text": "it", "span2_index": 0}}
+_PLACES = [{**_PRONOUN, "label": i % 2 == 0, "target": {**_PRONOUN["target"], "span2_index": i}} for i in range(9)]
+_ANSWERS = [{"question": "Q1", "answers": [{"text": "a", "label": 1}, {"text": "", "label": "0"}]},
+            {"question": "none", "answers": []}, {"question": "Q3", "answers": [{"text": "c", "label": 0}]}]
+_COPA = {"premise": "It rained.", "choice1": "wet", "choice2": "dry", "question": "effect", "label": 0}
+_CB = {"premise": "p", "hypothesis": "h", "label": "neutral"}
 
-    got = rows("superglue/copa", {"premise": "It rained.", "choice1": "wet", "choice2": "dry",
-                                  "question": "effect", "label": 0})
-    assert [(r.a, r.b, r.label, r.group) for r in got] == [
-        ("It rained. so", "wet", 1.0, 0), ("It rained. so", "dry", 0.0, 0)]
-    got = rows("superglue/multirc", {"passage": {"text": "P", "questions": [
-        {"question": "Q1", "answers": [{"text": "a", "label": 1}, {"text": "b", "label": 0}]},
-        {"question": "Q2", "answers": [{"text": "c", "label": 1}]}]}})
-    assert [(r.b, r.label, r.group) for r in got] == [("Q1 a", 1, 0), ("Q1 b", 0, 0), ("Q2 c", 1, 1)]
-    got = rows("superglue/wsc", {"text": "T", "target": {"span1_text": "x", "span2_text": "it"},
-                                 "label": True})
-    assert (got[0].b, got[0].label) == ("it: x", 1.0)
-    got = rows("superglue/wic", {"word": "w", "sentence1": "s", "sentence2": "t", "label": False})
-    assert (got[0].a, got[0].label) == ("w: s", 0.0)
-    got = rows("superglue/cb", {"premise": "p", "hypothesis": "h", "label": "contradiction"})
-    assert got[0].label == 2.0
-    got = rows("superglue/record", {"passage": {"text": "Ann met Bob.", "entities": [
-        {"start": 0, "end": 2}, {"start": 8, "end": 10}]},
-        "qas": [{"query": "@placeholder met Bob", "answers": [{"text": "Ann"}]}]})
-    assert [(r.b, r.label) for r in got] == [("Ann met Bob", 1.0), ("Bob met Bob", 0.0)]
+
+@pytest.mark.parametrize("name, split, text, count", [
+    ("superglue/copa", "dev", jsonl(_COPA) + "\n" + jsonl({**_COPA, "question": "cause", "label": "1"}), 4),
+    ("superglue/copa", "test", jsonl({k: v for k, v in _COPA.items() if k != "label"}), 2),
+    ("superglue/copa", "test", jsonl(_COPA), 2),                              # labels that nobody asked for
+    ("superglue/multirc", "dev", jsonl(*2 * [{"passage": {"text": "P", "questions": _ANSWERS}}]), 6),
+    ("superglue/wsc", "dev", jsonl(*_PLACES), 9),
+    ("superglue/wic", "dev", jsonl({"word": "w", "sentence1": "s", "sentence2": "t", "label": "true"}), 1),
+    ("superglue/cb", "dev", "\ufeff" + jsonl(_CB, {**_CB, "premise": ""}) + "\n"
+     + jsonl({**_CB, "label": "contradiction"}), 3),
+    ("superglue/ax-g", "diagnostic", jsonl(*5 * [{**_CB, "label": "entailment"}]), 5),
+    ("superglue/record", "dev", jsonl({"passage": _NEWS, "qas": [
+        {"query": "@placeholder met @placeholder", "answers": [{"text": "an ANN"}, {"text": " öre"}, {"text": "nobody"}]},
+        {"query": "In @placeholder", "answers": [{"text": "izmir"}]}]}), 10),
+    ("superglue/record", "test", jsonl({"passage": _NEWS, "qas": [{"query": "In @placeholder"}]}), 5),
+    ("glue/qqp", "dev", "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\ta\tb\t1\nrest\t0\n"
+                        "1\t2\t3\ta\tb\t1\tmore\n1\t2\t3\t\t\t1\n1\t2\t3\t\td \t0", 2),
+    ("glue/stsb", "dev", "sentence1\tsentence2\tscore\r\na\tb\r\t0.1\r\n\r\nc\td\t5\r\ne\tf\t.333333333\r\n", 3),
+    ("glue/cola", "dev", "label\tsentence\n1\tgood\n", 1),
+    ("glue/cola", "test", "s\t1\t\tgood\ns\t0\t*\tbad\n", 2),
+    ("glue/sst2", "test", "sentence\tlabel\ngood\t1\n", 1),
+    ("glue/sst2", "test", "index\tsentence\r\n0\tgood\r\r\n", 1)])
+def test_odd_files_equal_the_harness(zeb, tmp_path, name, split, text, count):
+    write(tmp_path, tasks.get(name), split, text)
+    want, _ = zeb(tmp_path, name, split)
+    assert len(want) == count
+    assert rows_of(tmp_path, tasks.get(name), split) == want
+
+
+_QUERY = {"passage": _NEWS, "qas": [{"query": "In @placeholder", "answers": [{"text": "x"}]}]}
+
+
+@pytest.mark.parametrize("name, good, bad", [
+    ("superglue/cb", _CB, {**_CB, "premise": 7}), ("superglue/cb", _CB, {**_CB, "premise": "", "hypothesis": ""}),
+    ("superglue/cb", _CB, {**_CB, "premise": "\0"}), ("superglue/cb", _CB, {**_CB, "premise": "\ud800"}),
+    ("superglue/cb", _CB, {**_CB, "label": "Neutral"}), ("superglue/cb", _CB, {**_CB, "x": float("nan")}),
+    ("superglue/cb", _CB, [_CB]), ("superglue/cb", _CB, '{"premise": "p", "premise": "q", ' + json.dumps(_CB)[1:]),
+    ("superglue/copa", _COPA, {**_COPA, "label": True}), ("superglue/copa", _COPA, {**_COPA, "label": 1.0}),
+    ("superglue/copa", _COPA, {**_COPA, "question": "why"}),
+    ("superglue/wsc", _PLACES[0], {**_PLACES[0], "text": "none here"}),
+    ("superglue/wsc", _PLACES[0], {**_PLACES[0], "target": {**_PRONOUN["target"], "span2_index": True}}),
+    ("superglue/wsc", _PLACES[0], {**_PLACES[0], "target": {**_PRONOUN["target"], "span2_text": ""}}),
+    ("superglue/multirc", {"passage": {"text": "P", "questions": _ANSWERS}},
+     {"passage": {"text": "P", "questions": _ANSWERS[1:2]}}),
+    ("superglue/record", _QUERY, {**_QUERY, "qas": []}), ("superglue/record", _QUERY, {**_QUERY, "passage": "flat"}),
+    ("superglue/record", _QUERY, {**_QUERY, "qas": [{"query": "no hole", "answers": []}]}),
+    ("superglue/record", _QUERY, {**_QUERY, "passage": {**_NEWS, "entities": [{"start": 30, "end": 99}]}}),
+    ("superglue/record", _QUERY, {**_QUERY, "passage": {**_NEWS, "entities": [{"start": 3, "end": 2}]}}),
+    ("glue/stsb", "a\tb\t1", "a\tb\t1_0"), ("glue/stsb", "a\tb\t1", "a\tb\t 1"), ("glue/stsb", "a\tb\t1", "a\tb\tnan"),
+    ("glue/stsb", "a\tb\t1", "a\tb\t5.5"), ("glue/stsb", "a\tb\t1", "a\tb\t1\t1"), ("glue/stsb", "a\tb\t1", "a\tb"),
+    ("glue/stsb", "a\tb\t1", "\t\t1"), ("glue/stsb", "a\tb\t1", "a\0\tb\t1")])
+def test_refused_rows_are_those_of_the_harness(zeb, tmp_path, name, good, bad):
+    """What zeb leaves out and says so, training refuses; what stands before it both read."""
+    task = tasks.get(name)
+    head = "sentence1\tsentence2\tscore\n" if name == "glue/stsb" else ""
+    lines = [x if isinstance(x, str) else json.dumps(x) for x in (good, bad)]
+    write(tmp_path, task, "dev", head + lines[0])
+    want, said = zeb(tmp_path, name, "dev")
+    assert want and not said and rows_of(tmp_path, task, "dev") == want
+    write(tmp_path, task, "dev", head + "\n".join(lines))
+    again, said = zeb(tmp_path, name, "dev")
+    assert again == want and said
+    with pytest.raises(DataError, match=f"{task.files['dev']}:{3 if head else 2}: "):
+        read_split(tmp_path, task, "dev")
 
 
 @pytest.mark.parametrize("text, says", [
@@ -76,10 +199,10 @@ def test_superglue_layouts(tmp_path):
     ("sentence\tlabel\ngood\n", "train.tsv:2: 1 columns"),
     ("sentence\tlabel\ngood\t1\nb\udcff\t1\n", "train.tsv:3: byte 0xff at column 2"),
     ("sentence1\tsentence2\tscore\na\tb\t5.5\n", "train.tsv:2: score 5.5 is outside"),
-    ("sentence1\tsentence2\tscore\na\tb\tnan\n", "train.tsv:2: score nan is outside"),
+    ("sentence1\tsentence2\tscore\na\tb\tnan\n", "train.tsv:2: score 'nan' is not a number"),
     ('{"premise": "p", "hypothesis": 7, "label": "neutral"}\n', "train.jsonl:1: 'hypothesis' is 7, not a text"),
-    ("7\n", "train.jsonl:1: missing key 'label'"),
-    ("", "empty file")])
+    ("7\n", "train.jsonl:1: not a JSON object"),
+    ("", "no rows")])
 def test_bad_rows_are_named(tmp_path, text, says):
     task = tasks.get("glue/stsb" if "score" in text else "superglue/cb" if "train.jsonl" in says else "glue/sst2")
     path = tmp_path / task.folder / task.files["train"]

@@ -68,6 +68,6 @@ def predictions(scores: np.ndarray):
 
 def headline(task: Task, values: dict[str, float]) -> float:
     """One number to choose by: the mean of a two-metric task's metrics, else the first."""
-    if task.name in ("glue/cola", "glue/ax", "superglue/axb"):
+    if task.name in ("glue/cola", "glue/ax", "superglue/ax-b"):
         return values["mcc"]
     return float(np.mean([values[m] for m in task.metrics]))

@@ -1,7 +1,8 @@
 """The GLUE and SuperGLUE tasks: where a split lies, which columns it has, what its labels mean.
 
-A task is data, not code: the readers interpret this table.  Label ids follow the order of `labels`
-(the usual order of published checkpoints); a task with `labels=None` is a regression.
+A task is data, not code: the readers interpret this table.  Names, splits and files are those of zeb's own tables
+(suites/glue/glue.c, suites/superglue/superglue.c), and so are the label ids, the order of `labels`: a checkpoint's
+classes mean the same to both.  A task with `labels=None` is a regression.
 """
 from __future__ import annotations
 
@@ -22,6 +23,8 @@ class Task:
     most: float = 5.0
     metrics: tuple[str, ...] = ("accuracy",)
     optional: tuple[str, ...] = field(default=())   # splits whose labels are withheld
+    columns: dict[str, tuple[str, str, str]] = field(default_factory=dict)   # split -> its own a, b, label
+    pairs: bool = False                # every two rows are a group
 
     @property
     def num_labels(self) -> int:
@@ -46,6 +49,7 @@ def _super(name: str, folder: str, a: str = "", b: str = "", **kw) -> Task:
 
 _NLI2 = ("entailment", "not_entailment")
 _NLI3 = ("entailment", "neutral", "contradiction")
+_CB = ("entailment", "contradiction", "neutral")
 _BOOL = ("false", "true")
 _PAIR = {"a": "sentence1", "b": "sentence2"}
 
@@ -59,23 +63,24 @@ TASKS: dict[str, Task] = {t.name: t for t in (
     _glue("mnli", "MNLI", **_PAIR, label="gold_label", labels=_NLI3,
           files={"train": "train.tsv", "dev": "dev_matched.tsv", "test": "test_matched.tsv"}),
     _glue("mnli-mm", "MNLI", **_PAIR, label="gold_label", labels=_NLI3,
-          files={"train": "train.tsv", "dev": "dev_mismatched.tsv", "test": "test_mismatched.tsv"}),
+          files={"dev": "dev_mismatched.tsv", "test": "test_mismatched.tsv"}),
     _glue("qnli", "QNLI", "question", "sentence", labels=_NLI2),
     _glue("rte", "RTE", **_PAIR, labels=_NLI2),
     _glue("wnli", "WNLI", **_PAIR),
-    _glue("ax", "AX", **_PAIR, labels=_NLI3, metrics=("mcc", "accuracy"),
-          files={"dev": "diagnostic-full.tsv", "test": "AX.tsv"}),
+    _glue("ax", "AX", **_PAIR, label="gold_label", labels=_NLI3, metrics=("mcc", "accuracy"),
+          files={"diagnostic": "diagnostic-full.tsv", "test": "AX.tsv"},
+          columns={"diagnostic": ("Premise", "Hypothesis", "Label")}),
     _super("boolq", "BoolQ", "passage", "question", labels=_BOOL),
-    _super("cb", "CB", "premise", "hypothesis", labels=_NLI3, metrics=("accuracy", "macro_f1")),
+    _super("cb", "CB", "premise", "hypothesis", labels=_CB, metrics=("accuracy", "macro_f1")),
     _super("copa", "COPA", layout="copa"),
     _super("multirc", "MultiRC", layout="multirc", metrics=("em", "f1a")),
-    _super("record", "ReCoRD", layout="record", metrics=("f1", "em")),
+    _super("record", "ReCoRD", layout="record", label="answers", metrics=("f1", "em")),
     _super("rte", "RTE", "premise", "hypothesis", labels=_NLI2),
     _super("wic", "WiC", layout="wic", labels=_BOOL),
     _super("wsc", "WSC", layout="wsc", labels=_BOOL),
-    _super("axb", "AX-b", **_PAIR, labels=_NLI2, metrics=("mcc", "accuracy"),
-           files={"dev": "AX-b.jsonl"}),
-    _super("axg", "AX-g", "premise", "hypothesis", labels=_NLI2, files={"dev": "AX-g.jsonl"}),
+    _super("ax-b", "AX-b", **_PAIR, labels=_NLI2, metrics=("mcc", "accuracy"),
+           files={"diagnostic": "AX-b.jsonl"}),
+    _super("ax-g", "AX-g", "premise", "hypothesis", labels=_NLI2, files={"diagnostic": "AX-g.jsonl"}, pairs=True),
 )}
 
 
