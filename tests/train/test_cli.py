@@ -189,6 +189,15 @@ def test_a_slip_in_a_recipe_is_found_before_anything_runs(tmp_path, capsys):
     assert "no such work folder" in capsys.readouterr().err and not (tmp_path / "work").exists()
 
 
+def test_steps_are_spread_over_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr(recipe, "command", lambda *_: [
+        sys.executable, "-c", "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"])
+    steps = [{"id": i, "do": "finetune", "with": {}} for i in "abcd"]
+    assert recipe.run({"steps": steps}, tmp_path, [], jobs=4, track=False) == []
+    assert sorted((tmp_path / f"{i}.log").read_text().strip() for i in "abcd") == ["3", "3", "5", "5"]
+
+
 def test_an_export_under_a_foreign_policy_writes_nothing(world, tmp_path, capsys):
     store.save_model(tmp_path / "a", store.load_model(world / "base"), ("0", "1"))
     policy.dense("d", 3).write(tmp_path / "a")

@@ -1,12 +1,10 @@
 """Teachers that are no students' shape, and the texts that pools hold."""
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from conftest import store_of_random_rows
 
-from zeb_train import corpus, pool, project, store, tasks, tokens
+from zeb_train import corpus, pool, store, tasks, tokens
 from zeb_train.bert import Bert
 from zeb_train.dataset import TaskData
 from zeb_train.loop import TrainError
@@ -102,11 +100,3 @@ def test_mates_are_of_pairs(tiny, tmp_path):
     data = TaskData(tasks.get("glue/sst2"), store_of_random_rows(), store_of_random_rows())
     with pytest.raises(TrainError, match="pairs"):
         pool.make(tmp_path, data, [], tmp_path, 1, pool.Recipe(mates=2))
-
-
-def test_a_student_is_taken_to_its_teachers_words(tiny):
-    """Where words of one span those of the other, exactly."""
-    student, teacher = Bert(replace(tiny, hidden_size=16)), Bert(tiny)
-    up = torch.randn(32, 16)
-    teacher.bert.embeddings.word_embeddings.weight.data = student.bert.embeddings.word_embeddings.weight.data @ up.T
-    assert torch.allclose(project.between(student, teacher), up, atol=1e-3)

@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--teacher", type=Path, action="append", default=[],
                    help="teacher checkpoint; several are averaged")
     p.add_argument("--pool", type=Path, help="learn from this pool (see label) instead")
-    p.add_argument("--start", type=Path, help="student to start from (plain text: the teacher's projection if none)")
+    p.add_argument("--start", type=Path, help="student to start from (task)")
     p.add_argument("--config", type=Path, help="config.json of the student (plain text)")
     p.add_argument("--weight", action="append", default=[], metavar="KEY=VALUE",
                    help="a loss weight: label, logits, hidden, temperature, augmented, replace")
@@ -228,11 +228,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--work", type=Path, required=True)
     p.add_argument("--minilm", type=Path, default=Path("minilm"), help="MiniLM-L6-H384 folder")
     p.add_argument("--mpnet", type=Path, default=Path("mpnet"), help="all-mpnet-base-v2 folder, for teachers")
-    p.add_argument("--general", type=Path, help="task-agnostic student ({general}; default: "
-                   "the step `general` below --work)")
-    p.add_argument("--before", type=Path, default=Path("before"), help="work folder of the recipe that this one goes on "
-                   "from ({before})")
-    p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--jobs", type=int, default=1, help="steps side by side, spread over the GPUs at hand")
     p.add_argument("--only", action="append", default=[], help="this step and what it needs")
     _zeb(p)
     return top
@@ -343,8 +339,7 @@ def _distill(args) -> dict:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
     return {**distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args), args.out, _settings(args),
-                              device_of(args.device), limit=args.limit, start=args.start, freeze_words=args.freeze_words),
-            "seen": lineage.merged([lineage.read(f) for f in (args.teacher[0], args.start) if f])}
+                              device_of(args.device), limit=args.limit), "seen": lineage.read(args.teacher[0])}
 
 
 def _prune(args) -> dict:
@@ -418,7 +413,6 @@ def _export(args) -> dict:
 def _recipe(args) -> dict:
     from . import recipe
     places = {"data": str(args.data), "minilm": str(args.minilm), "mpnet": str(args.mpnet), "work": str(args.work),
-              "before": str(args.before), "general": str(args.general or args.work / "general"),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
     common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
     made = recipe.read(args.recipe, places)

@@ -33,10 +33,9 @@ def _generator(device: torch.device, seed: int, step: int) -> torch.Generator:
 
 def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Path, out: Path,
             settings: loop.Settings, device: torch.device, relation: float = 1.0,
-            limit: int = 0, start: Path | None = None, freeze_words: bool = False) -> dict:
+            limit: int = 0) -> dict:
     """Task-agnostic: hidden states of matched layers, relations of the last, and the answers of the
-    heads where the teacher has learned some; on plain text, and on the pairs kept beside the teacher.
-    The student is `start`, or the teacher projected down to `config`."""
+    heads where the teacher has learned some; on plain text, and on the pairs kept beside the teacher."""
     torch.manual_seed(settings.seed)
     teacher = store.load_model(teacher_dir).to(device).eval().requires_grad_(False)
     text = corpus.packed(data, vocab)
@@ -48,20 +47,15 @@ def general(name: str, teacher_dir: Path, config: Config, data: Path, vocab: Pat
         text = text.take(np.arange(0, len(text), max(1, len(text) // limit)))
     rows = Store(text, device)
     loop.log(f"{name}: {len(text)} texts, {len(text.ids)} tokens")
-    if start is not None:
-        student = store.load_model(start)
-        config, up = student.config, project.between(student, teacher)
     layers = spread(config.num_hidden_layers, teacher.config.num_hidden_layers)
-    if start is None:
-        up = project.directions(teacher, rows, config.hidden_size)
-        student = project.student(teacher, config, up, layers)
-    student.bert.embeddings.word_embeddings.weight.requires_grad_(not freeze_words)
+    p = project.directions(teacher, rows, config.hidden_size)
+    student = project.student(teacher, config, p, layers)
     teacher.to(device)
     pairs = [(0, 0)] + [(i + 1, t + 1) for i, t in enumerate(layers)]
     hidden = HiddenLoss(config.hidden_size, teacher.config.hidden_size, pairs)
     with torch.no_grad():
         for linear in hidden.map:
-            linear.weight.copy_(up.cpu())
+            linear.weight.copy_(p.cpu())
     near = augment.neighbours(teacher.bert.embeddings.word_embeddings.weight.float(),
                               Path(vocab).read_text(encoding="utf-8").split("\n")[:config.vocab_size])
     module = nn.ModuleDict({"student": student, "hidden": hidden})

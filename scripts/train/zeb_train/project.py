@@ -27,13 +27,6 @@ def directions(teacher: Bert, store: Store, width: int, batches: int = 40) -> Te
     return torch.linalg.eigh(total)[1].flip(1)[:, :width].float().contiguous()
 
 
-@torch.no_grad()
-def between(student: Bert, teacher: Bert) -> Tensor:
-    """[Dt,Ds]: what comes nearest to taking a student's word embeddings to the teacher's, in the least squares."""
-    s, t = (m.bert.embeddings.word_embeddings.weight.detach().float().cpu() for m in (student, teacher))
-    return torch.linalg.lstsq(s, t).solution.T.contiguous()
-
-
 def _heads(layer, count: int) -> Tensor:
     """Rows (into the concatenated heads) of the `count` heads that can write most, in order."""
     out = layer.attention.output.dense.weight.view(-1, layer.heads, layer.d)

@@ -12,7 +12,7 @@
         with: {...}
 
 Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
-own process (one that dies costs itself and what needs it).  Energy is tracked over all of them but the
+own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy is tracked over all of them but the
 exports, which come last and write it on their cards.
 
 With a zeb program, students are scored by it, in a process of their own as soon as they are written
@@ -21,11 +21,13 @@ With a zeb program, students are scored by it, in a process of their own as soon
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import torch
 import yaml
 
 from . import energy, scoring, store
@@ -33,7 +35,7 @@ from .loop import TrainError, log
 
 
 def read(path: Path, places: dict[str, str]) -> dict:
-    """The recipe with {data}, {minilm}, {mpnet}, {before}, {vocab} and {work} replaced."""
+    """The recipe with {data}, {minilm}, {mpnet}, {vocab}, {here} and {work} replaced."""
     with open(path, encoding="utf-8") as f:
         recipe = yaml.safe_load(f)
     if not isinstance(recipe, dict) or not isinstance(recipe.get("steps"), list) \
@@ -162,7 +164,8 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
     but not scored."""
     scores = scores or {}
     waiting, scoring_waits, unscored = list(ids), list(late), []
-    running: dict[str, tuple[subprocess.Popen, float]] = {}
+    running: dict[str, tuple[subprocess.Popen, float, str]] = {}
+    gpus = _gpus()
     scored: dict[str, subprocess.Popen] = {}
     try:
         while waiting or running or scoring_waits or scored:
@@ -172,13 +175,15 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
                     failed.add(i)
                     waiting.remove(i)
                 elif needs <= done and len(running) < jobs:
-                    running[i] = (_spawn(i, command(steps[i], work, common), work), time.monotonic())
+                    taken = [gpu for _, _, gpu in running.values()]
+                    gpu = min(gpus, key=taken.count, default="")
+                    running[i] = (_spawn(i, command(steps[i], work, common), work, gpu), time.monotonic(), gpu)
                     waiting.remove(i)
             while scoring_waits and len(scored) < jobs:
                 i = scoring_waits.pop(0)
                 scored[i] = _spawn(i, scores[i], work)
             time.sleep(0.2)
-            for i, (process, began) in list(running.items()):
+            for i, (process, began, _) in list(running.items()):
                 if process.poll() is None:
                     continue
                 del running[i]
@@ -200,7 +205,7 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
                     unscored.append(i)
                     log(f"{i}: SCORING FAILED ({process.returncode}); see {work / i}.log")
     finally:
-        left = [*(process for process, _ in running.values()), *scored.values()]
+        left = [*(process for process, _, _ in running.values()), *scored.values()]
         for process in left:
             process.terminate()                  # each saves its state and leaves
         for process in left:
@@ -224,6 +229,14 @@ def _closure(steps: dict, ids: list[str]) -> list[str]:
     return [i for i in steps if i in wanted]
 
 
-def _spawn(name: str, argv: list[str], work: Path) -> subprocess.Popen:
+def _gpus() -> list[str]:
+    """The GPUs that there are to choose from, as CUDA_VISIBLE_DEVICES names them; none where there is no choice."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
+    return found if len(found) > 1 else []
+
+
+def _spawn(name: str, argv: list[str], work: Path, gpu: str = "") -> subprocess.Popen:
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu} if gpu else None
     with open(work / f"{name}.log", "ab") as out:
-        return subprocess.Popen(argv, stdout=out, stderr=out)
+        return subprocess.Popen(argv, stdout=out, stderr=out, env=env)
