@@ -177,17 +177,20 @@ static void print_json(const zeb_calibration_options *o, const zeb_calibration *
     (void)printf("}\n");
 }
 
-static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, zeb_calibration *result,
-                         zeb_error *error) {
+static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, const zeb_log *log,
+                         zeb_calibration *result, zeb_error *error) {
     zeb_progress progress;
+    char words[ZEB_WORKER_WORDS_MAX] = "";
     zeb_progress_begin(&progress, stderr);
     zeb_worker_watch watch = {.timeout_ns = o->what.timeout_ns,
                               .grace_ns = UINT64_C(10000000000),
                               .stop = zeb_cli_stop(),
                               .progress = on_progress,
-                              .user = &progress};
+                              .user = &progress,
+                              .words = words};
     zeb_status status = zeb_calibrate(o, registry, &watch, result, error);
     zeb_progress_end(&progress);
+    zeb_cli_said(log, "calibrate", words);
     return status;
 }
 
@@ -208,7 +211,7 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
     if (status == ZEB_OK) status = make_options(set, &places, arena, &o, &error);
     if (status == ZEB_OK) status = zeb_registry_open(places.plugins, places.plugin_count, &log, &registry, &error);
-    if (status == ZEB_OK) status = search(&o, registry, &result, &error);
+    if (status == ZEB_OK) status = search(&o, registry, &log, &result, &error);
     if (status == ZEB_OK) status = zeb_calibration_write(&o, &result, set->out, &error);
     if (status == ZEB_OK && strcmp(set->format, "json") == 0) print_json(&o, &result, set->out);
     if (status == ZEB_OK && strcmp(set->format, "table") == 0) print_table(&o, &result);

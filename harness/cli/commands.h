@@ -39,6 +39,9 @@ ZEB_MUST_CHECK zeb_status zeb_places_find(const char *plugin_dir, zeb_arena *are
 /* The log of the program: stderr, in colour on a terminal unless NO_COLOR is set. */
 zeb_log zeb_cli_log(bool verbose);
 
+/* Passes on what a worker had to say, if anything, as a warning: "zeb: warning: NAME: it said: words". */
+void zeb_cli_said(const zeb_log *log, const char *name, const char *words);
+
 /* True if colours may go to the stream. */
 bool zeb_cli_colour(FILE *stream);
 

@@ -259,6 +259,7 @@ static zeb_status explain(const explain_settings *set, const zeb_places *places,
                           zeb_arena *arena, const zeb_log *log, zeb_explanation *result, zeb_error *error) {
     zeb_explain_options asked = {.registry = registry, .predict = !set->no_predict};
     zeb_progress progress;
+    char words[ZEB_WORKER_WORDS_MAX] = "";
     zeb_status status = make_case(set, places, &asked.what, error);
     if (status != ZEB_OK) return status;
     find_known(set, arena, log, &asked);
@@ -267,9 +268,11 @@ static zeb_status explain(const explain_settings *set, const zeb_places *places,
                               .grace_ns = UINT64_C(2000000000),
                               .stop = zeb_cli_stop(),
                               .progress = on_progress,
-                              .user = &progress};
+                              .user = &progress,
+                              .words = words};
     status = zeb_explain(&asked, &watch, result, error);
     zeb_progress_end(&progress);
+    zeb_cli_said(log, "explain", words);
     if (status != ZEB_OK) return status;
     keep_timings(set, arena, log, result);
     bool known = false;

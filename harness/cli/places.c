@@ -72,6 +72,13 @@ zeb_log zeb_cli_log(bool verbose) {
         .stream = stderr, .level = verbose ? ZEB_LOG_DEBUG : ZEB_LOG_INFO, .colour = zeb_cli_colour(stderr)};
 }
 
+void zeb_cli_said(const zeb_log *log, const char *name, const char *words) {
+    size_t length = strlen(words);
+    while (length > 0 && words[length - 1] == '\n')
+        length--;
+    if (length > 0) zeb_log_write(log, ZEB_LOG_WARNING, "%s: it said: %.*s", name, (int)length, words);
+}
+
 int zeb_cli_fail(int exit_status, const zeb_error *error) {
     zeb_log log = zeb_cli_log(false);
     zeb_log_write(&log, ZEB_LOG_ERROR, "%s", error->text);

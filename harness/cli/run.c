@@ -153,8 +153,7 @@ static zeb_status on_row(const zeb_case *what, const zeb_row *finished, void *us
     zeb_log_level level = row->outcome == ZEB_OUTCOME_OK ? ZEB_LOG_INFO : ZEB_LOG_WARNING;
     zeb_log_write(&context->log, level, "%s: %s%s%s", name, zeb_outcome_name(row->outcome),
                   row->reason[0] != '\0' ? ": " : "", row->reason);
-    if (row->last_words != NULL)
-        zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s: it said: %s", name, row->last_words);
+    if (row->last_words != NULL) zeb_cli_said(&context->log, name, row->last_words);
     if (context->format != ZEB_FORMAT_JSONL) return ZEB_OK;
     zeb_status status = zeb_rows_write(stdout, ZEB_FORMAT_JSONL, 0, &row, 1, error);
     (void)fflush(stdout);

@@ -63,6 +63,7 @@ static void report(const zeb_search *s, const zeb_row *row, const zeb_trial *den
     to->examples = s->session.data.count;
     to->rows = s->tokens;
     to->truncated = row->rows_truncated.value;
+    to->rows_skipped = row->rows_skipped.value;
     zeb_text_copy(to->model, sizeof to->model, row->model);
     zeb_text_copy(to->data_hash, sizeof to->data_hash, row->data_hash);
     (void)snprintf(to->device, sizeof to->device, "%.30s:%.30s", row->backend, row->device);

@@ -60,6 +60,7 @@ typedef struct zeb_calibration {
     bool reached;                                  /* within 1 % of the wanted share (heads: or less), or the budget */
     uint32_t trials;
     uint64_t examples, rows, truncated; /* rows: tokens of all examples */
+    uint64_t rows_skipped;              /* of the file: could not be read */
     char model[ZEB_NAME_MAX], model_hash[65], data_hash[65], device[ZEB_NAME_MAX];
 } zeb_calibration;
 

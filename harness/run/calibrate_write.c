@@ -46,11 +46,11 @@ static json_t *provenance_json(const zeb_calibration_options *o, const zeb_calib
                               c->flops_executed / c->flops_dense);
     json_t *score = json_pack("{s:s, s:o, s:o}", "metric", c->dense.name, "dense", metric_json(&c->dense), "sparse",
                               metric_json(&c->sparse));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:o, s:o, s:i}", "made_by", o->made_by,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:b, s:o, s:o, s:i}", "made_by", o->made_by,
                      "model", c->model, "task", o->what.task, "device", c->device, "shape",
-                     zeb_calibration_shape_name(c->shape), "data_sha256", c->data_hash, "slice", slice, "wanted",
-                     wanted, "flops", flops, "reached", c->reached, "kept", kept, "score", score, "trials",
-                     (int)c->trials);
+                     zeb_calibration_shape_name(c->shape), "data_sha256", c->data_hash, "rows_skipped",
+                     (json_int_t)c->rows_skipped, "slice", slice, "wanted", wanted, "flops", flops, "reached",
+                     c->reached, "kept", kept, "score", score, "trials", (int)c->trials);
 }
 
 static zeb_status write_text(FILE *out, void *user, zeb_error *error) {

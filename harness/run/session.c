@@ -75,8 +75,12 @@ static zeb_status open_data(zeb_session *session, const example_filter *filter, 
     KEEP(row->data_hash, session->data.hash);
     row->rows_read = zeb_u64(session->data.rows_read);
     row->rows_skipped = zeb_u64(session->data.rows_skipped);
+    /* Kept with the row as its worker's words: the first ones, and of all the count. */
     for (size_t i = 0; i < session->data.skips; i++)
-        (void)fprintf(stderr, "skipped %s\n", session->data.skip[i]); /* kept with the row as its worker's words */
+        (void)fprintf(stderr, "skipped %s\n", session->data.skip[i]);
+    if (session->data.rows_skipped > 0)
+        (void)fprintf(stderr, "skipped %llu of %llu rows of %s\n", (unsigned long long)session->data.rows_skipped,
+                      (unsigned long long)session->data.rows_read, session->data.path);
     if (session->data.count == 0)
         return zeb_fail(error, ZEB_ERR_FORMAT, "%s holds no usable example%s", session->data.path,
                         filter->keep != NULL ? " in the part of it that was asked for (--share)" : "");

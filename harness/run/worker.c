@@ -177,9 +177,12 @@ zeb_status zeb_worker_call(zeb_worker_body body, const void *input, size_t size,
                            const zeb_worker_watch *watch, void *result, zeb_error *error) {
     zeb_shared *shared = NULL;
     zeb_worker_report report;
+    if (watch->words != NULL) watch->words[0] = '\0';
     zeb_status status = zeb_shared_create(2 * size + ((size_t)1 << 20), &shared, error);
     if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, size, &shared->result, error);
     if (status == ZEB_OK) status = zeb_worker_run(body, input, shared, watch, &report, error);
+    if (status == ZEB_OK && watch->words != NULL && report.end == ZEB_WORKER_RETURNED)
+        memcpy(watch->words, report.words, sizeof report.words);
     if (status == ZEB_OK) status = judge_call(shared, &report, lost, error);
     if (status == ZEB_OK) memcpy(result, shared->result, size);
     zeb_shared_destroy(shared);

@@ -50,6 +50,8 @@ typedef struct zeb_worker_watch {
     const volatile sig_atomic_t *stop;                      /* the user's wish; may be NULL */
     void (*progress)(const zeb_shared *shared, void *user); /* about ten times a second; may be NULL */
     void *user;
+    char *words; /* [ZEB_WORKER_WORDS_MAX], of zeb_worker_call: receives what a worker that returned, well or with an
+                    error, had to say; "" for one that didn't, whose error has it; may be NULL */
 } zeb_worker_watch;
 
 /* The shared mapping: `size` bytes of address space, of which only what is used takes memory. */

@@ -155,6 +155,7 @@ class Data(ProgramTest):
         for line in (3, 4, 5, 6):
             self.assertIn(f"dev.tsv:{line}:", done.stderr)
             self.assertIn(f"dev.tsv:{line}:", row["last_words"])
+        self.assertIn("skipped 4 of 5 rows", done.stderr)
 
 
 class Faults(ProgramTest):

@@ -25,6 +25,17 @@ def in_slice(sentence, share):
     return int.from_bytes(digest[:4], "big") < int(share * 2**32)
 
 
+def spoil(path, lines=12):
+    """A label that is none and rows of one cell, in so many of a file's lines from the third on; how the rows are told."""
+    text = path.read_text().splitlines()
+    text[2] = text[2].rpartition("\t")[0] + "\t2"
+    for i in range(3, 2 + lines):
+        text[i] = "no label"
+    path.write_text("\n".join(text) + "\n")
+    return [f"{path}:3: label \"2\" is none", f"{path}:4: ", f"{path}:10: ",
+            f"skipped {lines} of {len(text) - 1} rows of {path}"]
+
+
 class Calibrate(ProgramTest):
     """On sentences of the dev file that ships, put under the name of train in a folder of the test's own."""
 
@@ -102,6 +113,18 @@ class Calibrate(ProgramTest):
         self.out.unlink()
         self.refuse("at least 128 tokens", "--min-tokens", "128", check=3)
         self.refuse("--min-tokens", "--min-tokens", "129", check=2)
+
+    def test_rows_that_cannot_be_read_are_told(self):
+        words = ("--shape", "even", "--flops", "0.7")
+        self.assertNotIn("skipped", self.calibrate(*words).stderr)
+        self.assertEqual(json.loads(self.out.read_text())["provenance"]["rows_skipped"], 0)
+        told = spoil(self.train)
+        done = self.calibrate(*words)
+        for text in told:
+            self.assertIn(text, done.stderr)
+        self.assertEqual(json.loads(self.out.read_text())["provenance"]["rows_skipped"], 12)
+        self.out.unlink()
+        self.refuse(told[-1], "--min-tokens", "128", check=3)
 
     def test_twice_gives_the_same(self):
         said = [self.calibrate("--shape", "even").stdout for _ in range(2)]
@@ -495,6 +518,15 @@ class Quantize(ProgramTest):
         self.assertLess(errors["gptq", "int8"], 0.2 * errors["gptq", "int4"])
         self.assertIsNone(json.loads(self.quantize("--weights", "int4").stdout)["output_error"])
 
+    def test_rows_that_cannot_be_read_are_told(self):
+        words = self.seen_data()
+        told = spoil(self.folder / "data/SST-2/train.tsv")
+        for method in ("--method", "gptq"), ("--weights", "mixed"):
+            done = self.quantize(*words, "--weights", "int4", *method)
+            for text in told:
+                self.assertIn(text, done.stderr)
+            subprocess.run(["rm", "-r", self.out], check=True)
+
     def test_a_mix_within_a_budget(self):
         counts, sizes = [], []
         for budget in ("20%", "7%", "0.6%"):
@@ -748,6 +780,15 @@ class Explain(ProgramTest):
                                     ("--batch", ["--batch", "0"], 2), ("sst2", ["--task", "glue/sst"], 2)):
             _, done = self.explain(*words, check=code)
             self.assertIn(needle, done.stderr)
+
+    def test_rows_that_cannot_be_read_are_told(self):
+        dev = self.folder / "data/SST-2/dev.tsv"
+        dev.parent.mkdir(parents=True)
+        dev.write_bytes(DEV.read_bytes())
+        told = spoil(dev)
+        _, done = self.explain("--data", self.folder / "data", "--no-predict")
+        for text in (*told[:-1], "skipped 12 of 16 rows"):     # of those that the four come after
+            self.assertIn(text, done.stderr)
 
     def test_a_crash_is_an_error(self):
         _, done = self.explain("--device", "faulty-late", "--plugin-dir", os.environ["ZEB_FAULTY"], check=3)

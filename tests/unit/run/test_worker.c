@@ -62,6 +62,8 @@ static void results_come_back_through_the_mapping(void **state) {
 
 static zeb_status complain(const void *input, zeb_shared *shared, zeb_error *error) {
     (void)shared;
+    (void)fputs("a word of warning\n", stderr);
+    (void)fflush(stderr);
     return zeb_fail(error, ZEB_ERR_FORMAT, "%s is broken", (const char *)input);
 }
 
@@ -187,6 +189,21 @@ static void a_call_yields_its_result_or_says_why_not(void **state) {
     assert_int_equal(result, 42);
 }
 
+static void a_call_hands_on_what_was_said(void **state) {
+    (void)state;
+    const int number = 42, deadly = SIGSEGV;
+    char words[ZEB_WORKER_WORDS_MAX] = "?";
+    const zeb_worker_watch watch = {.words = words};
+    int result;
+    zeb_error error = {{0}};
+    assert_int_equal(zeb_worker_call(complain, "it", sizeof result, "", &watch, &result, &error), ZEB_ERR_FORMAT);
+    assert_string_equal(words, "a word of warning\n");
+    assert_int_equal(zeb_worker_call(answer, &number, sizeof result, "", &watch, &result, &error), ZEB_OK);
+    assert_string_equal(words, "");
+    assert_int_equal(zeb_worker_call(die, &deadly, sizeof result, "", &watch, &result, &error), ZEB_ERR_DEVICE);
+    assert_string_equal(words, ""); /* they are in the error */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(results_come_back_through_the_mapping, set_up, tear_down),
@@ -197,6 +214,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_stop_is_passed_on_and_then_enforced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_the_end_of_what_was_said_is_kept, set_up, tear_down),
         cmocka_unit_test(a_call_yields_its_result_or_says_why_not),
+        cmocka_unit_test(a_call_hands_on_what_was_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
