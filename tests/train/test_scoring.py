@@ -2,6 +2,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from test_harness import ROOT, program, removed  # noqa: F401
 
 from zeb_train import cli, dataset, metrics, policy, recipe, scoring, store, table, tasks
 from zeb_train.loop import TrainError
+from zeb_train.readers import read_split
 from zeb_train.sparsity import Hard
 
 STEP = {"id": "dense-1", "do": "distill", "with": {"task": "glue/rte", "evaluate": "dev", "format": ["int8", "int4"],
@@ -82,6 +84,40 @@ def test_zeb_scores_as_pytorch_does(removed, tmp_path, capsys):  # noqa: F811
     assert cli.main(export) == 1 and not (tmp_path / "no").exists()                     # there is no dev to score
     assert out["fp32"]["zeb"]["flops_executed"] == rows[0][4] < 0.6 * out["fp32"]["zeb"]["flops_dense"]
     assert scoring.marker(folder).is_file()
+
+
+@pytest.mark.parametrize("name", ["copa", "multirc", "record", "wsc", "ax-g"])
+def test_examples_of_records(name, removed, tmp_path):  # noqa: F811
+    """Tasks whose records are several examples or stand in groups are kept whole, and not when a line lacks; zeb's
+    metrics are this package's of the same scores."""
+    zeb, data, task = program(), ROOT / "suites/superglue/fixtures", tasks.get("superglue/" + name)
+    if zeb is None:
+        pytest.skip("no zeb program built (or named by $ZEB)")
+    folder, given, split = tmp_path / "m", tmp_path / "p", "diagnostic" if "diagnostic" in task.files else "dev"
+    store.save_model(folder, store.load_model(removed), task.labels)
+    (folder / "vocab.txt").symlink_to(removed / "vocab.txt")
+    argv = scoring.zeb_command(zeb, "cpu", folder, task.name, split, "fp32", data, tmp_path / "r.db", given, 32)
+    done = subprocess.run(argv, capture_output=True, text=True)
+    kept, rows = scoring._kept(done, given), read_split(data, task, split)
+    lines = given.read_text().splitlines()
+    assert len(kept["predictions"]) == len(lines) == len(rows)
+    (row,) = json.loads(done.stdout)
+    assert (len(lines) > row["rows_read"]) == (name in ("copa", "multirc", "record"))
+    scores = np.array([json.loads(line)["scores"] for line in lines])
+    want = metrics.score(task, scores, np.array([r.label for r in rows]), np.array([r.group for r in rows]))
+    assert {k: kept["metrics"][k] for k in want} == pytest.approx(want, abs=1e-6)
+    assert set(kept["metrics"]) - set(want) == ({"f1"} if name == "record" else set())
+    for broken in (lines[:-1], lines[1:], [*lines, lines[0]], [lines[0], *lines[:-1]]):
+        given.write_text("\n".join(broken))
+        with pytest.raises(ValueError, match="examples answered"):
+            scoring._kept(done, given)
+    given.write_text("\n".join(lines))
+    for change in ({"rows_skipped": 1}, {"rows_read": len(lines) + 1}, {"verdict": "interrupted"}):
+        done.stdout = json.dumps([{**row, **change}])
+        with pytest.raises(ValueError, match="examples answered"):
+            scoring._kept(done, given)
+    if name != "wsc":                                            # no independent answers: not tested as such
+        assert table._pair(kept, kept, None) == "- | - | - | - | 1.000"
 
 
 def test_a_recipe_scores_what_was_not_scored(world, tmp_path, capfd, monkeypatch):  # noqa: F811

@@ -113,13 +113,17 @@ def answers(folder: Path, task: str, split: str, precision: str, data: Path, zeb
 
 
 def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
-    """What evaluation.json keeps of a run of zeb."""
+    """What evaluation.json keeps of a run of zeb: nothing of one that left something out.  A line is an example; a row
+    read is one example, or (COPA, MultiRC, ReCoRD) a record of several.  Without skipped rows examples are numbered
+    from 0 in either case."""
     if done.returncode != 0:
         raise ValueError(f"exit status {done.returncode}")
     (row,) = json.loads(done.stdout)
     lines = sorted(map(json.loads, answers.read_text().splitlines()), key=lambda line: line["index"])
-    if row["verdict"] != "ok" or row["rows_skipped"] or len(lines) != row["rows_read"]:
-        raise ValueError(f"{row['verdict']}: {len(lines)} of {row['rows_read']} rows answered")
+    if (row["verdict"] != "ok" or row["rows_skipped"] or row["examples"] < row["rows_read"]
+            or [line["index"] for line in lines] != list(range(row["examples"]))):
+        raise ValueError(f"{row['verdict']}: {len(lines)} of {row['examples']} examples answered, "
+                         f"{row['rows_skipped']} of {row['rows_read']} rows skipped")
     values = {_METRIC.get(m["name"], m["name"]): round(m["value"], 6) for m in row["metrics"]
               if m["defined"] and not m["name"].startswith("mean_")}
     return {"metrics": values, "predictions": metrics.predictions(np.array([line["scores"] for line in lines])),

@@ -2,6 +2,9 @@
 
 A student's dense twin has its seed and, behind as long a beginning of its family as there is one, `dense`:
 sst2-dense-2 of sst2-lean-cpu-2, sst2-minilm-dense-1 of sst2-minilm-ladder-1.
+
+The paired tests take rows for independent and a row for an answer.  Of COPA, MultiRC, ReCoRD (a question has several
+rows) and AX-g (rows come in pairs) only the work is compared.
 """
 from __future__ import annotations
 
@@ -129,7 +132,7 @@ def _pairs(found: dict, data: Path) -> list[str]:
 def _pair(a: dict, b: dict, gold) -> str:
     work = f"{b['zeb']['flops_executed'] / a['zeb']['flops_executed']:.3f}"
     task = tasks.get(b["zeb"]["task"])
-    if task.layout in ("copa", "multirc", "record"):         # an answer is more than one row
+    if task.pairs or task.layout in ("copa", "multirc", "record"):
         return f"- | - | - | - | {work}"
     labels = gold(task.name, b["zeb"]["split"])
     value, low, high = difference(task, a["predictions"], b["predictions"], labels)

@@ -74,13 +74,14 @@ TASKS: dict[str, Task] = {t.name: t for t in (
     _super("cb", "CB", "premise", "hypothesis", labels=_CB, metrics=("accuracy", "macro_f1")),
     _super("copa", "COPA", layout="copa"),
     _super("multirc", "MultiRC", layout="multirc", metrics=("em", "f1a")),
-    _super("record", "ReCoRD", layout="record", label="answers", metrics=("f1", "em")),
+    _super("record", "ReCoRD", layout="record", label="answers", metrics=("em",)),
     _super("rte", "RTE", "premise", "hypothesis", labels=_NLI2),
     _super("wic", "WiC", layout="wic", labels=_BOOL),
     _super("wsc", "WSC", layout="wsc", labels=_BOOL),
     _super("ax-b", "AX-b", **_PAIR, labels=_NLI2, metrics=("mcc", "accuracy"),
            files={"diagnostic": "AX-b.jsonl"}),
-    _super("ax-g", "AX-g", "premise", "hypothesis", labels=_NLI2, files={"diagnostic": "AX-g.jsonl"}, pairs=True),
+    _super("ax-g", "AX-g", "premise", "hypothesis", labels=_NLI2, metrics=("accuracy", "gender_parity"),
+           files={"diagnostic": "AX-g.jsonl"}, pairs=True),
 )}
 
 
