@@ -143,6 +143,12 @@ def _pair(a: dict, b: dict, gold) -> str:
     return f"{judged(task)} {100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) | {test} | {work}"
 
 
+def _counted(variant: dict) -> dict:
+    """The operations that zeb counted, where it scored."""
+    zeb = variant.get("zeb", {})
+    return {k: zeb[k] for k in ("policy", "flops_executed", "flops_dense") if k in zeb}
+
+
 def compact(work: Path) -> dict:
     """What is worth keeping of a work folder: metrics and costs, without predictions and logs."""
     out: dict = {}
@@ -153,6 +159,5 @@ def compact(work: Path) -> dict:
             out[f"{family}-{seed}"] = {
                 "steps": made.get("steps"), "seconds": made.get("seconds"),
                 "calib_best": made.get("best"), "calib": made.get("calib"),
-                "dev": {v: {k: x[k] for k in ("metrics", "cost", "zeb") if k in x}
-                        for v, x in variants.items()}}
+                "dev": {v: {k: x[k] for k in ("metrics", "cost") if k in x} | _counted(x) for v, x in variants.items()}}
     return out
