@@ -52,6 +52,8 @@ def test_what_another_task_holds_out_is_left_out(world):
     less = dataset.open_task(world / "data", world / "vocab.txt", "glue/stsb", cpu, without=["glue/mrpc"])
     assert len(whole.train) - len(less.train) == 1 and len(whole.calib) == len(less.calib)
     assert (whole.seen, less.seen) == ({"glue/stsb": []}, {"glue/stsb": ["glue/mrpc"]})
+    with pytest.raises(KeyError, match="unknown task 'mrpc'"):
+        dataset.open_task(world / "data", world / "vocab.txt", "glue/stsb", cpu, without=["mrpc"])
 
 
 def test_a_checkpoint_that_saw_dev_is_refused(world, capsys):

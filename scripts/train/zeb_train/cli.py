@@ -41,6 +41,11 @@ def _zeb(p: argparse.ArgumentParser, required: bool = False) -> None:
     p.add_argument("--zeb-device", default="cpu", help="device that it scores on")
 
 
+def _without(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--without", action="append", default=[], metavar="TASK",
+                   help="leave out train rows that have a text of TASK's dev, test or calib: for what goes on to that task")
+
+
 def _student(p: argparse.ArgumentParser) -> None:
     p.add_argument("--freeze-words", action="store_true")
     p.add_argument("--round-words", nargs="?", const="int8", default="", metavar="FORMAT",
@@ -244,11 +249,6 @@ def _settings(args):
     return Settings.of(values)
 
 
-def _without(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--without", action="append", default=[], metavar="TASK",
-                   help="leave out train rows that have a text of TASK's dev, test or calib: for what goes on to that task")
-
-
 def _fits(args) -> None:
     """Every id of the vocabulary must have a row in the word tables that it is looked up in."""
     from .bert import Config
@@ -267,7 +267,7 @@ def _open(args):
     least, path = getattr(args, "train_min_length", 0), getattr(args, "pool", None)
     _fits(args)
     before = lineage.check([f for f in (getattr(args, "start", None), path, *getattr(args, "teacher", ())) if f],
-                           args.task, args.data)      # before anything is computed
+                           args.task, args.data)
     data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
                      train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0),
                      pooled=path is not None, without=getattr(args, "without", ()))

@@ -16,7 +16,7 @@ from . import tokens
 from .batches import holdout
 from .loop import log
 from .readers import Row, read_split
-from .tasks import TASKS
+from .tasks import TASKS, get
 
 _TRAIN = ("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb", "glue/rte", "glue/wnli",
           "superglue/cb", "superglue/copa", "superglue/multirc", "superglue/wic", "superglue/wsc")
@@ -74,7 +74,7 @@ def held_out(root: Path, names: Sequence[str] = _TRAIN, calib: float = 0.05) -> 
     """Texts (plain) of these tasks' dev and test files at hand, and of the pairs held out for calib, which no other task
     may train on: STS-B and MRPC, for one, draw on the same pairs and split them differently."""
     out: set[str] = set()
-    for task in map(TASKS.__getitem__, names):
+    for task in map(get, names):
         rows = []
         for split, name in task.files.items():
             if (Path(root) / task.folder / name).is_file():

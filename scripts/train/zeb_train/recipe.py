@@ -12,8 +12,8 @@
         with: {...}
 
 Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
-own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy is tracked over all of them but the
-exports, which come last and write it on their cards.
+own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy
+is tracked over all of them but the exports, which come last and write it on their cards.
 
 With a zeb program, students are scored by it, in a process of their own as soon as they are written
 (scoring.py), and not by PyTorch.  `ID.scored` marks those; a scoring that fails costs no step.

@@ -128,4 +128,5 @@ def _kept(done: subprocess.CompletedProcess, answers: Path) -> dict:
               if m["defined"] and not m["name"].startswith("mean_")}
     return {"metrics": values, "predictions": metrics.predictions(np.array([line["scores"] for line in lines])),
             "zeb": {"task": row["task"], "split": row["split"], "backend": row["backend"], "policy": row["policy"],
-                    "driver": row["driver"], "model_sha256": row["model_hash"], "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
+                    "driver": row["driver"], "model_sha256": row["model_hash"],
+                    "flops_executed": row["flops"]["executed"], "flops_dense": row["flops"]["dense"]}}
