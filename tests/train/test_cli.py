@@ -189,6 +189,13 @@ def test_a_slip_in_a_recipe_is_found_before_anything_runs(tmp_path, capsys):
     assert "no such work folder" in capsys.readouterr().err and not (tmp_path / "work").exists()
 
 
+def test_a_recipes_steps_compute_in_what_it_is_told(world, tmp_path):
+    (tmp_path / "one.yaml").write_text(
+        f"steps: [{{id: a, do: finetune, with: {{task: glue/sst2, start: {world}/base, set: {{steps: 2, evals: 1}}}}}}]")
+    run(world, "recipe", tmp_path / "one.yaml", "--work", tmp_path / "w", "--fp16")
+    assert json.loads((tmp_path / "w/a/result.json").read_text())["arguments"]["fp16"] == "True"
+
+
 def test_steps_are_spread_over_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr(recipe, "command", lambda *_: [

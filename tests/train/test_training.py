@@ -55,18 +55,52 @@ def make(config, data, folder, epochs=6.0, evaluate=True, **kw):
     return model, run
 
 
-def test_learns_a_toy_task(tiny, data, tmp_path):
+@pytest.fixture(params=["fp32", "bf16", "fp16"])
+def half(request):
+    """What a CPU computes in while the test runs."""
+    loop.compute_in(request.param == "bf16", request.param == "fp16")
+    yield request.param
+    loop.compute_in(False, False)
+
+
+def test_learns_a_toy_task(tiny, data, tmp_path, half):
     model, run = make(tiny, data, tmp_path)
+    with loop.autocast(torch.device("cpu")):
+        b = data.train.batch(np.arange(4))
+        assert model.bert.pooler.dense(torch.ones(1, 32)).dtype == {
+            "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[half]
+        assert torch.isfinite(model(b.ids, b.types, b.live).logits).all()
     result = run.run()
     assert result["best"] > 0.9
     assert len(result["history"]) == 3
+
+
+def test_an_overflowing_gradient_costs_a_step_not_the_weights(tiny, data, tmp_path):
+    """fp16's scale falls until gradients fit; a state of such a run is no state of another."""
+    loop.compute_in(False, True)
+    try:
+        model, run = make(tiny, data, tmp_path, epochs=1, evaluate=False)
+        run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 40)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        run._update(np.arange(32), 0.5)
+        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+        assert run.scaler.get_scale() < 2.0 ** 40
+        for _ in range(40):
+            run._update(np.arange(32), 0.5)
+        assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+        assert any(not torch.equal(v, before[k]) for k, v in model.state_dict().items())
+        run.save()
+    finally:
+        loop.compute_in(False, False)
+    with pytest.raises(loop.TrainError, match="with --fp16"):
+        make(tiny, data, tmp_path, epochs=1, evaluate=False)[1].run()
 
 
 class Killed(Exception):
     pass
 
 
-def test_resumed_equals_uninterrupted(tiny, data, tmp_path):
+def test_resumed_equals_uninterrupted(tiny, data, tmp_path, half):
     """Killed after step 29, its last state of step 20: the second run repeats 21-29 and ends alike."""
     whole, run = make(tiny, data, tmp_path / "a", epochs=3, evaluate=False)
     run.run()

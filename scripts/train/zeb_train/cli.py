@@ -214,7 +214,8 @@ def _recipe(args) -> dict:
     from . import recipe
     places = {"data": str(args.data), "minilm": str(args.minilm), "mpnet": str(args.mpnet), "work": str(args.work),
               "vocab": str(_vocab(args)), "here": str(args.recipe.parent)}
-    common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device]
+    common = ["--data", str(args.data), "--vocab", str(_vocab(args)), "--device", args.device,
+              *(f"--{half}" for half in ("bf16", "fp16") if getattr(args, half))]
     made = recipe.read(args.recipe, places)
     for step in made["steps"]:                   # a slip in the last step is not found out when all others are done
         try:
@@ -251,7 +252,7 @@ def _done(args, path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from . import energy, loop, store
-    loop.cpu_bf16 = args.bf16
+    loop.compute_in(args.bf16, args.fp16)
     from .loop import TrainError
     from .readers import DataError
     does = {"finetune": _finetune, "intermediate": _intermediate, "label": _label, "distill": _distill,

@@ -173,12 +173,7 @@ class Lesson:
 
 
 def load_teachers(folders: list[Path], task, device: torch.device) -> list[Bert]:
-    """Frozen; in bf16 on CUDA, which spares the casts of autocast."""
-    return [store.load_for(t, task).to(device, _frozen(device)).eval().requires_grad_(False) for t in folders]
-
-
-def _frozen(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return [store.load_for(t, task).to(device, loop.frozen_dtype(device)).eval().requires_grad_(False) for t in folders]
 
 
 @dataclass
@@ -221,7 +216,7 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
     hidden = None
     if pooled and weights.hidden > 0:
         # What it started as guides the states between embeddings (which stay) and the last (which the goal moves).
-        guide = store.load_model(start).to(device, _frozen(device)).eval().requires_grad_(False)
+        guide = store.load_model(start).to(device, loop.frozen_dtype(device)).eval().requires_grad_(False)
         width = student.config.hidden_size
         hidden = HiddenLoss(width, width, [(i, i) for i in range(1, len(student.layers))], same=True)
     elif pooled:

@@ -100,11 +100,23 @@ def device_of(name: str = "auto") -> torch.device:
     return device
 
 
-cpu_bf16 = False                    # --bf16: also on a CPU (worth it where it has AMX)
+half = torch.bfloat16               # --fp16: float16, whose gradients are scaled
+cpu_half = False                    # --bf16, --fp16: also on a CPU (bf16 is worth it where it has AMX)
+
+
+def compute_in(bf16: bool, fp16: bool) -> None:
+    """Before anything is computed, for the whole process."""
+    global half, cpu_half
+    half, cpu_half = torch.float16 if fp16 else torch.bfloat16, bf16 or fp16
 
 
 def autocast(device: torch.device):
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or cpu_bf16)
+    return torch.autocast(device.type, half, enabled=device.type == "cuda" or cpu_half)
+
+
+def frozen_dtype(device: torch.device) -> torch.dtype:
+    """Of models that only answer: half on CUDA, which spares the casts of autocast."""
+    return half if device.type == "cuda" else torch.float32
 
 
 def _optimiser(module: nn.Module, s: Settings) -> torch.optim.Optimizer:
@@ -148,6 +160,7 @@ class Loop:
         self.device, self.plan, self.loss, self.evaluate = device, plan, loss, evaluate
         self.keep = keep or module
         self.optimiser = _optimiser(module, settings)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half == torch.float16)
         self.step, self.elapsed, self.best, self.stale = 0, 0.0, -math.inf, 0
         self.best_state: dict | None = None
         self.mean: dict | None = self._weights() if settings.average else None
@@ -155,7 +168,8 @@ class Loop:
         # What changes from step to step: the groups' learning rates, and the weight of a step in the running mean.
         self.pace = torch.zeros(len(self.optimiser.param_groups) + 1, device=device)
         self.recorder = None
-        if isinstance(loss, Steps) and loss.record and settings.record and device.type == "cuda" and settings.accumulate == 1:
+        if (isinstance(loss, Steps) and loss.record and settings.record and device.type == "cuda" and settings.accumulate == 1
+                and not self.scaler.is_enabled()):
             self.recorder = Recorder(loss, settings.batch, self._descend)
 
     def _weights(self) -> dict:
@@ -171,7 +185,7 @@ class Loop:
         if not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
             raise TrainError(f"{self.name}: step {self.step} left weights that are not finite; {self._kept()}")
         store.save_training(self.state_path, {
-            "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
             "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
             "best_state": self.best_state, "mean": self.mean, "history": self.history, "seed": self.s.seed,
             "settings": self.s.steps_by()})
@@ -193,6 +207,9 @@ class Loop:
                              "begin anew")
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
+        if bool(saved.get("scaler")) != self.scaler.is_enabled():
+            raise TrainError(f"{self.state_path}: was trained {'with' if saved.get('scaler') else 'without'} --fp16")
+        self.scaler.load_state_dict(saved.get("scaler", {}))
         for name in ("step", "elapsed", "best", "stale", "best_state", "mean", "history"):
             setattr(self, name, saved[name])
         log(f"{self.name}: resumed at step {self.step}")
@@ -295,10 +312,12 @@ class Loop:
         for loss, share in parts:
             with autocast(self.device):
                 value = loss()
-            (value * share).backward()
+            self.scaler.scale(value * share).backward()
             total += value.detach() * share
+        self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.module.parameters(), self.s.clip)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)         # not with gradients that overflowed
+        self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
         if self.mean is not None:
             self._average()

@@ -11,7 +11,9 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
                    help="folder with glue/ and superglue/ (default: $ZEB_DATA)")
     p.add_argument("--vocab", type=Path, help="vocab.txt (default: the one below --data)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    p.add_argument("--bf16", action="store_true", help="bf16 on the CPU too (CUDA always has it)")
+    half = p.add_mutually_exclusive_group()
+    half.add_argument("--bf16", action="store_true", help="bf16 on the CPU too (CUDA always has it)")
+    half.add_argument("--fp16", action="store_true", help="fp16 with scaled gradients in its place, for GPUs without bf16")
     p.add_argument("--no-energy", action="store_true", help="do not track energy with CodeCarbon")
     p.add_argument("--country", default="", help="ISO3 country of the machine, for the intensity")
     if train:

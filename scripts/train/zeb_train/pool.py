@@ -120,8 +120,7 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     if how.mates and not data.task.is_pair:
         raise loop.TrainError(f"{data.task.name} has no pairs whose texts could have other mates")
     device = data.train.device
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    teachers = [store.load_for(t, data.task).to(device, dtype).eval() for t in teacher_dirs]
+    teachers = [store.load_for(t, data.task).to(device, loop.frozen_dtype(device)).eval() for t in teacher_dirs]
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
     vectors = teachers[0].bert.embeddings.word_embeddings.weight.float()
     near = augment.neighbours(vectors, words)
