@@ -179,18 +179,10 @@ static void print_json(const zeb_calibration_options *o, const zeb_calibration *
 
 static zeb_status search(const zeb_calibration_options *o, const zeb_registry *registry, const zeb_log *log,
                          zeb_calibration *result, zeb_error *error) {
-    zeb_progress progress;
-    char words[ZEB_WORKER_WORDS_MAX] = "";
-    zeb_progress_begin(&progress, stderr);
-    zeb_worker_watch watch = {.timeout_ns = o->what.timeout_ns,
-                              .grace_ns = UINT64_C(10000000000),
-                              .stop = zeb_cli_stop(),
-                              .progress = on_progress,
-                              .user = &progress,
-                              .words = words};
-    zeb_status status = zeb_calibrate(o, registry, &watch, result, error);
-    zeb_progress_end(&progress);
-    zeb_cli_said(log, "calibrate", words);
+    zeb_cli_watch watch;
+    zeb_cli_watch_begin(&watch, o->what.timeout_ns, UINT64_C(10000000000), on_progress);
+    zeb_status status = zeb_calibrate(o, registry, &watch.worker, result, error);
+    zeb_cli_watch_end(&watch, log, "calibrate");
     return status;
 }
 

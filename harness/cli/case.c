@@ -1,4 +1,4 @@
-/* What commands that open a case share: its task, its sizes, and the user's wish to stop. */
+/* What commands that open a case share: its task, its sizes, the watch over its worker, and the user's wish to stop. */
 #include <signal.h>
 
 #include "cli/commands.h"
@@ -19,6 +19,23 @@ const volatile sig_atomic_t *zeb_cli_stop(void) {
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup asked for that */
         (void)sigaction(SIGHUP, &action, NULL);
     return &stop_asked;
+}
+
+void zeb_cli_watch_begin(zeb_cli_watch *watch, uint64_t timeout_ns, uint64_t grace_ns,
+                         void (*show)(const zeb_shared *shared, void *progress)) {
+    watch->words[0] = '\0'; /* a command can fail before it has a worker */
+    zeb_progress_begin(&watch->progress, stderr);
+    watch->worker = (zeb_worker_watch){.timeout_ns = timeout_ns,
+                                       .grace_ns = grace_ns,
+                                       .stop = zeb_cli_stop(),
+                                       .progress = show,
+                                       .user = &watch->progress,
+                                       .words = watch->words};
+}
+
+void zeb_cli_watch_end(zeb_cli_watch *watch, const zeb_log *log, const char *name) {
+    zeb_progress_end(&watch->progress);
+    zeb_cli_said(log, name, watch->words);
 }
 
 zeb_status zeb_cli_task(const char *name, const zeb_task **task, zeb_error *error) {

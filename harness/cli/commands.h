@@ -7,7 +7,9 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "plugins/registry.h"
+#include "run/worker.h"
 #include "suites/task.h"
 
 /* Exit status of the program. */
@@ -50,6 +52,20 @@ int zeb_cli_fail(int exit_status, const zeb_error *error);
 
 /* From now on SIGINT, SIGTERM and SIGHUP ask to stop: what is returned is then not 0. */
 const volatile sig_atomic_t *zeb_cli_stop(void);
+
+/* How a command watches its worker: where that is goes to stderr, what it had to say is a warning in the end. */
+typedef struct zeb_cli_watch {
+    zeb_worker_watch worker; /* to hand on; points into this struct, which must stay where it is */
+    zeb_progress progress;   /* what `show` is called with */
+    char words[ZEB_WORKER_WORDS_MAX];
+} zeb_cli_watch;
+
+/* From now on zeb_cli_stop() asks the worker to end, which then has `grace_ns` for it. */
+void zeb_cli_watch_begin(zeb_cli_watch *watch, uint64_t timeout_ns, uint64_t grace_ns,
+                         void (*show)(const zeb_shared *shared, void *progress));
+
+/* After the worker: clears the line, and passes its words on under the command's name. */
+void zeb_cli_watch_end(zeb_cli_watch *watch, const zeb_log *log, const char *name);
 
 /* The task of that name; ZEB_ERR_ARGUMENT suggests the nearest. */
 ZEB_MUST_CHECK zeb_status zeb_cli_task(const char *name, const zeb_task **task, zeb_error *error);

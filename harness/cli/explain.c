@@ -258,21 +258,13 @@ static zeb_status make_case(const explain_settings *set, const zeb_places *place
 static zeb_status explain(const explain_settings *set, const zeb_places *places, const zeb_registry *registry,
                           zeb_arena *arena, const zeb_log *log, zeb_explanation *result, zeb_error *error) {
     zeb_explain_options asked = {.registry = registry, .predict = !set->no_predict};
-    zeb_progress progress;
-    char words[ZEB_WORKER_WORDS_MAX] = "";
+    zeb_cli_watch watch;
     zeb_status status = make_case(set, places, &asked.what, error);
     if (status != ZEB_OK) return status;
     find_known(set, arena, log, &asked);
-    zeb_progress_begin(&progress, stderr);
-    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns,
-                              .grace_ns = UINT64_C(2000000000),
-                              .stop = zeb_cli_stop(),
-                              .progress = on_progress,
-                              .user = &progress,
-                              .words = words};
-    status = zeb_explain(&asked, &watch, result, error);
-    zeb_progress_end(&progress);
-    zeb_cli_said(log, "explain", words);
+    zeb_cli_watch_begin(&watch, set->timeout_ns, UINT64_C(2000000000), on_progress);
+    status = zeb_explain(&asked, &watch.worker, result, error);
+    zeb_cli_watch_end(&watch, log, "explain");
     if (status != ZEB_OK) return status;
     keep_timings(set, arena, log, result);
     bool known = false;

@@ -150,18 +150,10 @@ static zeb_status with_inputs(const quantize_settings *set, const zeb_places *pl
                                      .slice = {.share = set->slice.share, .min_tokens = (int32_t)set->slice.min_tokens},
                                      .out = set->out,
                                      .quantise = *o};
-    zeb_progress progress;
-    char words[ZEB_WORKER_WORDS_MAX] = "";
-    zeb_progress_begin(&progress, stderr);
-    zeb_worker_watch watch = {.timeout_ns = set->timeout_ns,
-                              .grace_ns = UINT64_C(10000000000),
-                              .stop = zeb_cli_stop(),
-                              .progress = on_progress,
-                              .user = &progress,
-                              .words = words};
-    status = zeb_inputs_quantise(&with, registry, &watch, report, error);
-    zeb_progress_end(&progress);
-    zeb_cli_said(&log, "quantize", words);
+    zeb_cli_watch watch;
+    zeb_cli_watch_begin(&watch, set->timeout_ns, UINT64_C(10000000000), on_progress);
+    status = zeb_inputs_quantise(&with, registry, &watch.worker, report, error);
+    zeb_cli_watch_end(&watch, &log, "quantize");
     zeb_registry_close(registry);
     return status;
 }
