@@ -86,7 +86,7 @@ def held_out(root: Path, names: Sequence[str] = _TRAIN, calib: float = 0.05) -> 
 
 
 def is_free(row: Row, texts: set[str]) -> bool:
-    return plain(row.a) not in texts and plain(row.b or "") not in texts
+    return not texts or plain(row.a) not in texts and plain(row.b or "") not in texts
 
 
 def free_of(rows: list[Row], texts: set[str]) -> list[Row]:
@@ -123,14 +123,9 @@ def join(p: tokens.Packed, rng: np.random.Generator, fraction: float = 0.5) -> t
     single = np.array([p.types[s:s + n].max() == 0 for s, n in zip(p.start, p.length)])
     rows = rng.permutation(np.flatnonzero(single & (p.length < 40)))
     rows = rows[:int(len(rows) * fraction) // 2 * 2].reshape(-1, 2)
-    ids, length = [], []
+    ids = []
     for one, two in rows:
         a = p.ids[p.start[one]:p.start[one] + p.length[one] - 1]
         b = p.ids[p.start[two] + 1:p.start[two] + p.length[two]]
         ids.append(np.concatenate([a, b]))
-        length.append(len(a) + len(b))
-    lengths = np.asarray(length, np.int64)
-    none = np.full(len(rows), np.nan, np.float32)
-    flat = np.concatenate(ids) if ids else np.zeros(0, np.int32)
-    return tokens.Packed(flat, np.zeros(len(flat), np.int8), tokens._starts(lengths), lengths, none,
-                         np.full(len(rows), -1, np.int64))
+    return tokens.unlabelled(ids, [np.zeros(len(x), np.int8) for x in ids], [len(x) for x in ids])

@@ -172,10 +172,6 @@ class Lesson:
     parts: dict[str, nn.Module]
 
 
-def load_teachers(folders: list[Path], task, device: torch.device) -> list[Bert]:
-    return [store.load_for(t, task).to(device, loop.frozen_dtype(device)).eval().requires_grad_(False) for t in folders]
-
-
 @dataclass
 class Start:
     """What is done to a student before its lesson."""
@@ -198,7 +194,7 @@ def prepare(start: Path, teacher_dirs: list[Path], data: TaskData, vocab: Path, 
             weights: TaskLossWeights, how: Start, gates: bool = False) -> Lesson:
     device = data.train.device
     torch.manual_seed(seed)
-    teachers = load_teachers(teacher_dirs, data.task, device)
+    teachers = pool.load_teachers(teacher_dirs, data.task, device)
     student = store.start(how.shape or start, data.task, hidden_dropout_prob=how.dropout,
                           attention_probs_dropout_prob=how.dropout)
     if how.ffn or how.keep_heads:

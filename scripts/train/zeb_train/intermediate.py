@@ -229,7 +229,7 @@ def gather(root: Path, vocab: Path, encoder: Bert, device: torch.device, seed: i
     out = {k: corpus.free_of(rows, taken)[:limit or None] for k, rows in out.items()}
     if "superglue/multirc" in out:
         out["superglue/multirc"] = shorten(out["superglue/multirc"], encoder, tokenizer, device)
-    rows = corpus.free_of(corpus.distinct(root), taken)[:limit or None]
+    rows = corpus.distinct(root)[:limit or None]
     packed = tokens.encode(tokenizer, rows, max_length)
     texts = tokens.concat([packed, corpus.join(packed, np.random.default_rng(seed))])
     singles, sound, mates = _singles(rows, ungrammatical, tokenizer, encoder, device)
@@ -369,7 +369,4 @@ def save_pairs(path: Path, m: Material, seed: int, rows: int = 60_000) -> None:
         b = p.ids[p.start[two] + 1:p.start[two] + p.length[two]]
         ids.append(np.concatenate([a, b]))
         types.append(np.repeat(np.array([0, 1], np.int8), [len(a), len(b)]))
-    store.save_packed(path, tokens.Packed(
-        np.concatenate(ids), np.concatenate(types), np.zeros(0, np.int64),
-        np.array([len(x) for x in ids]), np.full(len(ids), np.nan, np.float32),
-        np.full(len(ids), -1)))
+    store.save_packed(path, tokens.unlabelled(ids, types, [len(x) for x in ids]))

@@ -16,6 +16,12 @@ from . import augment, corpus, dataset, intermediate, loop, metrics, store, toke
 from .batches import Batch, Store
 from .bert import Bert
 from .dataset import TaskData
+from .tasks import Task
+
+
+def load_teachers(folders: list[Path], task: Task, device: torch.device) -> list[Bert]:
+    """Frozen."""
+    return [store.load_for(t, task).to(device, loop.frozen_dtype(device)).eval().requires_grad_(False) for t in folders]
 
 
 @torch.no_grad()
@@ -25,13 +31,18 @@ def goals(teachers: list[Bert], b: Batch) -> torch.Tensor:
     return logits.mean(0) if logits.shape[2] == 1 else logits.log_softmax(2).mean(0)
 
 
+def _halves(p: tokens.Packed) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each pair `[CLS] a [SEP]` and `b [SEP]`."""
+    ends = p.start + p.length
+    middle = [int(e - p.types[s:e].sum()) for s, e in zip(p.start, ends)]
+    return [(p.ids[s:m], p.ids[m:e]) for s, m, e in zip(p.start, middle, ends)]
+
+
 def swapped(p: tokens.Packed) -> tokens.Packed:
     """The pairs of `p` in the other order."""
     ids, types = p.ids.copy(), p.types.copy()
-    for s, n in zip(p.start, p.length):
-        first = int(n - p.types[s:s + n].sum())          # [CLS] a [SEP]
-        a, b = p.ids[s + 1:s + first], p.ids[s + first:s + n]
-        ids[s + 1:s + n] = np.concatenate([b, a])
+    for s, n, (first, b) in zip(p.start, p.length, _halves(p)):
+        ids[s + 1:s + n] = np.concatenate([b, first[1:]])
         types[s:s + n] = 0
         types[s + 1 + len(b):s + n] = 1
     return tokens.Packed(ids, types, p.start, p.length, p.label, p.group)
@@ -46,9 +57,7 @@ def _changed(rows: Store, how) -> tokens.Packed:
         ids.append(b.ids.cpu()[live].numpy().astype(np.int32))
         types.append(b.types.cpu()[live].numpy().astype(np.int8))
         length.append(live.sum(1).numpy())
-    lengths = np.concatenate(length).astype(np.int64)
-    return tokens.Packed(np.concatenate(ids), np.concatenate(types), tokens._starts(lengths), lengths,
-                         np.full(len(lengths), np.nan, np.float32), np.full(len(lengths), -1, np.int64))
+    return tokens.unlabelled(ids, types, np.concatenate(length))
 
 
 @dataclass
@@ -69,8 +78,7 @@ class Recipe:
 def mated(p: tokens.Packed, words: torch.Tensor, count: int, longest: int) -> tokens.Packed:
     """Each first text of `p` beside the `count` second texts of other rows that are nearest to it, by the cosine of mean
     word vectors; without labels, and without pairs of over `longest` tokens."""
-    first = [p.ids[s:s + n - p.types[s:s + n].sum()] for s, n in zip(p.start, p.length)]        # [CLS] a [SEP]
-    second = [p.ids[s + n - p.types[s:s + n].sum():s + n] for s, n in zip(p.start, p.length)]   # b [SEP]
+    first, second = zip(*_halves(p))
     centred = words - words.mean(0)
 
     def vectors(texts):
@@ -88,9 +96,7 @@ def mated(p: tokens.Packed, words: torch.Tensor, count: int, longest: int) -> to
         if len(first[i]) + len(second[j]) <= longest:
             ids.append(np.concatenate([first[i], second[j]]))
             types.append(np.repeat(np.array([0, 1], np.int8), [len(first[i]), len(second[j])]))
-    lengths = np.array([len(x) for x in ids], np.int64)
-    return tokens.Packed(np.concatenate(ids or [p.ids[:0]]), np.concatenate(types or [p.types[:0]]), tokens._starts(lengths),
-                         lengths, np.full(len(ids), np.nan, np.float32), np.full(len(ids), -1, np.int64))
+    return tokens.unlabelled(ids, types, [len(x) for x in ids])
 
 
 def _texts(base: tokens.Packed, how: Recipe, device: torch.device, near, kin, words, seed: int) -> tokens.Packed:
@@ -120,7 +126,7 @@ def make(out: Path, data: TaskData, teacher_dirs: list[Path], vocab: Path, seed:
     if how.mates and not data.task.is_pair:
         raise loop.TrainError(f"{data.task.name} has no pairs whose texts could have other mates")
     device = data.train.device
-    teachers = [store.load_for(t, data.task).to(device, loop.frozen_dtype(device)).eval() for t in teacher_dirs]
+    teachers = load_teachers(teacher_dirs, data.task, device)
     words = Path(vocab).read_text(encoding="utf-8").split("\n")[:teachers[0].config.vocab_size]
     vectors = teachers[0].bert.embeddings.word_embeddings.weight.float()
     near = augment.neighbours(vectors, words)

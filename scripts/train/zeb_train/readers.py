@@ -173,7 +173,7 @@ def _has_label(task: Task, record) -> bool:
 
 
 def _jsonl(path: Path, task: Task, labelled: bool) -> Iterator[Row]:
-    shape, several = _SHAPES[task.layout], task.layout in ("copa", "multirc", "record")
+    shape = _SHAPES[task.layout]
     count, group, first = 0, -1, True
     for index, (where, line) in enumerate(_lines(path)):
         if not line:
@@ -181,14 +181,14 @@ def _jsonl(path: Path, task: Task, labelled: bool) -> Iterator[Row]:
         record = _record_of(line, where)
         labelled, first, before = labelled or first and _has_label(task, record), False, count
         for question in shape(record, task, labelled, where):
-            if not several:
+            if not task.is_question:
                 group = index // 2 if task.pairs else -1
             elif question:
                 group = index if task.layout == "copa" else group + 1
             for a, b, label in question:
                 if not a and not b:
                     raise DataError(f"{where}: no text")
-                yield Row(count if several else index, a, b, label, group)
+                yield Row(count if task.is_question else index, a, b, label, group)
                 count += 1
         if count == before:
             raise DataError(f"{where}: no examples in it")

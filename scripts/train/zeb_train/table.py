@@ -132,7 +132,7 @@ def _pairs(found: dict, data: Path) -> list[str]:
 def _pair(a: dict, b: dict, gold) -> str:
     work = f"{b['zeb']['flops_executed'] / a['zeb']['flops_executed']:.3f}"
     task = tasks.get(b["zeb"]["task"])
-    if task.pairs or task.layout in ("copa", "multirc", "record"):
+    if task.pairs or task.is_question:
         return f"- | - | - | - | {work}"
     labels = gold(task.name, b["zeb"]["split"])
     value, low, high = difference(task, a["predictions"], b["predictions"], labels)

@@ -31,6 +31,11 @@ class Task:
         return 1 if self.labels is None else len(self.labels)
 
     @property
+    def is_question(self) -> bool:
+        """Whether an answer is several rows (and a record as many)."""
+        return self.layout in ("copa", "multirc", "record")
+
+    @property
     def is_pair(self) -> bool:
         return self.layout in ("multirc", "copa", "wsc", "wic", "record") or bool(self.b)
 

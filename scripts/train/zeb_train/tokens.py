@@ -49,6 +49,13 @@ def _starts(length: np.ndarray) -> np.ndarray:
     return (np.cumsum(length) - length).astype(np.int64)
 
 
+def unlabelled(ids: list[np.ndarray], types: list[np.ndarray], length) -> Packed:
+    """Rows of `length` tokens each, whose pieces stand end to end in `ids` and `types`; without labels and groups."""
+    length = np.asarray(length, np.int64)
+    return Packed(np.concatenate(ids or [np.zeros(0, np.int32)]), np.concatenate(types or [np.zeros(0, np.int8)]),
+                  _starts(length), length, np.full(len(length), np.nan, np.float32), np.full(len(length), -1, np.int64))
+
+
 def _cut(a: list[int], b: list[int], room: int) -> None:
     while len(a) + len(b) > room:
         (a if len(a) > len(b) else b).pop()
