@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -46,6 +47,7 @@ static int unknown_command(const char *word) {
 int main(int argc, char **argv) {
     const char *word = argc > 1 ? argv[1] : "--help";
     int result = ZEB_EXIT_OK;
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored by whoever started this, children would end without a word */
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
         zeb_help_program(argc > 1 ? stdout : stderr, commands, COMMANDS);
         result = argc > 1 ? ZEB_EXIT_OK : ZEB_EXIT_USAGE;
@@ -64,7 +66,8 @@ int main(int argc, char **argv) {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         zeb_error error;
         (void)zeb_fail(&error, ZEB_ERR_IO, "stdout could not be written to its end");
-        return zeb_cli_fail(ZEB_EXIT_NOTHING, &error);
+        (void)zeb_cli_fail(ZEB_EXIT_NOTHING, &error);
+        if (result == ZEB_EXIT_OK) result = ZEB_EXIT_NOTHING;
     }
     return result;
 }

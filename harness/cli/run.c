@@ -1,5 +1,8 @@
 /* zeb run: cases from the options, rows to the database and to stdout. */
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -112,7 +115,8 @@ typedef struct run_context {
     size_t peaks;
     zeb_stored_timing *timing; /* [timings]: cost tables that zeb explain has measured */
     size_t timings;
-    bool unstored; /* a row could not be kept in the database */
+    bool unstored;  /* a row could not be kept in the database */
+    bool unprinted; /* stdout took no more */
 } run_context;
 
 /* What a case is called in messages. */
@@ -131,7 +135,40 @@ static void on_progress(const zeb_case *what, zeb_stage stage, uint64_t done, ui
     zeb_progress_show(&context->progress, name, zeb_stage_name(stage), done, total);
 }
 
-/* A row that the database refuses goes to stderr as it would have gone to a jsonl file: nothing is lost. */
+/* Another program may hold the database as long as a backup takes. The next case waits rather than that a row is lost.
+ */
+enum { LOCK_PATIENCE_S = 1200 };
+
+/* True while it is worth trying once more to write to the database. */
+static bool still_locked(const run_context *context, zeb_status status, uint64_t begin_ns, const zeb_error *why) {
+    if (status != ZEB_ERR_TIMEOUT || *context->stop != 0) return false;
+    if (zeb_clock_now_ns() - begin_ns > LOCK_PATIENCE_S * 1000000000ull) return false;
+    zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s; trying again, for %d minutes in all", why->text,
+                  LOCK_PATIENCE_S / 60);
+    return true;
+}
+
+static zeb_status store_row(const run_context *context, const zeb_row *row, zeb_error *why) {
+    const uint64_t begin_ns = zeb_clock_now_ns();
+    zeb_status status;
+    do
+        status = zeb_store_put(context->store, context->run_id, row, NULL, why);
+    while (still_locked(context, status, begin_ns, why));
+    return status;
+}
+
+static zeb_status store_end(const run_context *context, int exit_status, zeb_error *why) {
+    const uint64_t begin_ns = zeb_clock_now_ns();
+    zeb_status status;
+    char utc[21];
+    zeb_clock_utc(utc);
+    do
+        status = zeb_store_end_run(context->store, context->run_id, utc, exit_status, why);
+    while (still_locked(context, status, begin_ns, why));
+    return status;
+}
+
+/* A row that the database refuses goes to stderr as it would have gone to a jsonl file: all but its samples is kept. */
 static void rescue(run_context *context, const zeb_row *row, const zeb_error *why) {
     context->unstored = true;
     zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s; the row that could not be stored follows as JSON", why->text);
@@ -140,7 +177,18 @@ static void rescue(run_context *context, const zeb_row *row, const zeb_error *wh
     if (status != ZEB_OK) zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", ignored.text);
 }
 
+/* One on a full disk or a closed pipe ends with a message, once; the cases to come still go to the database. */
+static void print_row(run_context *context, const zeb_row *row) {
+    zeb_error why;
+    if (context->format != ZEB_FORMAT_JSONL || context->unprinted) return;
+    zeb_status status = zeb_rows_write(stdout, ZEB_FORMAT_JSONL, 0, &row, 1, &why);
+    if (status == ZEB_OK && fflush(stdout) == 0) return;
+    context->unprinted = true;
+    zeb_log_write(&context->log, ZEB_LOG_ERROR, "stdout takes no more rows; they still go to the database");
+}
+
 static zeb_status on_row(const zeb_case *what, const zeb_row *finished, void *user, zeb_error *error) {
+    (void)error;
     run_context *context = user;
     char name[128];
     zeb_row bounded = *finished;
@@ -149,15 +197,13 @@ static zeb_status on_row(const zeb_case *what, const zeb_row *finished, void *us
     case_name(what, name, sizeof name);
     zeb_progress_end(&context->progress);
     zeb_error why = {{0}};
-    if (zeb_store_put(context->store, context->run_id, row, NULL, &why) != ZEB_OK) rescue(context, row, &why);
+    if (store_row(context, row, &why) != ZEB_OK) rescue(context, row, &why);
     zeb_log_level level = row->outcome == ZEB_OUTCOME_OK ? ZEB_LOG_INFO : ZEB_LOG_WARNING;
     zeb_log_write(&context->log, level, "%s: %s%s%s", name, zeb_outcome_name(row->outcome),
                   row->reason[0] != '\0' ? ": " : "", row->reason);
     if (row->last_words != NULL) zeb_cli_said(&context->log, name, row->last_words);
-    if (context->format != ZEB_FORMAT_JSONL) return ZEB_OK;
-    zeb_status status = zeb_rows_write(stdout, ZEB_FORMAT_JSONL, 0, &row, 1, error);
-    (void)fflush(stdout);
-    return status;
+    print_row(context, row);
+    return ZEB_OK;
 }
 
 /* The comma-separated parts of a list. */
@@ -184,23 +230,32 @@ typedef struct case_list {
     size_t count;
 } case_list;
 
-/* "all": every device of every plugin that is a real one. */
-static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, const char **device, size_t *count,
-                              zeb_error *error) {
+/* "all": every device of every plugin that is a real one, and every broken plugin: its row says why, and whoever
+ * counted on its device learns that it is gone. */
+static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, const zeb_log *log, const char **device,
+                              size_t *count, zeb_error *error) {
+    size_t computing = 0;
     *count = 0;
     for (size_t i = 0; i < zeb_registry_count(registry); i++) {
         const zeb_plugin_record *record = zeb_registry_at(registry, i);
-        for (uint32_t d = 0; record->plugin != NULL && d < record->device_count && *count < LIST_MAX; d++) {
-            if (record->device[d].kind >= ZEB_DEVICE_NONE) continue;
+        const bool broken = record->plugin == NULL;
+        if (!broken && record->plugin->backend != NULL && record->device_count == 0)
+            zeb_log_write(log, ZEB_LOG_WARNING, "%s finds no device on this machine", record->name);
+        for (uint32_t d = 0; d < (broken ? 1 : record->device_count); d++) {
+            if (!broken && record->device[d].kind >= ZEB_DEVICE_NONE) continue;
+            if (*count == LIST_MAX)
+                return zeb_fail(error, ZEB_ERR_ARGUMENT, "more than %d devices: name some of them", LIST_MAX);
             char *spec;
-            zeb_status status = record->device_count == 1 ? zeb_arena_format(arena, &spec, error, "%s", record->name)
-                                                          : zeb_arena_format(arena, &spec, error, "%s:%s", record->name,
-                                                                             record->device[d].id);
+            zeb_status status =
+                broken || record->device_count == 1
+                    ? zeb_arena_format(arena, &spec, error, "%s", record->name)
+                    : zeb_arena_format(arena, &spec, error, "%s:%s", record->name, record->device[d].id);
             if (status != ZEB_OK) return status;
             device[(*count)++] = spec;
+            computing += !broken;
         }
     }
-    if (*count == 0) return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no device was found; 'zeb doctor' says why");
+    if (computing == 0) return zeb_fail(error, ZEB_ERR_NOT_FOUND, "no device was found; 'zeb doctor' says why");
     return ZEB_OK;
 }
 
@@ -256,12 +311,12 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
 
 /* Tasks x devices x policies, policies innermost, so that compared cases are neighbours in time. */
 static zeb_status make_cases(const run_settings *set, const zeb_places *places, const zeb_registry *registry,
-                             zeb_arena *arena, case_list *list, zeb_error *error) {
+                             const zeb_log *log, zeb_arena *arena, case_list *list, zeb_error *error) {
     const char *task_name[LIST_MAX], *device[LIST_MAX], *policy[LIST_MAX];
     size_t tasks, devices, policies;
     zeb_status status = split_list(arena, set->task, task_name, LIST_MAX, &tasks, error);
     if (status == ZEB_OK && strcmp(set->device, "all") == 0)
-        status = all_devices(registry, arena, device, &devices, error);
+        status = all_devices(registry, arena, log, device, &devices, error);
     else if (status == ZEB_OK)
         status = split_list(arena, set->device, device, LIST_MAX, &devices, error);
     if (status == ZEB_OK) status = split_list(arena, set->policy, policy, LIST_MAX, &policies, error);
@@ -310,17 +365,23 @@ static zeb_status check_settings(const run_settings *set, const zeb_registry *re
     return zeb_registry_require(registry, set->sensor, &record, error);
 }
 
-/* Devices that were named must be there; what is broken about a plugin is said once, before anything runs. */
+/* A name of no plugin is a slip, and ends the run before anything was measured. One that is broken fails in its own
+ * rows instead, as its device would: the others are measured, unless there is none. */
 static zeb_status check_devices(const zeb_registry *registry, const case_list *list, zeb_error *error) {
+    zeb_status broken = ZEB_OK;
+    size_t whole = 0;
     for (size_t i = 0; i < list->count; i++) {
         char plugin[ZEB_NAME_MAX];
         const char *id;
         const zeb_plugin_record *record;
         zeb_status status = zeb_device_split(list->cases[i].device, plugin, sizeof plugin, &id, error);
         if (status == ZEB_OK) status = zeb_registry_require(registry, plugin, &record, error);
-        if (status != ZEB_OK) return status;
+        if (status != ZEB_OK && (status == ZEB_ERR_ARGUMENT || zeb_registry_find(registry, plugin) == NULL))
+            return status;
+        if (status != ZEB_OK) broken = status;
+        whole += status == ZEB_OK;
     }
-    return ZEB_OK;
+    return whole > 0 ? ZEB_OK : broken;
 }
 
 static zeb_status print_rows(run_context *context, zeb_arena *arena, zeb_error *error) {
@@ -356,27 +417,37 @@ static zeb_status run_cases(run_context *context, const zeb_registry *registry, 
                        .on_progress = on_progress,
                        .on_row = on_row,
                        .user = context};
+    char path[PATH_MAX];
     if (set->predictions != NULL && (bench.predictions = fopen(set->predictions, "we")) == NULL)
-        return zeb_fail(error, ZEB_ERR_IO, "--predictions %s: cannot be written", set->predictions);
+        return zeb_fail(error, ZEB_ERR_IO, "--predictions %s: cannot be written: %s", set->predictions,
+                        strerror(errno));
+    if (set->predictions != NULL) bench.predictions_path = realpath(set->predictions, path);
     zeb_bench_summary summary;
     zeb_status status = zeb_bench_run(&bench, list->cases, list->count, &summary, error);
     zeb_progress_end(&context->progress);
-    if (bench.predictions != NULL && fclose(bench.predictions) != 0 && status == ZEB_OK)
-        status = zeb_fail(error, ZEB_ERR_IO, "--predictions %s: not written to its end", set->predictions);
+    bool whole = summary.unwritten == 0;
+    if (bench.predictions != NULL) {
+        const bool faulty = ferror(bench.predictions) != 0; /* fclose does not tell of earlier faults */
+        if (fclose(bench.predictions) != 0 || faulty) {
+            zeb_log_write(&context->log, ZEB_LOG_ERROR, "--predictions %s: not written to its end", set->predictions);
+            whole = false;
+        }
+    }
     zeb_error why = {{0}};
     zeb_status printed = print_rows(context, arena, &why);
     if (printed != ZEB_OK) zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", why.text);
     if (status != ZEB_OK && status != ZEB_ERR_INTERRUPTED) return status;
     if (status == ZEB_ERR_INTERRUPTED) zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s", error->text);
-    bool all_ok = status == ZEB_OK && summary.ok == list->count && printed == ZEB_OK && !context->unstored;
-    *exit_status = all_ok                                       ? ZEB_EXIT_OK
-                   : summary.opened == 0 && *context->stop == 0 ? ZEB_EXIT_NOTHING
-                                                                : ZEB_EXIT_NOT_OK;
-    char utc[21];
-    zeb_clock_utc(utc);
-    if (zeb_store_end_run(context->store, context->run_id, utc, *exit_status, &why) != ZEB_OK)
-        zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s", why.text);
-    zeb_log_write(&context->log, ZEB_LOG_INFO, "%zu of %zu cases ok; rows are in %s", summary.ok, list->count, set->db);
+    whole = whole && printed == ZEB_OK && !context->unstored && !context->unprinted;
+    *exit_status = status == ZEB_OK && summary.ok == list->count && whole ? ZEB_EXIT_OK
+                   : summary.opened == 0 && *context->stop == 0           ? ZEB_EXIT_NOTHING
+                                                                          : ZEB_EXIT_NOT_OK;
+    if (store_end(context, *exit_status, &why) != ZEB_OK) {
+        zeb_log_write(&context->log, ZEB_LOG_ERROR, "%s: the run stays without its end", why.text);
+        if (*exit_status == ZEB_EXIT_OK) *exit_status = ZEB_EXIT_NOT_OK;
+    }
+    zeb_log_write(&context->log, ZEB_LOG_INFO, "%zu of %zu cases ok; rows are in %s%s", summary.ok, list->count,
+                  set->db, context->unstored ? ", but for those above that could not be stored" : "");
     return ZEB_OK;
 }
 
@@ -400,7 +471,7 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = zeb_places_find(set->plugin_dir, arena, &places, &error);
     if (status == ZEB_OK) status = open_registry(set, &places, &context.log, arena, &registry, &error);
     if (status == ZEB_OK) status = check_settings(set, registry, &error);
-    if (status == ZEB_OK) status = make_cases(set, &places, registry, arena, &list, &error);
+    if (status == ZEB_OK) status = make_cases(set, &places, registry, &context.log, arena, &list, &error);
     if (status == ZEB_OK) status = check_devices(registry, &list, &error);
     if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
     if (status == ZEB_OK)

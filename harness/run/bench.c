@@ -1,5 +1,6 @@
 #include "run/bench.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,25 +89,30 @@ static void judge_end(const zeb_case *what, const zeb_worker_report *report, zeb
     }
 }
 
-static void write_predictions(FILE *to, const zeb_case *what, const zeb_outcome_record *record) {
+/* A line an example. False: a name that is no UTF-8, or no memory; a full disk is the stream's to tell. */
+static bool write_predictions(FILE *to, const zeb_case *what, const zeb_outcome_record *record) {
     for (size_t i = 0; i < record->answer_count; i++) {
         const zeb_answer *answer = &record->answer[i];
-        (void)fprintf(to, "{\"model\": \"%s\", \"task\": \"%s\", \"device\": \"%s\", \"index\": %lld, ",
-                      record->row.model, record->row.task, what->device, (long long)answer->index);
+        const float *logits = &record->logits[i * (size_t)record->labels];
+        json_t *label, *prediction, *scores = json_array();
         if (answer->predicted >= 0) {
-            if (answer->label >= 0)
-                (void)fprintf(to, "\"label\": %d, ", answer->label);
-            else
-                (void)fputs("\"label\": null, ", to);
-            (void)fprintf(to, "\"prediction\": %d, \"scores\": [", answer->predicted);
+            label = answer->label >= 0 ? json_integer(answer->label) : json_null();
+            prediction = json_integer(answer->predicted);
         } else {
-            (void)fprintf(to, "\"label\": %.9g, \"prediction\": %.9g, \"scores\": [", answer->target, answer->score);
+            label = json_real(answer->target);
+            prediction = json_real(answer->score);
         }
         for (int32_t c = 0; c < record->labels; c++)
-            (void)fprintf(to, "%s%.9g", c > 0 ? ", " : "",
-                          (double)record->logits[i * (size_t)record->labels + (size_t)c]);
-        (void)fputs("]}\n", to);
+            (void)json_array_append_new(scores, json_real((double)logits[c]));
+        json_t *line = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "model", record->row.model, "task",
+                                 record->row.task, "device", what->device, "index", (json_int_t)answer->index, "label",
+                                 label, "prediction", prediction, "scores", scores);
+        bool whole = line != NULL && json_array_size(scores) == (size_t)record->labels;
+        if (whole && json_dumpf(line, to, JSON_REAL_PRECISION(9)) == 0) (void)fputc('\n', to);
+        json_decref(line);
+        if (!whole) return false;
     }
+    return true;
 }
 
 typedef struct progress_context {
@@ -148,47 +154,62 @@ static void note_saved(const zeb_case *cases, finished *before, size_t at, zeb_r
     }
 }
 
-/* Runs cases[at] and hands its row on. */
-static zeb_status run_case(const zeb_bench *bench, const zeb_case *cases, finished *before, size_t at,
-                           zeb_bench_summary *summary, zeb_error *error) {
-    const zeb_case *what = &cases[at];
-    zeb_shared *shared = NULL;
-    zeb_row fallen = {0}; /* for a worker that died: nothing of its memory is trusted */
-    void *memory = NULL;
-    zeb_status status = zeb_shared_create((size_t)1 << SHARED_BYTES_LOG2, &shared, error);
-    if (status == ZEB_OK) status = zeb_arena_alloc(shared->arena, 1, sizeof(zeb_outcome_record), &memory, error);
-    if (status != ZEB_OK) goto done;
-    shared->result = memory;
-    zeb_outcome_record *record = memory;
-    prefill(what, &record->row);
-    fallen = record->row;
-    uint64_t begin = zeb_clock_now_ns();
+/* Runs a case in a worker; *row is what became of it, in shared's arena or fallen. Errors: no memory, no process. */
+static zeb_status work(const zeb_bench *bench, const zeb_case *what, zeb_shared *shared, zeb_row *fallen,
+                       zeb_worker_report *report, zeb_bench_summary *summary, zeb_row **row, zeb_error *error) {
+    void *memory;
+    zeb_status status = zeb_arena_alloc(shared->arena, 1, sizeof(zeb_outcome_record), &memory, error);
+    if (status != ZEB_OK) return status;
+    zeb_outcome_record *record = shared->result = memory;
+    record->row = *fallen;
     zeb_assignment assignment = {.what = what,
                                  .registry = bench->registry,
                                  .timing = bench->timing,
                                  .timings = bench->timings,
-                                 .begin_ns = begin};
+                                 .begin_ns = zeb_clock_now_ns()};
     progress_context context = {.bench = bench, .what = what};
     zeb_worker_watch watch = {.timeout_ns = what->timeout_ns,
                               .grace_ns = (uint64_t)STOP_GRACE_S * 1000000000u,
                               .stop = bench->stop,
                               .progress = bench->on_progress != NULL ? on_tick : NULL,
                               .user = &context};
-    zeb_worker_report report;
-    status = zeb_worker_run(zeb_execute, &assignment, shared, &watch, &report, error);
-    if (status != ZEB_OK) goto done;
-    bool returned = report.end == ZEB_WORKER_RETURNED;
-    zeb_row *row = returned ? &record->row : &fallen;
-    if (!returned) judge_end(what, &report, row);
+    status = zeb_worker_run(zeb_execute, &assignment, shared, &watch, report, error);
+    if (status != ZEB_OK) return status;
+    bool returned = report->end == ZEB_WORKER_RETURNED;
+    *row = returned ? &record->row : fallen;
+    if (!returned) judge_end(what, report, *row);
+    summary->opened += returned ? record->opened : atomic_load(&shared->stage) > ZEB_STAGE_OPEN;
+    if (!returned || bench->predictions == NULL) return ZEB_OK;
+    (*row)->predictions_path = record->answer_count > 0 ? bench->predictions_path : NULL;
+    if (write_predictions(bench->predictions, what, record)) return ZEB_OK;
+    summary->unwritten++;
+    zeb_log_write(bench->log, ZEB_LOG_ERROR, "%s on %s: the predictions could not be written: %s", what->task,
+                  what->device, "a name that is no UTF-8, or no memory");
+    return ZEB_OK;
+}
+
+/* Runs cases[at] and hands its row on. */
+static zeb_status run_case(const zeb_bench *bench, const zeb_case *cases, finished *before, size_t at,
+                           zeb_bench_summary *summary, zeb_error *error) {
+    zeb_shared *shared = NULL;
+    zeb_row fallen = {0}; /* for a worker that died: nothing of its memory is trusted */
+    zeb_row *row = &fallen;
+    zeb_worker_report report = {0};
+    zeb_error why = {{0}};
+    prefill(&cases[at], &fallen);
+    uint64_t begin = zeb_clock_now_ns();
+    zeb_status status = zeb_shared_create((size_t)1 << SHARED_BYTES_LOG2, &shared, &why);
+    if (status == ZEB_OK) status = work(bench, &cases[at], shared, &fallen, &report, summary, &row, &why);
+    if (status != ZEB_OK) {
+        row->outcome = ZEB_OUTCOME_FAILED;
+        KEEP(row->reason, why.text);
+    }
     row->last_words = report.words[0] != '\0' ? report.words : NULL;
     row->duration_ns = zeb_u64(zeb_clock_now_ns() - begin);
     summary->rows++;
     summary->ok += row->outcome == ZEB_OUTCOME_OK;
-    summary->opened += returned ? record->opened : atomic_load(&shared->stage) > ZEB_STAGE_OPEN;
-    if (returned && bench->predictions != NULL) write_predictions(bench->predictions, what, record);
     note_saved(cases, before, at, row);
-    status = bench->on_row(what, row, bench->user, error);
-done:
+    status = bench->on_row(&cases[at], row, bench->user, error);
     zeb_shared_destroy(shared);
     return status;
 }

@@ -38,7 +38,8 @@ typedef struct zeb_bench {
     const zeb_stored_timing *timing; /* [timings]: cost tables, for cases that ask for tuning */
     size_t timings;
     const volatile sig_atomic_t *stop;
-    FILE *predictions; /* a line an example: index, label, prediction, scores; NULL: none */
+    FILE *predictions;            /* a line an example: index, label, prediction, scores; NULL: none */
+    const char *predictions_path; /* of that file, from the root: rows name it */
     void (*on_progress)(const zeb_case *what, zeb_stage stage, uint64_t done, uint64_t total, void *user); /* or NULL */
     /* Takes the finished row before the next case starts; an error ends the run. */
     zeb_status (*on_row)(const zeb_case *what, const zeb_row *row, void *user, zeb_error *error);
@@ -48,11 +49,12 @@ typedef struct zeb_bench {
 typedef struct zeb_bench_summary {
     size_t rows;
     size_t ok;
-    size_t opened; /* cases that got as far as a compiled plan */
+    size_t opened;    /* cases that got as far as a compiled plan */
+    size_t unwritten; /* cases whose predictions could not be written */
 } zeb_bench_summary;
 
-/* Runs the cases in order until the end or until the user stops. ZEB_ERR_INTERRUPTED after a stop; otherwise errors are
- * only those of zeb itself (no process, on_row failed): what goes wrong in a case is in its row. */
+/* Runs the cases in order until the end or until the user stops. ZEB_ERR_INTERRUPTED after a stop; otherwise no memory
+ * for so many cases, or what on_row gives: what goes wrong in a case, no process for it too, is in its row. */
 ZEB_MUST_CHECK zeb_status zeb_bench_run(const zeb_bench *bench, const zeb_case *cases, size_t count,
                                         zeb_bench_summary *summary, zeb_error *error);
 

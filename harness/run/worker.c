@@ -111,7 +111,7 @@ static void supervise(pid_t pid, int words, zeb_shared *shared, const zeb_worker
     uint64_t start = zeb_clock_now_ns();
     uint64_t stopped = 0;
     bool open = true;
-    int status;
+    int status = 0; /* and so it stays where nobody may wait for children: then what it has finished decides */
     while (waitpid(pid, &status, WNOHANG) == 0) {
         struct pollfd pipe_end = {.fd = open ? words : -1, .events = POLLIN};
         /* Once its pipe is closed the worker is all but gone: look again soon. */

@@ -1,9 +1,11 @@
 """Cases from start to row: what is measured, and what becomes of a plugin that goes wrong."""
+import contextlib
 import json
 import os
 import pathlib
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -156,6 +158,85 @@ class Data(ProgramTest):
             self.assertIn(f"dev.tsv:{line}:", done.stderr)
             self.assertIn(f"dev.tsv:{line}:", row["last_words"])
         self.assertIn("skipped 4 of 5 rows", done.stderr)
+
+
+class Nights(ProgramTest):
+    """What befalls a sweep that nobody watches: nothing is lost, and its exit status does not lie."""
+    FEW = ["--limit", "2", "--max-time", "1ms"]
+
+    def broken_plugin(self):
+        folder = self.folder / "plugins"
+        folder.mkdir()
+        (folder / "zeb_gone.so").write_text("not a shared object\n")
+        return f"{folder}:{FAULTY}"
+
+    def test_a_broken_plugin_has_a_row_that_says_so(self):
+        where = self.broken_plugin()
+        for devices in ("null,gone,null", "all"):
+            rows, _ = self.run_cases(devices, *self.FEW, "--plugin-dir", where, check=1)
+            (gone,) = [row for row in rows if row["backend"] == "gone"]
+            self.assertEqual(gone["verdict"], "failed")
+            self.assertIn("zeb_gone.so", gone["reason"])
+            self.assertGreater(sum(row["verdict"] == "ok" for row in rows), 1)
+
+    def test_a_plugin_that_finds_no_device_is_told(self):
+        done = self.zeb("list", "plugins", "--format", "json", check=0)
+        if "opencl" not in {row["name"] for row in json.loads(done.stdout)}:
+            self.skipTest("built without the plugin opencl")
+        nowhere = self.folder / "vendors"
+        nowhere.mkdir()
+        _, done = self.run_cases("all", *self.FEW, env={**os.environ, "OCL_ICD_VENDORS": str(nowhere)})
+        self.assertIn("opencl finds no device", done.stderr)
+
+    def test_children_that_are_ignored_by_the_launcher(self):
+        rows, _ = self.run_cases("null", *self.FEW,
+                                 preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertEqual([row["verdict"] for row in rows], ["ok"])
+
+    def test_a_full_stdout_ends_no_sweep(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([ZEB, "run", "--device", "null,null,null", "--format", "jsonl", "--db", str(self.db),
+                                   *self.FEW], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(self.stored("SELECT count(*), sum(verdict = 'ok') FROM row"), [(3, 3)])
+        self.assertEqual(self.stored("SELECT exit_code FROM run"), [(1,)])
+        self.assertEqual(done.stderr.count("stdout takes no more rows"), 1)
+
+    @unittest.skipIf(SANITIZED, "a sanitizer needs all addresses; the release build runs it")
+    def test_no_memory_for_a_worker_is_a_row(self):
+        limit = 3 << 30  # a worker asks for four GiB of addresses
+        rows, _ = self.run_cases("null,null", *self.FEW, check=3,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        self.assertEqual([row["verdict"] for row in rows], ["failed", "failed"])
+        self.assertIn("cannot map", rows[0]["reason"])
+
+    @unittest.skipIf(SANITIZED, "ten seconds of waiting; the release build runs it")
+    def test_a_lock_is_waited_for(self):
+        self.run_cases("null", *self.FEW)
+        program = subprocess.Popen([ZEB, "run", "--device", "faulty-slow", "--limit", "4", "--max-time", "2s",
+                                    "--target-ci", "0.0001%", "--db", str(self.db), "--plugin-dir", FAULTY, "--sensor",
+                                    "none"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in program.stderr:
+            if "measuring" in line:
+                break
+        with contextlib.closing(sqlite3.connect(self.db, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            said = next((line for line in program.stderr if "trying again" in line), "nothing")
+            other.execute("ROLLBACK")
+        _, err = program.communicate(timeout=60)
+        self.assertIn("another program has held its lock", said)
+        self.assertEqual(program.returncode, 0, err)
+        self.assertEqual(self.stored("SELECT count(*) FROM row"), [(2,)])
+
+    def test_predictions_are_json_whatever_the_names(self):
+        model = self.folder / 'b"s'
+        model.symlink_to(ROOT / "baselines/bert-mini-sst2")
+        out = self.folder / "predictions.jsonl"
+        (row,), _ = self.run_cases("ref", "--limit", "3", "--max-time", "1ms", "--model", model, "--predictions", out)
+        self.assertEqual(row["verdict"], "ok", row["reason"])
+        lines = [json.loads(line) for line in out.read_text().splitlines()]
+        self.assertEqual([line["index"] for line in lines], [0, 1, 2])
+        self.assertEqual(self.stored("SELECT predictions_path FROM row"), [(str(out.resolve()),)])
 
 
 class Faults(ProgramTest):

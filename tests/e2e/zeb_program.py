@@ -30,10 +30,10 @@ class ProgramTest(unittest.TestCase):
             self.assertEqual(done.returncode, check, f"zeb {' '.join(map(str, words))}\n{done.stderr}")
         return done
 
-    def run_cases(self, device, *words, check=0):
-        """Runs cases on device and gives the jsonl rows with the finished process."""
+    def run_cases(self, device, *words, check=0, **kwargs):
+        """Runs cases on device and gives the jsonl rows with the finished process; kwargs are subprocess.run's."""
         done = self.zeb("run", "--device", device, "--format", "jsonl", "--db", self.db, "--sensor", "none",
-                        "--plugin-dir", FAULTY, *words, check=check)
+                        "--plugin-dir", FAULTY, *words, check=check, **kwargs)
         return [json.loads(line) for line in done.stdout.splitlines()], done
 
     def stored(self, query):
