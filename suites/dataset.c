@@ -134,7 +134,8 @@ static void list_folder(const char *folder, char *text, size_t capacity) {
     free(entry);
 }
 
-static zeb_status not_found(const zeb_task *task, const char *root, const char *folder, const char *file,
+/* official: the file is one of the task's own splits. */
+static zeb_status not_found(const zeb_task *task, const char *root, const char *folder, const char *file, bool official,
                             zeb_error *error) {
     if (!zeb_path_is_folder(root))
         return zeb_fail(error, ZEB_ERR_NOT_FOUND, "data folder %s: %s; 'scripts/fetch %s/%s' gets this task's", root,
@@ -144,6 +145,9 @@ static zeb_status not_found(const zeb_task *task, const char *root, const char *
                         task->folder, task->suite, task->folder);
     char files[256];
     list_folder(folder, files, sizeof files);
+    if (official)
+        return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: no file %s%s%s; 'scripts/fetch %s/%s' gets all splits", folder,
+                        file, files[0] ? "; there is " : "", files, task->suite, task->folder);
     return zeb_fail(error, ZEB_ERR_NOT_FOUND, "%s: no file %s%s%s%s", folder, file, files[0] ? "; there is " : "",
                     files, files[0] ? " (a file's name without its ending can be given as the split)" : "");
 }
@@ -168,11 +172,11 @@ static zeb_status find_file(const zeb_task *task, const char *root, const char *
                                                          task->format == ZEB_FILE_TSV ? "tsv" : "jsonl");
     if (status == ZEB_OK) status = find_folder(task, root, arena, &folder, error);
     if (status != ZEB_OK) return status;
-    if (folder == NULL) return not_found(task, root, NULL, file, error);
+    if (folder == NULL) return not_found(task, root, NULL, file, split != NULL, error);
     status = zeb_path_join(arena, folder, file, path, error);
     /* What is there and cannot be read says why when it is opened. */
     if (status == ZEB_OK && access(*path, F_OK) != 0 && errno == ENOENT)
-        status = not_found(task, root, folder, file, error);
+        status = not_found(task, root, folder, file, split != NULL, error);
     return status;
 }
 

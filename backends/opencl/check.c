@@ -75,6 +75,11 @@ static zeb_status check_node(const zeb_graph *graph, const zeb_node *node, zeb_e
 /* Says why and answers no. */
 #define REFUSE(...) return ((void)snprintf(verdict->reason, sizeof verdict->reason, __VA_ARGS__), false)
 
+static const char *dtype_name(zeb_dtype dtype) {
+    static const char *const name[] = {"?", "F32", "F16", "BF16", "I32", "I8", "U4"};
+    return (unsigned)dtype < sizeof name / sizeof name[0] ? name[dtype] : "?";
+}
+
 /* What no kernel here can work with, whatever the op; a table of an EMBED is widened at compile. */
 static bool takes_tensor(const zeb_device *device, const zeb_tensor *tensor, bool table, zeb_verdict *verdict) {
     bool weight = tensor->role == ZEB_ROLE_WEIGHT;
@@ -82,8 +87,8 @@ static bool takes_tensor(const zeb_device *device, const zeb_tensor *tensor, boo
     if (codes    ? tensor->scale == ZEB_NONE
         : weight ? tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_F16 && tensor->dtype != ZEB_BF16
                  : tensor->dtype != ZEB_F32 && tensor->dtype != ZEB_I32)
-        REFUSE("tensor '%.80s' has element type %d: weights can be F32, F16 or BF16, values F32 or I32", tensor->name,
-               (int)tensor->dtype);
+        REFUSE("tensor '%.60s' is %s: this device takes weights of F32, F16, BF16, values of F32, I32", tensor->name,
+               dtype_name(tensor->dtype));
     double bytes = 4.0; /* what it takes as binary32 */
     for (uint32_t i = 0; i < tensor->rank; i++) {
         if (tensor->extent[i].max > INT32_MAX)

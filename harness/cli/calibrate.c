@@ -53,7 +53,8 @@ static const zeb_option options[] = {
     {"batch", ZEB_OPTION_COUNT, "N", "32", AT(batch), "Sequences a pass.", NULL},
     {"seed", ZEB_OPTION_COUNT, "N", "1", AT(seed), "Seed of the score's interval.", NULL},
     {"timeout", ZEB_OPTION_DURATION, "TIME", "30min", AT(timeout_ns), "A search that takes longer is stopped.", NULL},
-    {"name", ZEB_OPTION_TEXT, "NAME", NULL, AT(name), "Name of the policy. Default: made of mode and goal.", NULL},
+    {"name", ZEB_OPTION_TEXT, "NAME", NULL, AT(name),
+     "Name of the policy. Default: made of mode, shape, goal and --min-tokens.", NULL},
     {"out", ZEB_OPTION_TEXT, "FILE", "policy.json", AT(out), "Where to; replaced only when all is written.", NULL},
     {"format", ZEB_OPTION_CHOICE, "NAME", "table", AT(format), "What is printed on stdout.", formats},
     {"plugin-dir", ZEB_OPTION_TEXT, "DIR[:DIR]", NULL, AT(plugin_dir), "Look for plugins here first.", NULL},
@@ -63,8 +64,8 @@ static const zeb_option options[] = {
 static const char *const examples[] = {
     "zeb calibrate --data ./glue_data --flops 0.5 --out half.json",
     "zeb calibrate --model ./my-bert --task glue/mrpc --data ./glue_data --max-drop 1%",
-    "zeb calibrate --mode heads --max-drop 0.5% --min-tokens 20",
-    "zeb calibrate --mode ratio --flops 0.4 && zeb run --device cpu --policy policy.json", NULL};
+    "zeb calibrate --data ./glue_data --mode heads --max-drop 0.5% --min-tokens 20",
+    "zeb calibrate --data ./glue_data --mode ratio --flops 0.4 && zeb run --device cpu --policy policy.json", NULL};
 
 static void on_progress(const zeb_shared *shared, void *user) {
     static const char *const name[] = {"opening", "dense", "searching"};
@@ -80,7 +81,9 @@ static zeb_status check_ranges(const calibrate_settings *set, zeb_error *error) 
     if (set->floor < 1 || set->floor > 65536) return zeb_fail(error, ZEB_ERR_ARGUMENT, "--floor must be 1 to 65536");
     if (strcmp(set->mode, "heads") == 0 && strcmp(set->shape, "best") != 0)
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "--shape is about rows: --mode heads finds its own");
-    if (set->name != NULL && set->name[0] == '\0') return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be empty");
+    if (set->name != NULL && (set->name[0] == '\0' || strcmp(set->name, "dense") == 0))
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--name must not be %s: rows without a policy are called dense",
+                        set->name[0] == '\0' ? "empty" : "dense");
     zeb_status status = zeb_cli_slice_check(&set->slice, error);
     return status == ZEB_OK ? zeb_cli_sizes(set->batch, set->slice.seq_max, set->threads, error) : status;
 }
@@ -121,9 +124,13 @@ static zeb_status make_options(const calibrate_settings *set, const zeb_places *
                                     .name = set->name,
                                     .made_by = "zeb " ZEB_VERSION " (" ZEB_COMMIT ")"};
     if (set->name != NULL) return ZEB_OK;
-    char *name;
-    status = zeb_arena_format(arena, &name, error, "%s-%s%.4g", set->mode, flops > 0 ? "" : "drop-",
-                              flops > 0 ? flops : set->max_drop);
+    const bool shaped = strcmp(set->shape, "best") != 0;
+    char *name, from[32] = "";
+    if (set->slice.min_tokens > 0)
+        (void)snprintf(from, sizeof from, "-from%llu", (unsigned long long)set->slice.min_tokens);
+    status =
+        zeb_arena_format(arena, &name, error, "%s%s%s-%s%.4g%s", set->mode, shaped ? "-" : "", shaped ? set->shape : "",
+                         flops > 0 ? "" : "drop-", flops > 0 ? flops : set->max_drop, from);
     to->name = name;
     return status;
 }

@@ -98,7 +98,8 @@ static void print_choices(const zeb_explanation *e) {
     for (uint32_t i = 0; i < e->choices; i++) {
         const zeb_choice *c = &e->choice[i];
         if (i == 0 || strcmp(c->name, c[-1].name) != 0) (void)printf("\n  %-14s", c->name);
-        (void)printf("  %u%s %s", c->value, c->built_in ? "*" : "", time_text(c->ns, text, sizeof text));
+        (void)printf("  %u%s %s", c->value, c->built_in ? "*" : "",
+                     c->ns > 0 ? time_text(c->ns, text, sizeof text) : "not tried");
     }
     if (e->choices > 0) (void)printf("\n");
 }
@@ -156,7 +157,7 @@ static void print_json(const zeb_explanation *e) {
     for (uint32_t i = 0; i < e->choices; i++) {
         (void)printf("%s{\"name\": \"%s\", \"value\": %u, \"built_in\": %s, ", i > 0 ? ", " : "", e->choice[i].name,
                      e->choice[i].value, e->choice[i].built_in ? "true" : "false");
-        print_number("ns", e->choice[i].ns, "}");
+        print_number("ns", e->choice[i].ns > 0 ? e->choice[i].ns : -1, "}");
     }
     (void)printf("], ");
     print_number("pass_predicted_ns", e->pass_predicted_ns, ", ");

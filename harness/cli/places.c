@@ -45,6 +45,9 @@ zeb_status zeb_places_find(const char *plugin_dir, zeb_arena *arena, zeb_places 
     program[length] = '\0';
     *strrchr(program, '/') = '\0'; /* a link target of /proc is absolute */
     zeb_status status = add_list(places, plugin_dir, arena, error);
+    for (size_t i = 0; i < places->plugin_count && status == ZEB_OK; i++) /* a slip of who asks; paths may be empty */
+        if (!zeb_path_is_folder(places->plugins[i]))
+            status = zeb_fail(error, ZEB_ERR_ARGUMENT, "--plugin-dir %s: no such folder", places->plugins[i]);
     if (status == ZEB_OK) status = add_list(places, getenv("ZEB_PLUGIN_PATH"), arena, error);
     char *folder;
     if (status == ZEB_OK) status = zeb_path_join(arena, program, "../plugins", &folder, error);

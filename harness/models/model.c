@@ -61,10 +61,25 @@ static zeb_status locate(zeb_model *model, const char *path, zeb_error *error) {
     return status;
 }
 
+/* A card is for people, so one that cannot be read, or says nothing of a task, takes nothing away. */
+static zeb_status read_task(zeb_model *model, const char *path, zeb_error *error) {
+    char *beside;
+    const char *task;
+    zeb_json *card = NULL;
+    zeb_error ignored;
+    zeb_status status = zeb_path_join(model->arena, model->folder, "card.json", &beside, error);
+    if (status == ZEB_OK && zeb_json_open(zeb_path_is_file(path) ? path : beside, &card, &ignored) == ZEB_OK &&
+        zeb_json_text(card, "task", "", &task, &ignored) == ZEB_OK)
+        zeb_text_copy(model->info.task, sizeof model->info.task, task);
+    zeb_json_close(card);
+    return status;
+}
+
 static zeb_status open_parts(zeb_model *model, const char *path, zeb_error *error) {
     char *config;
     const char *type;
     zeb_status status = locate(model, path, error);
+    if (status == ZEB_OK) status = read_task(model, path, error);
     if (status == ZEB_OK) status = zeb_path_join(model->arena, model->folder, "config.json", &config, error);
     if (status == ZEB_OK) status = zeb_json_open(config, &model->config, error);
     if (status == ZEB_OK) status = zeb_json_text(model->config, "model_type", NULL, &type, error);

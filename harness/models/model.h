@@ -17,6 +17,7 @@ typedef struct zeb_model_info {
     char name[64];                 /* the card's "name", else the folder's own name */
     char family[32];               /* config.json "model_type" */
     char path[ZEB_MODEL_PATH_MAX]; /* as it was asked for: folder or card */
+    char task[64];                 /* that it was trained for, as its card says; "" where none does */
     int32_t layers, heads, hidden, ffn, vocab, position_max, labels;
     bool regression;               /* one output that is a value, not a class score */
     bool removed;                  /* a layer has fewer heads or neurons than `heads` and `ffn`, the whole model's */

@@ -61,9 +61,11 @@ static zeb_status judge(const job *j, zeb_move *m) {
     m->format = m->matrix ? j->options->weights : table ? table_format(j, t) : ZEB_QUANTISE_KEEP;
     m->group = j->options->group;
     if (m->format != ZEB_QUANTISE_KEEP && is_packed(t))
-        return zeb_fail(j->error, ZEB_ERR_UNSUPPORTED,
-                        "%s: \"%.120s\" is quantised already: start from the float checkpoint",
-                        zeb_checkpoint_path(j->checkpoint), t->name);
+        return zeb_fail(
+            j->error, ZEB_ERR_UNSUPPORTED,
+            "%s: \"%.120s\" is quantised already: start from the float checkpoint, or leave words as they are with "
+            "--embeddings keep",
+            zeb_checkpoint_path(j->checkpoint), t->name);
     if (!is_float(t->dtype)) m->format = ZEB_QUANTISE_KEEP;
     if (m->format == ZEB_QUANTISE_U4 && t->extent[1] % m->group != 0)
         return zeb_fail(j->error, ZEB_ERR_ARGUMENT, "%s: \"%.120s\" has %lld columns, which groups of %d do not divide",

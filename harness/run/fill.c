@@ -231,7 +231,7 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
     return ZEB_OK;
 }
 
-enum { FLAGS_MAX = 16 };
+enum { FLAGS_MAX = 24 };
 
 typedef struct flag_list {
     const char **flag;
@@ -255,6 +255,8 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_me
     const zeb_dataset *data =
         &session->data; /* a limit, a fixture, a subset: the score is not that of the official split */
     raise_flag(&list, data->rows_official > 0 && data->rows_read < data->rows_official, "partial-data");
+    raise_flag(&list, session->other_task, "other-task");
+    raise_flag(&list, session->words_cut, "vocabulary-cut");
     raise_flag(&list, measured->capped, "time-cap");
     raise_flag(&list, latency->outliers > 0, "outliers");
     raise_flag(&list, median > 0 && (double)measured->first_ns > 5 * median, "slow-first-run");

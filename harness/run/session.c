@@ -25,10 +25,14 @@ static zeb_status open_model(zeb_session *session, zeb_row *row, zeb_error *erro
                         ZEB_SESSION_LAYERS_MAX);
     status = zeb_tokenizer_open(zeb_model_folder(session->model), &session->tokenizer, error);
     int32_t words = status == ZEB_OK ? zeb_tokenizer_vocab_size(session->tokenizer) : about->vocab;
-    if (about->vocab - words >= WORDS_PADDED) /* kept with the row as its worker's words */
+    session->words_cut = about->vocab - words >= WORDS_PADDED;
+    if (session->words_cut) /* kept with the row as its worker's words */
         (void)fprintf(stderr,
                       "%s/vocab.txt has %d lines for a word table of %d rows: cut off? Words beyond are [UNK]\n",
                       zeb_model_folder(session->model), words, about->vocab);
+    session->other_task = about->task[0] != '\0' && strcmp(about->task, session->what->task) != 0;
+    if (session->other_task)
+        (void)fprintf(stderr, "%s was trained for %s, not for %s\n", about->name, about->task, session->what->task);
     return status;
 }
 
@@ -132,8 +136,10 @@ static zeb_status open_weights(zeb_session *session, zeb_error *error) {
 
 static zeb_status open_policy(zeb_session *session, zeb_row *row, zeb_error *error) {
     const zeb_case *what = session->what;
-    KEEP(row->policy, "dense");
-    if (what->policy == NULL) return ZEB_OK;
+    if (what->policy == NULL) {
+        KEEP(row->policy, "dense");
+        return ZEB_OK;
+    }
     char hash[ZEB_SHA256_HEX];
     zeb_status status = zeb_model_hash(session->model, hash, error);
     if (status == ZEB_OK) KEEP(row->model_hash, hash);

@@ -42,6 +42,8 @@ typedef struct zeb_session {
     int32_t labels;
     int32_t *class_of; /* [labels]: the task's class of each output; NULL for regression */
     bool refused;      /* the device can't do the graph: why the case is `unsupported` */
+    bool words_cut;    /* the vocabulary ends long before the model's word table */
+    bool other_task;   /* the model's card names another task */
     struct {
         int32_t offsets, count, id, type, logits; /* tensor ids in `graph` */
     } at;

@@ -248,6 +248,8 @@ static zeb_status read_root(reading *at, const zeb_json *json, const char *sha25
         return zeb_fail(at->error, ZEB_ERR_VERSION, "%s: schema is \"%.60s\", not \"zeb-policy-1\"", at->path, schema);
     if (status == ZEB_OK) status = check_keys(at, root, "the policy", known);
     if (status == ZEB_OK) status = keep_text(at, get(root, "name"), "name", &at->policy->name);
+    if (status == ZEB_OK && strcmp(at->policy->name, "dense") == 0)
+        return bad(at, "name", "must not be \"dense\": rows without a policy have that name");
     if (status == ZEB_OK) status = read_weights(at, get(root, "weights"));
     if (status == ZEB_OK) status = zeb_json_i64(json, "floor", 1, INT32_MAX, &two, &floor, at->error);
     if (status == ZEB_OK) status = zeb_json_bool(json, "keep_last", &no, &keep_last, at->error);

@@ -160,6 +160,21 @@ class Data(ProgramTest):
         self.assertIn("skipped 4 of 5 rows", done.stderr)
 
 
+    def test_a_model_of_another_task_is_told(self):
+        folder = self.folder / "data" / "glue" / "RTE"
+        folder.mkdir(parents=True)
+        (folder / "dev.tsv").write_text("index\tsentence1\tsentence2\tlabel\n0\tIt rains.\tIt is wet.\tentailment\n")
+        (row,), done = self.run_cases("null", "--task", "glue/rte", "--data", self.folder / "data", "--max-time", "1ms")
+        self.assertIn("other-task", row["flags"])
+        self.assertIn("was trained for glue/sst2, not for glue/rte", done.stderr)
+        (row,), _ = self.run_cases("null", "--limit", "1", "--max-time", "1ms")
+        self.assertNotIn("other-task", row["flags"])
+
+    def test_a_policy_that_cannot_be_opened_keeps_its_name(self):
+        rows, _ = self.run_cases("null", "--limit", "1", "--max-time", "1ms", "--policy", "dense,gone.json", check=1)
+        self.assertEqual([(row["policy"], row["verdict"]) for row in rows], [("dense", "ok"), ("gone.json", "failed")])
+
+
 class Nights(ProgramTest):
     """What befalls a sweep that nobody watches: nothing is lost, and its exit status does not lie."""
     FEW = ["--limit", "2", "--max-time", "1ms"]

@@ -155,6 +155,9 @@ class Plugins(ProgramTest):
         self.assertEqual(rows["notes"]["state"], "broken")
         self.assertIn("zeb_notes.so", rows["notes"]["problem"])
         self.assertEqual(rows["ref"]["state"], "ok")
+        for command in ("list plugins", "doctor", "run"):
+            done = self.zeb(*command.split(), "--plugin-dir", self.folder / "nowhere", check=2)
+            self.assertIn("nowhere: no such folder", done.stderr)
         done = self.zeb("run", "--device", "notes", "--plugin-dir", folder, "--db", self.db, check=3)
         self.assertIn("zeb_notes.so", done.stderr)
 
@@ -197,7 +200,8 @@ class Models(ProgramTest):
         folder = self.copy_of_default()
         words = (folder / "vocab.txt").read_text().splitlines(keepends=True)
         (folder / "vocab.txt").write_text("".join(words[:2000]))
-        _, done = self.run_cases("null", "--model", folder, "--limit", "2", "--max-time", "1ms")
+        (row,), done = self.run_cases("null", "--model", folder, "--limit", "2", "--max-time", "1ms")
+        self.assertIn("vocabulary-cut", row["flags"])
         self.assertIn("model/vocab.txt has 2000 lines for a word table of 30522 rows", done.stderr)
 
     def test_an_unknown_model_type(self):

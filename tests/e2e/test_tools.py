@@ -110,6 +110,7 @@ class Calibrate(ProgramTest):
         origin = json.loads(self.out.read_text())["provenance"]["slice"]
         self.assertEqual(origin["min_tokens"], 30)
         self.assertGreaterEqual(origin["tokens"], 30 * origin["examples"])
+        self.assertEqual(json.loads(self.out.read_text())["name"], "threshold-even-0.7-from30")
         self.out.unlink()
         self.refuse("at least 128 tokens", "--min-tokens", "128", check=3)
         self.refuse("--min-tokens", "--min-tokens", "129", check=2)
@@ -158,6 +159,7 @@ class Calibrate(ProgramTest):
         self.refuse("--flops", "--flops", "0", check=2)
         self.refuse("--max-drop", "--max-drop", "0", check=2)
         self.refuse("two goals", "--flops", "0.5", "--max-drop", "1%", check=2)
+        self.refuse("must not be dense", "--name", "dense", check=2)
         self.refuse("--floor", "--floor", "0", check=2)
         self.refuse("too few", "--share", "0.1%", check=3)
         self.refuse("(--share)", "--share", "0.0000001%", check=3)

@@ -80,6 +80,12 @@ static bool parse(int argc, char **argv, options *o) {
     return true;
 }
 
+static bool op_line_known(const char *name) {
+    for (int line = 0; line < OP_LINES; ++line)
+        if (strcmp(op_line_name(line), name) == 0) return true;
+    return false;
+}
+
 static void run_cases(op_suite *suite, const options *o) {
     op_contract(suite);
     op_cases_rows(suite);
@@ -98,6 +104,7 @@ static void run_cases(op_suite *suite, const options *o) {
 static void print_device(const op_suite *suite, shared *result) {
     for (int line = 0; line < OP_LINES; ++line) {
         const op_tally *t = &suite->tally[line];
+        if (suite->only != NULL && strcmp(suite->only, op_line_name(line)) != 0) continue;
         char device[ZEB_NAME_MAX * 2];
         (void)snprintf(device, sizeof device, "%s/%s", suite->target.plugin->name, suite->target.info.id);
         printf("%-15s %-12s %5llu passed %4llu failed %4llu unsupported   worst error %.2f of the tolerance\n",
@@ -220,6 +227,13 @@ int main(int argc, char **argv) {
                  .seeds = 40};
     if (!parse(argc, argv, &o)) {
         (void)fputs(USAGE, stderr);
+        return 2;
+    }
+    if (o.op != NULL && !op_line_known(o.op)) {
+        (void)fprintf(stderr, "zeb-conformance: no op %s; there are", o.op);
+        for (int line = 0; line < OP_LINES; ++line)
+            (void)fprintf(stderr, " %s", op_line_name(line));
+        (void)fputc('\n', stderr);
         return 2;
     }
     if (o.list) {

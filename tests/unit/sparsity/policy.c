@@ -104,6 +104,7 @@ static void what_is_wrong_is_named(void **state) {
         {"{\"schema\":\"zeb-policy-9\"}", "zeb-policy-9", ZEB_ERR_VERSION},
         {"{\"name\":\"x\"}", "schema", ZEB_ERR_FORMAT},
         {"{\"schema\":\"zeb-policy-1\",\"name\":7}", "name must be text", ZEB_ERR_FORMAT},
+        {"{\"schema\":\"zeb-policy-1\",\"name\":\"dense\"}", "name must not be \"dense\"", ZEB_ERR_FORMAT},
         {"{\"schema\":\"zeb-policy-1\",\"name\":\"x\",\"model_sha256\":\"12\"}", "64 hexadecimal", ZEB_ERR_FORMAT},
         {"{\"schema\":\"zeb-policy-1\",\"name\":\"x\",\"floor\":0,\"layers\":[]}", "floor", ZEB_ERR_FORMAT},
         {HEAD "\"layers\":{}}", "layers must be a list", ZEB_ERR_FORMAT},
