@@ -87,13 +87,14 @@ static zeb_status account(const zeb_session *session, meter *watch, const zeb_ho
     return status;
 }
 
-/* Warm-up, idle, the measured passes, idle again. */
+/* Idle, warm-up, the measured passes, idle again. The warm-up comes right before the passes: a device that has rested in
+ * between is cold again, and only where there is a sensor. */
 static zeb_status measure(zeb_session *session, meter *watch, zeb_shared *shared, zeb_measurement *measured,
                           zeb_host_delta *host, zeb_error *error) {
     zeb_host_snapshot before, after;
+    zeb_status status = rest(watch, session->what->idle_ns, shared, &watch->before, error);
     atomic_store(&shared->stage, ZEB_STAGE_WARM_UP);
-    zeb_status status = zeb_warm_up(session, shared, measured, error);
-    if (status == ZEB_OK) status = rest(watch, session->what->idle_ns, shared, &watch->before, error);
+    if (status == ZEB_OK) status = zeb_warm_up(session, shared, measured, error);
     /* an estimate needs the utilisation, which takes a while to know, as a sensor needs its window */
     uint64_t estimate_ns = session->what->tdp_watts > 0 ? ESTIMATE_WINDOW_NS : 0;
     uint64_t window_ns = watch->sampler != NULL ? zeb_sampler_window_ns(watch->sampler) * 11 / 10 : estimate_ns;
@@ -132,7 +133,8 @@ static zeb_status run_opened(const zeb_assignment *assignment, zeb_session *sess
     if (status == ZEB_OK) status = measure(session, watch, shared, &measured, &host, error);
     if (status != ZEB_OK) return status;
     atomic_store(&shared->stage, ZEB_STAGE_SCORE);
-    if (measured.warmup > 0) row->startup_ns = zeb_u64(measured.first_done_ns - assignment->begin_ns);
+    uint64_t rested_ns = watch->before.end_ns - watch->before.begin_ns; /* no part of starting */
+    if (measured.warmup > 0) row->startup_ns = zeb_u64(measured.first_done_ns - assignment->begin_ns - rested_ns);
     status = zeb_fill_latency(row, &measured, &latency, error);
     if (status == ZEB_OK) status = zeb_fill_scores(record, session, &measured, shared->arena, error);
     if (status == ZEB_OK) status = account(session, watch, &host, &energy, shared->arena, row, error);

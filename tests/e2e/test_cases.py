@@ -105,13 +105,21 @@ class Rows(ProgramTest):
 class Energy(ProgramTest):
     """A recorded RAPL tree whose counter a thread of the test moves: 20 W."""
 
-    def measure(self, watts, *words):
+    def tree(self):
+        """Lays the tree out; its counter's file."""
         zone = self.folder / "tree/sys/class/powercap/intel-rapl:0"
         zone.mkdir(parents=True)
         (zone / "name").write_text("package-0\n")
         (zone / "max_energy_range_uj").write_text("262143328850\n")
-        counter = os.open(zone / "energy_uj", os.O_RDWR | os.O_CREAT)
-        os.pwrite(counter, b"00000000001000000\n", 0)
+        (zone / "energy_uj").write_text("00000000001000000\n")
+        return zone / "energy_uj"
+
+    def words(self, device):
+        return ["run", "--device", device, "--limit", "8", "--sensor", "powercap", "--sensor-root", self.folder / "tree",
+                "--idle", "1200ms", "--format", "jsonl", "--db", self.db, "--plugin-dir", FAULTY]
+
+    def measure(self, watts, *words, device="null"):
+        counter = os.open(self.tree(), os.O_RDWR)
         over = threading.Event()
 
         def move():
@@ -122,11 +130,11 @@ class Energy(ProgramTest):
         mover = threading.Thread(target=move)
         mover.start()
         try:
-            done = self.zeb("run", "--device", "null", "--limit", "8", "--sensor", "powercap", "--sensor-root",
-                            self.folder / "tree", "--idle", "1200ms", "--format", "jsonl", "--db", self.db, *words)
+            done = self.zeb(*self.words(device), *words)
         finally:
             over.set()
             mover.join()
+        self.said = done.stderr
         return json.loads(done.stdout), done.returncode
 
     def test_a_counter_becomes_joules_and_grams(self):
@@ -139,6 +147,36 @@ class Energy(ProgramTest):
         grams = energy["gross_uj"] / 3.6e12 * 56.039
         self.assertAlmostEqual(row["co2_ug"] / 1e6, grams, delta=grams * 0.01 + 1e-6)
         self.assertIn("idle-short", row["flags"])
+
+    def test_the_measured_passes_follow_the_warm_up(self):
+        """A rest between them would leave the device cold, and only where there is a sensor."""
+        row, _ = self.measure(20, device="faulty-slow")
+        stages = [line.rpartition(": ")[2] for line in self.said.splitlines() if " on faulty-slow (single): " in line]
+        stages = [stage for stage in stages if stage in ("idling", "warming up", "measuring")]
+        self.assertEqual(stages, ["idling", "warming up", "measuring", "idling"])
+        rested = 2 * 1200e6
+        self.assertLess(row["startup_ns"] + rested + row["energy"]["window_ns"], row["duration_ns"])  # no rest in start-up
+
+    def test_the_first_pass_is_after_the_rest(self):
+        row, _ = self.measure(20, device="faulty-crash")  # in its first pass, which is the warm-up's
+        self.assertEqual(row["verdict"], "crashed")
+        self.assertGreater(row["duration_ns"], 1200e6)
+
+    def test_a_stop_while_idling_is_an_interrupted_row(self):
+        self.tree()
+        program = subprocess.Popen([ZEB, *map(str, self.words("null")), "--idle", "60s"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, cwd=self.folder)
+        for line in program.stderr:
+            if "idling" in line:
+                break
+        begin = time.monotonic()
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+        self.assertLess(time.monotonic() - begin, 10)
+        row = json.loads(out)
+        self.assertEqual((program.returncode, row["verdict"], row["n"]), (1, "interrupted", 0), err)
+        self.assertEqual((row["startup_ns"], row["energy"]["gross_uj"], row["co2_ug"]), (None, None, None))
+        self.assertEqual(row["effective"]["warmup"], 0)
 
     def test_a_counter_that_stands_still_is_no_zero(self):
         row, status = self.measure(0)
