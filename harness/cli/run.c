@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -27,7 +27,7 @@ enum { TDP_MOST = 1000000, CARBON_MOST = 100000, PUE_MOST = 100 };
 
 typedef struct run_settings {
     const char *model, *task, *data, *split, *device, *policy, *isa, *precision, *scenario, *db, *format, *predictions,
-        *plugin_dir, *sensor, *sensor_root, *country;
+        *plugin_dir, *sensor, *sensor_root, *country, *region;
     uint64_t threads, batch, seq_max, limit, seed, max_time_ns, timeout_ns, idle_ns;
     double target_ci, tdp, carbon, pue;
     bool no_pin, tune, verbose;
@@ -85,6 +85,8 @@ static const zeb_option options[] = {
      "Without a sensor, estimate energy from this power; the row is marked as an estimate. 0: no estimate.", NULL},
     {"country", ZEB_OPTION_TEXT, "ISO3", NULL, AT(country), "Where the electricity comes from. Default: world mean.",
      NULL},
+    {"region", ZEB_OPTION_TEXT, "NAME", NULL, AT(region),
+     "Part of the country: a province of CAN by its English name. Default: the country's mean.", NULL},
     {"carbon", ZEB_OPTION_NUMBER, "G/KWH", "-1", AT(carbon), "Carbon intensity, if known better; -1: from the tables.",
      NULL},
     {"pue", ZEB_OPTION_NUMBER, "RATIO", "1", AT(pue), "Power usage effectiveness of the site.", NULL},
@@ -301,6 +303,7 @@ static zeb_case make_case(const run_settings *set, const zeb_places *places, con
         .carbon_g_per_kwh = set->carbon,
         .pue = set->pue,
         .country = set->country,
+        .region = set->region,
         .sensor = set->sensor,
         .sensor_root = set->sensor_root,
         .tune = set->tune,
@@ -350,16 +353,40 @@ static zeb_status open_registry(const run_settings *set, const zeb_places *place
     return status == ZEB_OK ? zeb_registry_open_with(&wish, registry, error) : status;
 }
 
-/* What is named must be known before anything runs: the country, the sensor. */
-static zeb_status check_settings(const run_settings *set, const zeb_registry *registry, zeb_error *error) {
+/* Says what is known instead of a region that is not. */
+static zeb_status fail_region(const run_settings *set, zeb_error *error) {
+    char known[320] = "";
+    for (size_t i = 0, used = 0; i < zeb_carbon_region_count && used < sizeof known; i++)
+        if (strcasecmp(zeb_carbon_regions[i].country, set->country) == 0)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "",
+                                     zeb_carbon_regions[i].name);
+    return zeb_fail(
+        error, ZEB_ERR_ARGUMENT,
+        "--region %.40s: no carbon intensity is known for it in %s (%s); give --carbon, or leave it out for "
+        "the country's mean",
+        set->region, set->country, known[0] != '\0' ? known : "nor for any other region there");
+}
+
+/* Where the electricity comes from. */
+static zeb_status check_place(const run_settings *set, zeb_error *error) {
     zeb_carbon carbon;
-    zeb_status status = zeb_carbon_find(set->country, NULL, -1, set->pue, &carbon, error);
+    zeb_status status = zeb_carbon_find(set->country, set->region, -1, set->pue, &carbon, error);
     if (status != ZEB_OK) return status;
-    if (set->country != NULL && carbon.scope != ZEB_CARBON_COUNTRY && set->carbon < 0)
+    if (set->region != NULL && set->country == NULL)
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "--region %.40s: of which country? Give --country too", set->region);
+    if (set->carbon >= 0) return ZEB_OK;
+    if (set->country != NULL && carbon.scope == ZEB_CARBON_WORLD)
         return zeb_fail(error, ZEB_ERR_ARGUMENT,
                         "--country %s: no carbon intensity is known for it; give --carbon, or leave it out for the "
                         "world's mean",
                         set->country);
+    return set->region == NULL || carbon.scope == ZEB_CARBON_REGION ? ZEB_OK : fail_region(set, error);
+}
+
+/* What is named must be known before anything runs: the place, the sensor. */
+static zeb_status check_settings(const run_settings *set, const zeb_registry *registry, zeb_error *error) {
+    zeb_status status = check_place(set, error);
+    if (status != ZEB_OK) return status;
     const zeb_plugin_record *record;
     if (strcmp(set->sensor, "auto") == 0 || strcmp(set->sensor, "none") == 0) return ZEB_OK;
     return zeb_registry_require(registry, set->sensor, &record, error);

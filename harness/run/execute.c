@@ -82,13 +82,13 @@ static zeb_status account(const zeb_session *session, meter *watch, const zeb_ho
     }
     zeb_carbon carbon;
     if (status == ZEB_OK)
-        status = zeb_carbon_find(what->country, NULL, what->carbon_g_per_kwh, what->pue, &carbon, error);
+        status = zeb_carbon_find(what->country, what->region, what->carbon_g_per_kwh, what->pue, &carbon, error);
     if (status == ZEB_OK) status = zeb_fill_energy(row, energy, &carbon, arena, error);
     return status;
 }
 
-/* Idle, warm-up, the measured passes, idle again. The warm-up comes right before the passes: a device that has rested in
- * between is cold again, and only where there is a sensor. */
+/* Idle, warm-up, the measured passes, idle again. The warm-up comes right before the passes: a device that has rested
+ * in between is cold again, and only where there is a sensor. */
 static zeb_status measure(zeb_session *session, meter *watch, zeb_shared *shared, zeb_measurement *measured,
                           zeb_host_delta *host, zeb_error *error) {
     zeb_host_snapshot before, after;

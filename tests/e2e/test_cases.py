@@ -74,6 +74,20 @@ class Rows(ProgramTest):
         self.assertIn("energy-estimated", row["flags"])
         self.assertGreater(row["co2_ug"], 0)
 
+    def test_a_region_is_not_its_country(self):
+        """Quebec's water is a fifth of Canada's mean."""
+        words = ("--limit", "2", "--max-time", "1ms", "--tdp", "65", "--country", "CAN")
+        (mean,), _ = self.run_cases("cpu", *words)
+        (part,), _ = self.run_cases("cpu", *words, "--region", "Quebec")
+        (known,), _ = self.run_cases("cpu", *words, "--region", "Quebec", "--carbon", "7")
+        self.assertEqual([row["carbon"]["place"] for row in (mean, part, known)], ["CAN", "CAN/quebec", None])
+        self.assertAlmostEqual(part["carbon"]["intensity_g_per_kwh"], 31.234, delta=0.001)
+        self.assertIn("provincial generation mixes", part["carbon"]["source"])
+        self.assertEqual((mean["carbon"]["intensity_g_per_kwh"], known["carbon"]["intensity_g_per_kwh"]), (170.043, 7))
+        for row in (mean, part, known):
+            grams = row["energy"]["gross_uj"] / 3.6e12 * row["carbon"]["intensity_g_per_kwh"]
+            self.assertAlmostEqual(row["co2_ug"] / 1e6, grams, delta=grams * 1e-3 + 1e-6)
+
     def test_a_crowded_processor_is_said(self):
         """Two threads asked for on one processor, which another program keeps busy."""
         one = lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

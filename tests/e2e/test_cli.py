@@ -50,6 +50,17 @@ class Usage(ProgramTest):
             done = self.zeb("run", "--device", "ref", *words, check=2)
             self.assertIn(words[0].split("=")[0], done.stderr)
 
+    def test_a_region_is_known_or_refused(self):
+        for words, needle in ((["--region", "quebec"], "--country"),
+                              (["--country", "CAN", "--region", "quebeck"], "alberta, british columbia, manitoba"),
+                              (["--country", "FRA", "--region", "quebec"], "in FRA (nor for any other region there)"),
+                              (["--country", "XXX", "--region", "quebec"], "--country XXX")):
+            done = self.zeb("run", "--device", "ref", "--db", self.db, *words, check=2)
+            self.assertIn("--region" if "XXX" not in words else "--country", done.stderr)
+            self.assertIn(needle, done.stderr)
+            self.assertFalse(self.db.exists())
+        self.assertIn("yukon); give --carbon", self.zeb("run", "--country", "can", "--region", "x", check=2).stderr)
+
     def test_listing_needs_a_list(self):
         self.assertIn("models|tasks|devices|plugins|sensors", self.zeb("list", check=2).stderr)
         for what in ("models", "tasks", "devices", "plugins", "sensors"):

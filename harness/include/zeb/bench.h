@@ -47,6 +47,8 @@ typedef struct zeb_case {
     double carbon_g_per_kwh; /* < 0: from the tables */
     double pue;
     const char *country; /* ISO3 or NULL */
+    const char *region;  /* of the country, as the tables name it ("quebec"), or NULL. A place that they do not have is
+                            the next wider one that they have: the row's place says which. */
     const char *sensor;  /* plugin name, NULL: the first that is found, "none" */
     const char *sensor_root;
     /* By the device's cost table (zeb explain measures it): */
