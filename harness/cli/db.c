@@ -1,15 +1,18 @@
-/* zeb db: what other tools measured, in and out of the database. */
+/* zeb db: what other tools measured into the database, and what it holds out to them. */
 #include <stddef.h>
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/export.h"
 #include "store/import.h"
 
 typedef struct db_settings {
-    const char *db, *model;
+    const char *db, *model, *format;
 } db_settings;
 
 #define AT(field) offsetof(db_settings, field)
+
+static const char *const formats[] = {"training", "codecarbon", "openmetrics", NULL};
 
 static const zeb_option options[] = {
     {"db", ZEB_OPTION_TEXT, "FILE", "results/local/zeb.db", AT(db), "Database of results; import makes a missing one.",
@@ -17,10 +20,15 @@ static const zeb_option options[] = {
     {"model", ZEB_OPTION_TEXT, "NAME", NULL, AT(model),
      "Model that the imported training was for, as rows name it; the report then sets training beside inference.",
      NULL},
+    {"format", ZEB_OPTION_CHOICE, "NAME", "training", AT(format),
+     "What is exported. training: what was imported; codecarbon: the energy of all rows as an emissions.csv; "
+     "openmetrics: its sum for each device and domain.",
+     formats},
     {0}};
 
-static const char *const examples[] = {"zeb db import baselines/bert-mini-sst2/emissions.csv --model bert-mini-sst2",
-                                       "zeb db export > emissions.csv", NULL};
+static const char *const examples[] = {
+    "zeb db import baselines/bert-mini-sst2/emissions.csv --model bert-mini-sst2", "zeb db export > training.csv",
+    "zeb db export --format codecarbon > emissions.csv", "zeb db export --format openmetrics > zeb.prom", NULL};
 
 static zeb_status import(const db_settings *set, const char *path, zeb_error *error) {
     zeb_store *store;
@@ -41,7 +49,12 @@ static zeb_status export(const db_settings *set, zeb_error *error) {
     zeb_store *store;
     zeb_status status = zeb_store_open_read(set->db, &store, error);
     if (status != ZEB_OK) return status;
-    status = zeb_store_export_emissions(store, stdout, error);
+    if (strcmp(set->format, "codecarbon") == 0)
+        status = zeb_export_codecarbon(store, stdout, error);
+    else if (strcmp(set->format, "openmetrics") == 0)
+        status = zeb_export_openmetrics(store, stdout, error);
+    else
+        status = zeb_store_export_emissions(store, stdout, error);
     zeb_store_close(store);
     return status;
 }
@@ -58,11 +71,12 @@ static int run(const void *settings, const char *const *operands, size_t operand
     return status == ZEB_OK ? ZEB_EXIT_OK : zeb_cli_fail(zeb_cli_exit(status), &error);
 }
 
-const zeb_command zeb_command_db = {.name = "db",
-                                    .summary = "import and export the energy of training (CodeCarbon's emissions.csv)",
-                                    .operands = "import FILE|export",
-                                    .operand_max = 2,
-                                    .options = options,
-                                    .examples = examples,
-                                    .settings_size = sizeof(db_settings),
-                                    .run = run};
+const zeb_command zeb_command_db = {
+    .name = "db",
+    .summary = "import the energy of training (CodeCarbon's emissions.csv), export that or the rows'",
+    .operands = "import FILE|export",
+    .operand_max = 2,
+    .options = options,
+    .examples = examples,
+    .settings_size = sizeof(db_settings),
+    .run = run};

@@ -22,7 +22,8 @@ static void write_sample(FILE *stream, const zeb_openmetric *sample) {
     (void)fputs("zeb_energy_joules_total{", stream);
     write_label(stream, "device", sample->device, ',');
     write_label(stream, "domain", sample->domain, ',');
-    write_label(stream, "source", sample->source, '}');
+    write_label(stream, "source", sample->source, ',');
+    write_label(stream, "kind", sample->estimated ? "estimated" : "measured", '}');
     (void)fprintf(stream, " %" PRId64 ".%06" PRId64 "\n", sample->energy_uj / 1000000, sample->energy_uj % 1000000);
 }
 
@@ -34,7 +35,7 @@ zeb_status zeb_openmetrics_write(FILE *stream, const zeb_openmetric *sample, siz
     errno = 0;
     (void)fputs("# TYPE zeb_energy_joules counter\n"
                 "# UNIT zeb_energy_joules joules\n"
-                "# HELP zeb_energy_joules Energy drawn while the measured work ran.\n",
+                "# HELP zeb_energy_joules Gross energy drawn while measured work ran.\n",
                 stream);
     for (size_t i = 0; i < count; i++) {
         write_sample(stream, &sample[i]);

@@ -1,8 +1,10 @@
 """Cases from start to row: what is measured, and what becomes of a plugin that goes wrong."""
 import contextlib
+import csv
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import sqlite3
@@ -116,7 +118,7 @@ class Rows(ProgramTest):
             self.assertIn("bert-mini-sst2", out.read_text())
 
 
-class Energy(ProgramTest):
+class Metered(ProgramTest):
     """A recorded RAPL tree whose counter a thread of the test moves: 20 W."""
 
     def tree(self):
@@ -151,6 +153,8 @@ class Energy(ProgramTest):
         self.said = done.stderr
         return json.loads(done.stdout), done.returncode
 
+
+class Energy(Metered):
     def test_a_counter_becomes_joules_and_grams(self):
         row, status = self.measure(20, "--country", "FRA")
         self.assertEqual((status, row["verdict"]), (0, "ok"), row["reason"])
@@ -197,6 +201,79 @@ class Energy(ProgramTest):
         self.assertEqual((status, row["verdict"]), (1, "invalid"))
         self.assertIsNone(row["energy"]["gross_uj"])
         self.assertIsNone(row["co2_ug"])
+
+
+class Export(Metered):
+    """What rows drew, for other tools: a measured row, two estimates and a row without energy."""
+
+    @staticmethod
+    def exposition(text):
+        """A strict reader of what OpenMetrics calls an exposition: families with their facts, samples with their labels."""
+        lines = text.split("\n")
+        assert lines[-2:] == ["# EOF", ""], lines[-2:]
+        facts, samples = {}, {}
+        for line in lines[:-2]:
+            meta = re.fullmatch(r"# (TYPE|UNIT|HELP) (\w+) (.+)", line)
+            sample = re.fullmatch(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)+)\} (\d+\.\d+)', line)
+            assert meta or sample, line
+            if meta:
+                assert not samples and (meta[2], meta[1]) not in facts, line
+                facts[meta[2], meta[1]] = meta[3]
+            else:
+                labels = tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample[2])))
+                assert (sample[1], labels) not in samples, f"twice: {line}"
+                samples[sample[1], labels] = float(sample[3])
+        return facts, samples
+
+    def test_every_format(self):
+        self.measured, _ = self.measure(20, "--country", "CAN", "--region", "quebec", "--pue", "1.5")
+        words = ("--limit", "2", "--max-time", "1ms")
+        self.estimates, _ = self.run_cases("cpu,cpu", *words, "--tdp", "65")
+        (silent,), _ = self.run_cases("ref", *words)
+        self.assertEqual([row["verdict"] for row in (self.measured, *self.estimates, silent)], ["ok"] * 4)
+        for check in (self.openmetrics, self.emissions, self.import_of_emissions):
+            with self.subTest(check.__name__):
+                check()
+
+    def openmetrics(self):
+        facts, samples = self.exposition(self.zeb("db", "export", "--format", "openmetrics", "--db", self.db, check=0).stdout)
+        self.assertEqual({key: facts[key] for key in facts if key[1] != "HELP"},
+                         {("zeb_energy_joules", "TYPE"): "counter", ("zeb_energy_joules", "UNIT"): "joules"})
+        self.assertIn("Gross energy", facts["zeb_energy_joules", "HELP"])
+        labels = lambda device, source, kind: ("zeb_energy_joules_total", (("device", device), ("domain", "package"),
+                                                                           ("kind", kind), ("source", source)))
+        device = f"{self.measured['backend']}:{self.measured['device']}"
+        estimates = sum(row["energy"]["gross_uj"] for row in self.estimates)
+        self.assertEqual(samples, {
+            labels(device, "powercap", "measured"): self.measured["energy"]["gross_uj"] / 1e6,
+            labels(f"cpu:{self.estimates[0]['device']}", "tdp", "estimated"): estimates / 1e6})
+
+    def emissions(self):
+        text = self.zeb("db", "export", "--format", "codecarbon", "--db", self.db, check=0).stdout
+        theirs = (ROOT / "baselines/bert-mini-sst2/emissions.csv").read_text().splitlines()[0]
+        self.assertEqual(text.splitlines()[0], theirs)
+        lines = list(csv.DictReader(text.splitlines()))
+        self.assertEqual([line["project_name"] for line in lines], ["zeb", "zeb-estimate", "zeb-estimate"])
+        self.assertEqual(len({line["run_id"] for line in lines}), 3)
+        line, energy = lines[0], self.measured["energy"]
+        kwh = energy["gross_uj"] / 3.6e12
+        close = lambda name, wanted: self.assertAlmostEqual(float(line[name]), wanted, delta=wanted * 1e-9, msg=name)
+        close("duration", energy["window_ns"] / 1e9)
+        close("cpu_power", energy["gross_uj"] / energy["window_ns"] * 1e3)
+        close("cpu_energy", kwh * 1.5)  # at the site's meter
+        close("energy_consumed", kwh * 1.5)
+        close("emissions", self.measured["co2_ug"] / 1e9)
+        self.assertAlmostEqual(float(line["energy_consumed"]) * 0.031234 / float(line["emissions"]), 1, delta=0.01)
+        self.assertEqual([line[name] for name in ("country_name", "country_iso_code", "region", "pue", "tracking_mode")],
+                         ["Canada", "CAN", "quebec", "1.5", "machine"])
+        self.assertEqual([line[name] for name in ("gpu_energy", "ram_power", "water_consumed", "python_version")], [""] * 4)
+        self.assertEqual(line["timestamp"] + "Z", self.measured["started_utc"])
+        self.assertEqual((lines[1]["country_iso_code"], lines[1]["region"]), ("", ""))  # the world's mean is of no country
+
+    def import_of_emissions(self):
+        path = self.folder / "emissions.csv"
+        path.write_text(self.zeb("db", "export", "--format", "codecarbon", "--db", self.db, check=0).stdout)
+        self.assertIn("3 imported", self.zeb("db", "import", path, "--db", self.folder / "other.db", check=0).stderr)
 
 
 class Data(ProgramTest):
