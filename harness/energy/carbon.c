@@ -134,9 +134,3 @@ bool zeb_carbon_ug(const zeb_carbon *carbon, int64_t energy_uj, uint64_t *co2_ug
     *co2_ug = (uint64_t)llround(ug);
     return true;
 }
-
-bool zeb_carbon_sci(const zeb_carbon *carbon, int64_t energy_uj, double embodied_g, double units, double *g_per_unit) {
-    if (energy_uj < 0 || !(embodied_g >= 0) || !(units > 0) || !isfinite(embodied_g) || !isfinite(units)) return false;
-    *g_per_unit = (grams(carbon, energy_uj) + embodied_g) / units;
-    return true;
-}

@@ -42,12 +42,6 @@ ZEB_MUST_CHECK zeb_status zeb_carbon_find(const char *country, const char *regio
 /* Micrograms of CO2e of energy_uj. false, nothing written, for a negative energy or a result past 64 bits. */
 ZEB_MUST_CHECK bool zeb_carbon_ug(const zeb_carbon *carbon, int64_t energy_uj, uint64_t *co2_ug);
 
-/* Software Carbon Intensity (ISO/IEC 21031:2024): ((E * I) + M) / R grams a functional unit, with E the energy of the
- * whole (PUE included), M the embodied grams set down to it, and R the number of units (answers). false where R is not
- * positive or M is negative. */
-ZEB_MUST_CHECK bool zeb_carbon_sci(const zeb_carbon *carbon, int64_t energy_uj, double embodied_g, double units,
-                                   double *g_per_unit);
-
 /* ---- tables ---- */
 
 typedef struct zeb_carbon_country {

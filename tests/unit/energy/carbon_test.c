@@ -86,19 +86,6 @@ static void test_grams(void **state) {
     assert_int_equal(ug, 7);
 }
 
-static void test_sci(void **state) {
-    (void)state;
-    zeb_carbon c = find(NULL, NULL, 400, 1);
-    double g = 0;
-    assert_true(zeb_carbon_sci(&c, 7200000000000, 200, 1000, &g)); /* (2 kWh x 400 + 200) / 1000 */
-    assert_near(g, 1.0, 1e-12);
-    assert_false(zeb_carbon_sci(&c, 1, 0, 0, &g));
-    assert_false(zeb_carbon_sci(&c, 1, -1, 1, &g));
-    assert_false(zeb_carbon_sci(&c, -1, 0, 1, &g));
-    assert_false(zeb_carbon_sci(&c, 1, (double)NAN, 1, &g));
-    assert_near(g, 1.0, 1e-12);
-}
-
 static void test_tables_hold_together(void **state) {
     (void)state;
     assert_true(zeb_carbon_country_count > 40);
@@ -131,7 +118,6 @@ int main(void) {
         cmocka_unit_test(test_what_is_missing_falls_through_and_is_said),
         cmocka_unit_test(test_bad_wishes),
         cmocka_unit_test(test_grams),
-        cmocka_unit_test(test_sci),
         cmocka_unit_test(test_tables_hold_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
