@@ -166,10 +166,12 @@ static void print_table(const zeb_calibration_options *o, const zeb_calibration 
 }
 
 static void print_json(const zeb_calibration_options *o, const zeb_calibration *c, const char *out) {
+    (void)putchar('{');
+    zeb_cli_json_text("policy", out, ", ");
     (void)printf(
-        "{\"policy\": \"%s\", \"mode\": \"%s\", \"shape\": \"%s\", \"flops\": %.9g, \"reached\": %s, \"trials\": %u, "
-        "\"examples\": %llu, \"metric\": \"%s\", \"dense\": ",
-        out, o->mode == ZEB_SELECT_NONE ? "heads" : modes[o->mode - ZEB_SELECT_THRESHOLD],
+        "\"mode\": \"%s\", \"shape\": \"%s\", \"flops\": %.9g, \"reached\": %s, \"trials\": %u, \"examples\": %llu, "
+        "\"metric\": \"%s\", \"dense\": ",
+        o->mode == ZEB_SELECT_NONE ? "heads" : modes[o->mode - ZEB_SELECT_THRESHOLD],
         zeb_calibration_shape_name(c->shape), c->flops_executed / c->flops_dense, c->reached ? "true" : "false",
         c->trials, (unsigned long long)c->examples, c->dense.name);
     (void)(c->dense.defined ? printf("%.9g", c->dense.value) : printf("null"));

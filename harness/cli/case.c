@@ -1,6 +1,9 @@
-/* What commands that open a case share: its task, its sizes, the watch over its worker, and the user's wish to stop. */
+/* What commands that open a case share: its task, its sizes, the watch over its worker, the user's wish to stop, and
+ * text in what they print as JSON. */
 #include <signal.h>
+#include <string.h>
 
+#include "base/text.h"
 #include "cli/commands.h"
 
 static volatile sig_atomic_t stop_asked;
@@ -36,6 +39,30 @@ void zeb_cli_watch_begin(zeb_cli_watch *watch, uint64_t timeout_ns, uint64_t gra
 void zeb_cli_watch_end(zeb_cli_watch *watch, const zeb_log *log, const char *name) {
     zeb_progress_end(&watch->progress);
     zeb_cli_said(log, name, watch->words);
+}
+
+/* Where the next byte that is not UTF-8 stands, from `at` on. */
+static size_t next_bad(const char *text, size_t at, size_t length) {
+    size_t bad = 0;
+    return zeb_text_utf8_valid(text + at, length - at, &bad) ? length : at + bad;
+}
+
+void zeb_cli_json_text(const char *name, const char *text, const char *end) {
+    size_t length = strlen(text), bad = next_bad(text, 0, length);
+    (void)printf("\"%s\": \"", name);
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (i == bad) {
+            (void)putchar('?');
+            bad = next_bad(text, i + 1, length);
+        } else if (c < 0x20) {
+            (void)printf("\\u%04x", c);
+        } else {
+            if (c == '"' || c == '\\') (void)putchar('\\');
+            (void)putchar(c);
+        }
+    }
+    (void)printf("\"%s", end);
 }
 
 zeb_status zeb_cli_task(const char *name, const zeb_task **task, zeb_error *error) {

@@ -50,6 +50,9 @@ bool zeb_cli_colour(FILE *stream);
 /* Prints "zeb: error: text" to stderr and hands the exit status back. */
 int zeb_cli_fail(int exit_status, const zeb_error *error);
 
+/* Prints "name": "text" and end to stdout, the text as JSON has it whatever it holds; what is not UTF-8 becomes '?'. */
+void zeb_cli_json_text(const char *name, const char *text, const char *end);
+
 /* From now on SIGINT, SIGTERM and SIGHUP ask to stop: what is returned is then not 0. */
 const volatile sig_atomic_t *zeb_cli_stop(void);
 

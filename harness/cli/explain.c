@@ -142,21 +142,27 @@ static void print_number(const char *name, double value, const char *end) {
 }
 
 static void print_json(const zeb_explanation *e) {
-    (void)printf("{\"model\": \"%s\", \"policy\": \"%s\", \"backend\": \"%s\", \"device\": \"%s\", \"profiled\": %s, "
-                 "\"passes\": %u, \"tokens\": %.9g, \"flops\": {\"dense\": %.9g, \"executed\": %.9g}, ",
-                 e->row.model, e->row.policy, e->row.backend, e->row.device, e->profiled ? "true" : "false", e->passes,
-                 e->tokens, e->flops_dense, e->flops);
+    (void)putchar('{');
+    zeb_cli_json_text("model", e->row.model, ", ");
+    zeb_cli_json_text("policy", e->row.policy, ", ");
+    zeb_cli_json_text("backend", e->row.backend, ", ");
+    zeb_cli_json_text("device", e->row.device, ", ");
+    (void)printf(
+        "\"profiled\": %s, \"passes\": %u, \"tokens\": %.9g, \"flops\": {\"dense\": %.9g, \"executed\": %.9g}, ",
+        e->profiled ? "true" : "false", e->passes, e->tokens, e->flops_dense, e->flops);
     if (e->costs[0] != '\0')
         (void)printf("\"costs\": {\"hash\": \"%s\", \"measured\": %u}, ", e->costs, e->made.count);
     else
         (void)printf("\"costs\": null, ");
-    if (e->tuned)
-        (void)printf("\"effective\": {\"precision\": \"%s\", \"note\": \"%s\"}, ", e->row.effective.precision,
-                     e->row.effective.note);
+    if (e->tuned) {
+        (void)printf("\"effective\": {\"precision\": \"%s\", ", e->row.effective.precision);
+        zeb_cli_json_text("note", e->row.effective.note, "}, ");
+    }
     (void)printf("\"choices\": [");
     for (uint32_t i = 0; i < e->choices; i++) {
-        (void)printf("%s{\"name\": \"%s\", \"value\": %u, \"built_in\": %s, ", i > 0 ? ", " : "", e->choice[i].name,
-                     e->choice[i].value, e->choice[i].built_in ? "true" : "false");
+        (void)printf("%s{", i > 0 ? ", " : "");
+        zeb_cli_json_text("name", e->choice[i].name, ", ");
+        (void)printf("\"value\": %u, \"built_in\": %s, ", e->choice[i].value, e->choice[i].built_in ? "true" : "false");
         print_number("ns", e->choice[i].ns > 0 ? e->choice[i].ns : -1, "}");
     }
     (void)printf("], ");
@@ -164,9 +170,10 @@ static void print_json(const zeb_explanation *e) {
     print_number("pass_ns", e->pass_ns, ", \"stages\": [");
     for (uint32_t i = 0; i < e->lines; i++) {
         const zeb_explain_line *l = &e->line[i];
-        (void)printf("%s\n {\"name\": \"%s\", \"op\": \"%s\", \"nodes\": %u, \"rows\": %.9g, \"flops\": %.9g, "
-                     "\"bytes\": %.9g, ",
-                     i > 0 ? "," : "", l->name, l->op, l->nodes, l->rows, l->flops, l->bytes);
+        (void)printf("%s\n {", i > 0 ? "," : "");
+        zeb_cli_json_text("name", l->name, ", ");
+        (void)printf("\"op\": \"%s\", \"nodes\": %u, \"rows\": %.9g, \"flops\": %.9g, \"bytes\": %.9g, ", l->op,
+                     l->nodes, l->rows, l->flops, l->bytes);
         print_number("needs_ns", l->least_ns, ", ");
         print_number("predicted_ns", l->predicted_ns, ", ");
         print_number("took_ns", l->took_ns, "}");

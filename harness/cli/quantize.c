@@ -78,12 +78,13 @@ static void on_progress(const zeb_shared *shared, void *user) {
 }
 
 static void print_json(const quantize_settings *set, const zeb_quantise_report *r) {
-    (void)printf(
-        "{\"model\": \"%s\", \"tensors\": %llu, \"quantised\": %llu, \"int8\": %llu, \"int4\": %llu, \"float\": %llu, "
-        "\"bytes_in\": %llu, \"bytes_out\": %llu, \"error\": %.9g, \"output_error\": ",
-        set->out, (unsigned long long)r->tensors, (unsigned long long)r->quantised, (unsigned long long)r->eight,
-        (unsigned long long)r->four, (unsigned long long)r->floats, (unsigned long long)r->bytes_in,
-        (unsigned long long)r->bytes_out, r->error);
+    (void)putchar('{');
+    zeb_cli_json_text("model", set->out, ", ");
+    (void)printf("\"tensors\": %llu, \"quantised\": %llu, \"int8\": %llu, \"int4\": %llu, \"float\": %llu, "
+                 "\"bytes_in\": %llu, \"bytes_out\": %llu, \"error\": %.9g, \"output_error\": ",
+                 (unsigned long long)r->tensors, (unsigned long long)r->quantised, (unsigned long long)r->eight,
+                 (unsigned long long)r->four, (unsigned long long)r->floats, (unsigned long long)r->bytes_in,
+                 (unsigned long long)r->bytes_out, r->error);
     (void)(r->output_error >= 0 ? printf("%.9g", r->output_error) : printf("null"));
     (void)printf(", \"sha256\": \"%s\"}\n", r->sha256);
 }

@@ -141,11 +141,13 @@ static void print_json(const finding *found) {
     (void)printf("[");
     for (uint32_t i = 0; i < found->count; i++) {
         const zeb_peak *p = &found->peak[i];
-        (void)printf(
-            "%s\n {\"backend\": \"%s\", \"device\": \"%s\", \"name\": \"%s\", \"kind\": \"%s\", \"threads\": %u, "
-            "\"per_second\": %.9g, \"median_per_second\": %.9g, ",
-            i > 0 ? "," : "", found->of.backend, found->of.device, p->name,
-            p->kind == ZEB_PEAK_BYTES ? "bytes" : "operations", p->threads, p->per_second, p->median_per_second);
+        (void)printf("%s\n {", i > 0 ? "," : "");
+        zeb_cli_json_text("backend", found->of.backend, ", ");
+        zeb_cli_json_text("device", found->of.device, ", ");
+        zeb_cli_json_text("name", p->name, ", ");
+        (void)printf("\"kind\": \"%s\", \"threads\": %u, \"per_second\": %.9g, \"median_per_second\": %.9g, ",
+                     p->kind == ZEB_PEAK_BYTES ? "bytes" : "operations", p->threads, p->per_second,
+                     p->median_per_second);
         (void)(p->working_set_bytes > 0
                    ? printf("\"working_set_bytes\": %llu, ", (unsigned long long)p->working_set_bytes)
                    : printf("\"working_set_bytes\": null, "));

@@ -21,7 +21,8 @@ enum {
     FAULT_fail,
     FAULT_nan,
     FAULT_slow,
-    FAULT_late
+    FAULT_late,
+    FAULT_quote
 };
 #define FAULT_OF_(x) FAULT_##x
 #define FAULT_OF(x) FAULT_OF_(x)
@@ -46,6 +47,7 @@ static zeb_status device_info(uint32_t index, zeb_device_info *info, zeb_error *
     (void)index;
     (void)error;
     *info = (zeb_device_info){.id = "0", .name = "faulty", .kind = ZEB_DEVICE_NONE};
+    if (fault == FAULT_quote) (void)snprintf(info->id, sizeof info->id, "b\"s\\\n\xff\xc3\xa9");
     return ZEB_OK;
 }
 
@@ -136,6 +138,16 @@ static void release(zeb_plan *plan) {
     free(plan);
 }
 
+static zeb_status peaks(zeb_device *device, zeb_peak *peak, uint32_t capacity, uint32_t *count, zeb_error *error) {
+    (void)device;
+    (void)error;
+    *count = 1;
+    if (capacity > 0)
+        *peak =
+            (zeb_peak){.name = "L\"1", .kind = ZEB_PEAK_BYTES, .threads = 1, .per_second = 2, .median_per_second = 1};
+    return ZEB_OK;
+}
+
 ZEB_PLUGIN_EXPORT const zeb_plugin *zeb_plugin_entry(void) {
     static const zeb_backend backend = {.struct_size = sizeof backend,
                                         .skip = ZEB_SKIP_EXACT,
@@ -150,7 +162,8 @@ ZEB_PLUGIN_EXPORT const zeb_plugin *zeb_plugin_entry(void) {
                                         .submit = submit,
                                         .wait = wait_plan,
                                         .read = read_tensor,
-                                        .release = release};
+                                        .release = release,
+                                        .peaks = peaks};
     static const zeb_plugin plugin = {.magic = ZEB_PLUGIN_MAGIC,
                                       .abi = ZEB_PLUGIN_ABI,
                                       .struct_size = sizeof plugin,

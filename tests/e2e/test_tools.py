@@ -14,7 +14,7 @@ import time
 import unittest
 
 from tensors import COMPANIONS, float_copy, model_sha256, read_tensors, write_tensors
-from zeb_program import ProgramTest, ROOT, ZEB
+from zeb_program import FAULTY, ProgramTest, ROOT, ZEB
 
 DEV = ROOT / "suites/data/glue/SST-2/dev.tsv"
 MODEL = ROOT / "baselines/bert-mini-sst2"
@@ -83,7 +83,9 @@ class Calibrate(ProgramTest):
         self.assertTrue(0.4 < share < 0.6, share)
 
     def test_heads_are_dropped(self):
+        self.out = self.folder / 'policy "heads".json'
         said = json.loads(self.calibrate("--mode", "heads", "--flops", "90%").stdout)
+        self.assertEqual(said["policy"], str(self.out))
         policy = json.loads(self.out.read_text())
         kept = [layer["heads"] and layer["heads"]["keep"] for layer in policy["layers"]]
         self.assertEqual(kept, [None, *said["heads"]])
@@ -335,6 +337,12 @@ class Roofline(ProgramTest):
         self.assertFalse(self.db.exists())
         self.assertIn("nothing", self.zeb("roofline", "--device", "nothing", "--db", self.db, check=3).stderr)
 
+    def test_names_are_json_whatever_they_hold(self):
+        done = self.zeb("roofline", "--device", "faulty-quote", "--plugin-dir", FAULTY, "--no-store", "--format", "json",
+                        check=0)
+        (peak,) = json.loads(done.stdout)
+        self.assertEqual((peak["device"], peak["name"]), ('b"s\\\n?é', 'L"1'))
+
     def test_a_device_that_takes_too_long(self):
         done = self.zeb("roofline", "--timeout", "1ms", "--db", self.db, check=3)
         self.assertIn("--timeout", done.stderr)
@@ -375,6 +383,15 @@ class Quantize(ProgramTest):
         change(tensors)
         write_tensors(folder / "model.safetensors", tensors)
         return folder
+
+    def test_a_folder_with_quotes_in_its_name(self):
+        """In what the tools print as JSON, and in what they are given."""
+        out = self.folder / 'b"s\\'
+        done = self.zeb("quantize", "--model", self.SOURCE, "--out", out, "--format", "json", check=0)
+        self.assertEqual(json.loads(done.stdout)["model"], str(out))
+        done = self.zeb("explain", "--model", out, "--precision", "w8a8", "--db", self.db, "--limit", "2", "--no-predict",
+                        "--format", "json", check=0)
+        self.assertEqual(json.loads(done.stdout)["model"], out.name)
 
     def test_it_computes_what_the_device_would_have(self):
         for weights, precisions in (("int8", ["w8a8"]), ("int4", ["w4a8", "w4a16"])):

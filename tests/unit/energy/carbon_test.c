@@ -114,10 +114,8 @@ static void test_tables_hold_together(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_of_sources),
-        cmocka_unit_test(test_what_is_missing_falls_through_and_is_said),
-        cmocka_unit_test(test_bad_wishes),
-        cmocka_unit_test(test_grams),
+        cmocka_unit_test(test_order_of_sources),     cmocka_unit_test(test_what_is_missing_falls_through_and_is_said),
+        cmocka_unit_test(test_bad_wishes),           cmocka_unit_test(test_grams),
         cmocka_unit_test(test_tables_hold_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

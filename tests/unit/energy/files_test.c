@@ -99,14 +99,15 @@ static void test_openmetrics(void **state) {
     };
     assert_int_equal(zeb_openmetrics_write(stream, samples, 2, &error), ZEB_OK);
     assert_int_equal(fclose(stream), 0);
-    assert_string_equal(text,
-                        "# TYPE zeb_energy_joules counter\n"
-                        "# UNIT zeb_energy_joules joules\n"
-                        "# HELP zeb_energy_joules Gross energy drawn while measured work ran.\n"
-                        "zeb_energy_joules_total{device=\"cpu\",domain=\"package\",source=\"powercap\",kind=\"measured\"} 12.500001\n"
-                        "zeb_energy_joules_total{device=\"a\\\"b\\\\c\\nd\",domain=\"gpu\",source=\"tdp\","
-                        "kind=\"estimated\"} 0.000005\n"
-                        "# EOF\n");
+    assert_string_equal(
+        text,
+        "# TYPE zeb_energy_joules counter\n"
+        "# UNIT zeb_energy_joules joules\n"
+        "# HELP zeb_energy_joules Gross energy drawn while measured work ran.\n"
+        "zeb_energy_joules_total{device=\"cpu\",domain=\"package\",source=\"powercap\",kind=\"measured\"} 12.500001\n"
+        "zeb_energy_joules_total{device=\"a\\\"b\\\\c\\nd\",domain=\"gpu\",source=\"tdp\","
+        "kind=\"estimated\"} 0.000005\n"
+        "# EOF\n");
     free(text);
     stream = open_memstream(&text, &size);
     const zeb_openmetric negative = {.device = "cpu", .domain = "package", .source = "x", .energy_uj = -1};
