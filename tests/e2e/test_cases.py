@@ -121,21 +121,26 @@ class Rows(ProgramTest):
 class Metered(ProgramTest):
     """A recorded RAPL tree whose counter a thread of the test moves: 20 W."""
 
-    def tree(self):
-        """Lays the tree out; its counter's file."""
+    def tree(self, memory=False):
+        """Lays the tree out, with a zone for memory that has no meter behind it; its counter's file."""
         zone = self.folder / "tree/sys/class/powercap/intel-rapl:0"
         zone.mkdir(parents=True)
         (zone / "name").write_text("package-0\n")
         (zone / "max_energy_range_uj").write_text("262143328850\n")
         (zone / "energy_uj").write_text("00000000001000000\n")
+        if memory:
+            part = zone.with_name("intel-rapl:0:0")
+            part.mkdir()
+            for name, text in (("name", "dram"), ("max_energy_range_uj", "65712999613"), ("energy_uj", "0")):
+                (part / name).write_text(text + "\n")
         return zone / "energy_uj"
 
     def words(self, device):
         return ["run", "--device", device, "--limit", "8", "--sensor", "powercap", "--sensor-root", self.folder / "tree",
                 "--idle", "1200ms", "--format", "jsonl", "--db", self.db, "--plugin-dir", FAULTY]
 
-    def measure(self, watts, *words, device="null"):
-        counter = os.open(self.tree(), os.O_RDWR)
+    def measure(self, watts, *words, device="null", memory=False):
+        counter = os.open(self.tree(memory), os.O_RDWR)
         over = threading.Event()
 
         def move():
@@ -195,6 +200,13 @@ class Energy(Metered):
         self.assertEqual((program.returncode, row["verdict"], row["n"]), (1, "interrupted", 0), err)
         self.assertEqual((row["startup_ns"], row["energy"]["gross_uj"], row["co2_ug"]), (None, None, None))
         self.assertEqual(row["effective"]["warmup"], 0)
+
+    def test_memory_that_is_left_out_is_said(self):
+        row, _ = self.measure(20, memory=True)
+        self.assertEqual(row["verdict"], "ok", row["reason"])
+        self.assertEqual([(channel["name"], channel["counted"]) for channel in row["energy"]["channels"]],
+                         [("package-0", True), ("dram-0", False)])
+        self.assertEqual(row["energy"]["reason"], "dram-0 never moves: not metered, left out")
 
     def test_a_counter_that_stands_still_is_no_zero(self):
         row, status = self.measure(0)
