@@ -4,11 +4,11 @@
 #include <math.h>
 
 static const uint64_t second_ns = 1000000000u;
-static const uint64_t power_interval_ns = 20000000u;
+static const uint64_t short_interval_ns = 20000000u;
 static const double quantisation_most = 0.01;
 static const double register_lag_s = 0.1;
 static const double gap_share_most = 0.05;
-static const uint64_t power_samples_least = 100;
+static const uint64_t updates_least = 100;
 
 /* Everything one integration carries along. */
 typedef struct walk {
@@ -39,19 +39,28 @@ static double milliseconds(uint64_t ns) {
 }
 
 uint64_t zeb_channel_interval(const zeb_channel *about) {
+    bool counter = about->kind == ZEB_CHANNEL_ENERGY_COUNTER;
     if (about->kind == ZEB_CHANNEL_POWER) {
-        return about->update_ns > power_interval_ns ? about->update_ns : power_interval_ns;
+        return about->update_ns > short_interval_ns ? about->update_ns : short_interval_ns;
     }
-    bool bounded = about->kind == ZEB_CHANNEL_ENERGY_COUNTER && about->range != 0 &&
-                   about->range != ZEB_RANGE_UNKNOWN && about->max_power_uw != 0;
-    if (!bounded) return second_ns;
-    double seconds = (double)about->range * about->unit_uj / (2.0 * (double)about->max_power_uw);
-    return seconds >= 1.0 ? second_ns : (uint64_t)(seconds * 1e9);
+    uint64_t longest = counter && about->update_ns == 0 ? short_interval_ns : second_ns;
+    bool bounded = counter && about->range != 0 && about->range != ZEB_RANGE_UNKNOWN && about->max_power_uw != 0;
+    if (!bounded) return longest;
+    /* Half the time in which it may wrap at twice its power: a look that comes late is still in time. */
+    double ns = (double)about->range * about->unit_uj / (4.0 * (double)about->max_power_uw) * 1e9;
+    return ns >= (double)longest ? longest : (uint64_t)ns;
 }
 
 uint64_t zeb_channel_window(const zeb_channel *about) {
     if (about->window_min_ns != 0) return about->window_min_ns;
     return about->kind == ZEB_CHANNEL_POWER ? 5 * second_ns : second_ns;
+}
+
+uint64_t zeb_channel_work(const zeb_channel *about) {
+    uint64_t window = zeb_channel_window(about);
+    uint64_t update = about->update_ns != 0 ? about->update_ns : short_interval_ns;
+    uint64_t updates = (updates_least + 1) * update; /* one alone must be under 1 % */
+    return window > updates ? window : updates;
 }
 
 /* Finds the sets at the ends of the window, or around them where an end was not marked. */
@@ -203,9 +212,9 @@ static bool judge_power(walk *w) {
     if (w->about->update_ns != 0 && span / w->about->update_ns < out->updates) {
         out->updates = span / w->about->update_ns;
     }
-    if (out->updates < power_samples_least) {
+    if (out->updates < updates_least) {
         return refuse(w, "quantisation: %" PRIu64 " power samples, at least %" PRIu64 " are needed", out->updates,
-                      power_samples_least);
+                      updates_least);
     }
     if ((double)w->excess_ns > gap_share_most * (double)span) {
         return refuse(w, "gaps: %.0f ms of %.0f ms without samples", milliseconds(w->excess_ns), milliseconds(span));

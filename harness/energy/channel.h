@@ -20,12 +20,16 @@ void zeb_channel_integrate(const zeb_trace *trace, uint32_t index, const zeb_cha
 /* True if a counter showed two different values anywhere in the trace. */
 bool zeb_channel_moved(const zeb_trace *trace, uint32_t index);
 
-/* The longest time between two looks at a channel that still allows every rule: 1 s, range / (2 * most power) for a
- * counter, max(update, 20 ms) for a power. */
+/* How often to look at a channel, so that every rule can be kept though a look comes late: every second; a counter that
+ * is soon round every range / (4 * most power), which is twice before it may have wrapped; one of which nobody knows
+ * how often it changes every 20 ms, since only changes that are seen count; a power every max(update, 20 ms). */
 uint64_t zeb_channel_interval(const zeb_channel *about);
 
 /* The shortest window that the channel can be trusted over. */
 uint64_t zeb_channel_window(const zeb_channel *about);
+
+/* How long to work for a window that every rule may accept: that, or 101 updates. */
+uint64_t zeb_channel_work(const zeb_channel *about);
 
 /* What a sampler watches, and how it adds up. */
 typedef struct zeb_channel_set {

@@ -254,7 +254,7 @@ uint64_t zeb_sampler_interval_ns(const zeb_sampler *s) {
 uint64_t zeb_sampler_window_ns(const zeb_sampler *s) {
     uint64_t longest = 0;
     for (uint32_t i = 0; i < s->set.count; i++) {
-        uint64_t window = zeb_channel_window(&s->about[i]);
+        uint64_t window = zeb_channel_work(&s->about[i]);
         if (s->counted[i] && window > longest) longest = window;
     }
     return longest;

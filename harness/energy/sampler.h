@@ -1,6 +1,7 @@
 /* energy/sampler.h - watches one sensor on a thread of its own and answers what a span of work drew.
  *
- * The thread looks at most every min(1 s, range / (2 * most power)) at counters and every max(update, 20 ms) at powers;
+ * The thread looks every min(1 s, range / (4 * most power)) at counters (20 ms where it is not known how often one
+ * changes) and every max(update, 20 ms) at powers;
  * the ends of a window are sampled by whoever works, with zeb_sampler_mark, so that they are exact:
  *
  *     zeb_sampler_start(s, &error);
@@ -40,7 +41,8 @@ ZEB_MUST_CHECK zeb_status zeb_sampler_energy(zeb_sampler *sampler, zeb_window wo
 const char *zeb_sampler_source(const zeb_sampler *sampler);
 const zeb_channel *zeb_sampler_channels(const zeb_sampler *sampler, uint32_t *count);
 uint64_t zeb_sampler_interval_ns(const zeb_sampler *sampler); /* in effect */
-/* The shortest work that can give a valid window: the longest of the counted channels' window rules. */
+/* The shortest work that can give a valid window: the longest that the rules for counted channels ask for, which is
+ * their shortest window or 101 updates. */
 uint64_t zeb_sampler_window_ns(const zeb_sampler *sampler);
 /* Whether channel i is part of the total. */
 bool zeb_sampler_counts(const zeb_sampler *sampler, uint32_t i);

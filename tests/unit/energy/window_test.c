@@ -183,7 +183,7 @@ static void test_polled_too_rarely(void **state) {
     (void)state;
     uint32_t package = script_counter("package-0", "package", 65000000, 100); /* wraps after 0.65 s at full power */
     zeb_sampler *s = script_open();
-    assert_int_equal(zeb_sampler_interval_ns(s), 325 * MILLISECOND);
+    assert_int_equal(zeb_sampler_interval_ns(s), 162500000);
     uint64_t begin = script_mark(s, 0);
     the_script.value[package] = 20000000;
     (void)script_mark(s, 300 * MILLISECOND);
@@ -191,6 +191,50 @@ static void test_polled_too_rarely(void **state) {
     uint64_t end = script_mark(s, 700 * MILLISECOND);
     zeb_energy e = script_energy(s, (zeb_window){begin, end}, NO_WINDOW, NO_WINDOW);
     script_refused(&e, "sparse");
+    zeb_sampler_destroy(s);
+}
+
+/* The thread is one of many on a busy machine. */
+static void test_a_late_look_is_in_time(void **state) {
+    (void)state;
+    uint32_t package = script_counter("package-0", "package", 65000000, 100);
+    zeb_sampler *s = script_open();
+    uint64_t begin = script_mark(s, 0), end = begin;
+    for (int i = 0; i < 10; i++) {
+        the_script.value[package] = (the_script.value[package] + 20000000) % 65000001;
+        end = script_mark(s, zeb_sampler_interval_ns(s) + 50 * MILLISECOND);
+    }
+    zeb_energy e = script_energy(s, (zeb_window){begin, end}, NO_WINDOW, NO_WINDOW);
+    if (!e.known) fail_msg("%s", e.reason);
+    assert_near((double)e.gross_uj, 200000000, 3); /* the three wraps are a count each */
+    zeb_sampler_destroy(s);
+}
+
+/* What a window must have is what the work is made long enough for. */
+static void test_work_lasts_for_a_hundred_updates(void **state) {
+    (void)state;
+    uint32_t meter = script_counter("meter", "board", 0, 0);
+    the_script.about[meter].update_ns = 0; /* not known: only what is seen to change counts */
+    zeb_sampler *s = script_open();
+    assert_int_equal(zeb_sampler_interval_ns(s), 20 * MILLISECOND);
+    assert_int_equal(zeb_sampler_window_ns(s), 2020 * MILLISECOND);
+    zeb_sampler_destroy(s);
+    script_clear();
+    the_script.about[script_counter("gpu", "gpu", 0, 0)].update_ns = 50 * MILLISECOND;
+    s = script_open();
+    assert_int_equal(zeb_sampler_window_ns(s), 5050 * MILLISECOND);
+    zeb_sampler_destroy(s);
+    script_clear();
+    uint32_t rail = script_power("VDD_IN", "VDD_IN");
+    the_script.about[rail].update_ns = 100 * MILLISECOND;
+    the_script.value[rail] = 5000000;
+    s = script_open();
+    uint64_t begin = script_mark(s, 0), end = begin;
+    while (end - begin < zeb_sampler_window_ns(s))
+        end = script_mark(s, zeb_sampler_interval_ns(s));
+    zeb_energy e = script_energy(s, (zeb_window){begin, end}, NO_WINDOW, NO_WINDOW);
+    if (!e.known) fail_msg("%s", e.reason);
+    assert_int_equal(e.gross_uj, 50500000);
     zeb_sampler_destroy(s);
 }
 
@@ -500,6 +544,8 @@ int main(void) {
         cmocka_unit_test_setup(test_value_past_range, fresh),
         cmocka_unit_test_setup(test_backwards_without_a_wrap, fresh),
         cmocka_unit_test_setup(test_polled_too_rarely, fresh),
+        cmocka_unit_test_setup(test_a_late_look_is_in_time, fresh),
+        cmocka_unit_test_setup(test_work_lasts_for_a_hundred_updates, fresh),
         cmocka_unit_test_setup(test_late_register_is_believed, fresh),
         cmocka_unit_test_setup(test_too_much_in_small_steps, fresh),
         cmocka_unit_test_setup(test_one_step_too_much, fresh),
