@@ -43,7 +43,7 @@ typedef struct zeb_case {
     uint64_t timeout_ns;  /* the worker is killed after this */
     uint64_t idle_ns;     /* idle measurement before and after, where a sensor is found */
     uint64_t seed;
-    double tdp_watts;        /* for an estimate where no sensor is found; 0: the device's own, or no estimate */
+    double tdp_watts;        /* for an estimate where no sensor is found; 0: no estimate */
     double carbon_g_per_kwh; /* < 0: from the tables */
     double pue;
     const char *country; /* ISO3 or NULL */
