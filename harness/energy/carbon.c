@@ -45,59 +45,39 @@ static bool is_code(const char *text) {
     return length == 3;
 }
 
-static void upper(char *to, const char *code) {
-    for (size_t i = 0; i < 3; i++) {
-        to[i] = (char)(code[i] & ~0x20);
-    }
-    to[3] = '\0';
-}
-
 static void use_region(zeb_carbon *c, const zeb_carbon_region *region) {
     c->scope = ZEB_CARBON_REGION;
     c->g_per_kwh = region_intensity(region);
     c->year = region->year;
     (void)snprintf(c->place, sizeof c->place, "%s/%s", region->country, region->name);
     zeb_text_copy(c->source, sizeof c->source, zeb_carbon_region_source);
-    (void)snprintf(c->method, sizeof c->method, "region %s: mix of sources of %d", c->place, (int)region->year);
 }
 
-static void use_country(zeb_carbon *c, const zeb_carbon_country *country, const char *region) {
+static void use_country(zeb_carbon *c, const zeb_carbon_country *country) {
     c->scope = ZEB_CARBON_COUNTRY;
     c->g_per_kwh = country->g_per_kwh;
     c->year = country->year;
     zeb_text_copy(c->place, sizeof c->place, country->code);
     zeb_text_copy(c->source, sizeof c->source, zeb_carbon_country_source);
-    if (region == NULL) {
-        (void)snprintf(c->method, sizeof c->method, "country %s", country->code);
-    } else {
-        (void)snprintf(c->method, sizeof c->method, "country %s: no value for the region %.60s", country->code, region);
-    }
 }
 
-static void use_world(zeb_carbon *c, const char *code) {
+static void use_world(zeb_carbon *c) {
     c->scope = ZEB_CARBON_WORLD;
     c->g_per_kwh = world_g_per_kwh;
     c->year = world_year;
     zeb_text_copy(c->place, sizeof c->place, "world");
     zeb_text_copy(c->source, sizeof c->source, "IEA, Global Energy and CO2 Status Report 2019");
-    if (code == NULL) {
-        zeb_text_copy(c->method, sizeof c->method, "world: no country given");
-    } else {
-        (void)snprintf(c->method, sizeof c->method, "world: no value for the country %s", code);
-    }
 }
 
 static void use_forced(zeb_carbon *c, double g_per_kwh) {
     c->scope = ZEB_CARBON_FORCED;
     c->g_per_kwh = g_per_kwh;
     zeb_text_copy(c->source, sizeof c->source, "given by the user");
-    zeb_text_copy(c->method, sizeof c->method, "forced value");
 }
 
 zeb_status zeb_carbon_find(const char *country, const char *region, double g_per_kwh_forced, double pue,
                            zeb_carbon *carbon, zeb_error *error) {
     *carbon = (zeb_carbon){.pue = pue};
-    char code[4] = "";
     if (!isfinite(pue) || pue < 1) {
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "PUE %g: at least 1 (a site draws no less than its machines)", pue);
     }
@@ -106,19 +86,18 @@ zeb_status zeb_carbon_find(const char *country, const char *region, double g_per
         return zeb_fail(error, ZEB_ERR_ARGUMENT,
                         "country \"%.32s\": three letters of ISO 3166-1 (FRA, DEU, USA) are needed", country);
     }
-    if (country != NULL) upper(code, country);
     if (g_per_kwh_forced >= 0) {
         use_forced(carbon, g_per_kwh_forced);
         return ZEB_OK;
     }
     const zeb_carbon_region *area = region != NULL ? find_region(country, region) : NULL;
-    const zeb_carbon_country *land = country != NULL ? zeb_carbon_country_find(code) : NULL;
+    const zeb_carbon_country *land = country != NULL ? zeb_carbon_country_find(country) : NULL;
     if (area != NULL) {
         use_region(carbon, area);
     } else if (land != NULL) {
-        use_country(carbon, land, region);
+        use_country(carbon, land);
     } else {
-        use_world(carbon, country != NULL ? code : NULL);
+        use_world(carbon);
     }
     return ZEB_OK;
 }

@@ -3,7 +3,7 @@
  *     g = kWh * intensity (g/kWh) * PUE
  *
  * The intensity is, in this order: the value that the user forced, that of a region, that of a country, that of the
- * world; the year, the source and the way it was found travel with it. Sources of the tables: carbon_table.c. */
+ * world; the year, the place and the source travel with it. Sources of the tables: carbon_table.c. */
 #ifndef ZEB_ENERGY_CARBON_H
 #define ZEB_ENERGY_CARBON_H
 
@@ -22,20 +22,17 @@ typedef enum zeb_carbon_scope {
 
 typedef struct zeb_carbon {
     double g_per_kwh; /* intensity of the electricity */
-    double lo, hi;    /* its interval, where interval_known */
-    bool interval_known;
-    double pue;   /* power usage effectiveness of the site, >= 1 */
-    int32_t year; /* that the intensity is for; 0: not known (a forced value) */
+    double pue;       /* power usage effectiveness of the site, >= 1 */
+    int32_t year;     /* that the intensity is for; 0: not known (a forced value) */
     zeb_carbon_scope scope;
     char place[48]; /* "FRA", "CAN/ontario", "world"; "" for a forced value */
     char source[160];
-    char method[192]; /* how it was found, for a person: "country FRA", "world: no value for XYZ" */
 } zeb_carbon;
 
 /* country: ISO 3166-1 alpha-3 in any case, or NULL; region: a name of the table ("ontario"), or NULL; g_per_kwh_forced:
  * negative for none; pue: 1 where nothing is known. A country or region that the tables do not have falls through to
- * the next wider value, and method says so. ZEB_ERR_ARGUMENT: a country that is no code, a PUE below 1, a forced value
- * that is not finite. */
+ * the next wider value, and scope and place say which. ZEB_ERR_ARGUMENT: a country that is no code, a PUE below 1, a
+ * forced value that is not finite. */
 ZEB_MUST_CHECK zeb_status zeb_carbon_find(const char *country, const char *region, double g_per_kwh_forced, double pue,
                                           zeb_carbon *carbon, zeb_error *error);
 

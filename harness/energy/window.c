@@ -192,17 +192,3 @@ void zeb_energy_estimate(double tdp_watts, double utilisation, zeb_window work, 
     out->known = true;
     out->gross_uj = llround(tdp_watts * utilisation * out->seconds * 1e6);
 }
-
-bool zeb_energy_domain(const zeb_energy *energy, const char *domain, int64_t *gross_uj) {
-    int64_t sum = 0;
-    bool any = false;
-    for (uint32_t i = 0; i < energy->channel_count; i++) {
-        const zeb_energy_channel *c = &energy->channel[i];
-        if (!c->counted || strcmp(c->domain, domain) != 0) continue;
-        if (!c->known) return false;
-        sum += c->gross_uj;
-        any = true;
-    }
-    if (any) *gross_uj = sum;
-    return any;
-}

@@ -78,8 +78,4 @@ typedef struct zeb_energy {
  * known (<= 0, above 1, not finite) leaves the energy unknown. */
 void zeb_energy_estimate(double tdp_watts, double utilisation, zeb_window work, zeb_energy *out);
 
-/* Sum of the counted channels of one domain ("package", "dram", "gpu", ...); false, *gross_uj untouched, when there is
- * none or one of them is unknown. */
-bool zeb_energy_domain(const zeb_energy *energy, const char *domain, int64_t *gross_uj);
-
 #endif
