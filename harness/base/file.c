@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <nettle/sha2.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -130,6 +132,31 @@ zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name,
     size_t length = strlen(folder);
     const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";
     return zeb_arena_format(arena, path, error, "%s%s%s", folder, slash, name);
+}
+
+zeb_status zeb_path_full(zeb_arena *arena, const char *path, char **full, zeb_error *error) {
+    char start[PATH_MAX] = "";
+    if (path[0] != '/' && getcwd(start, sizeof start) == NULL)
+        return zeb_fail(error, ZEB_ERR_IO, "%s: where the current folder is cannot be told: %s", path, strerror(errno));
+    void *memory;
+    zeb_status status = zeb_arena_alloc(arena, strlen(start) + strlen(path) + 3, 1, &memory, error);
+    if (status != ZEB_OK) return status;
+    char *end = stpcpy(memory, strcmp(start, "/") == 0 ? "" : start);
+    bool leading = path[0] != '/'; /* only the current folder is known to be without links */
+    for (size_t length; *path != '\0'; path += length + (path[length] == '/')) {
+        length = strcspn(path, "/");
+        if (length == 0 || (length == 1 && path[0] == '.')) continue;
+        leading = leading && strncmp(path, "..", length) == 0;
+        if (leading)
+            while (end > (char *)memory && *--end != '/')
+                *end = '\0';
+        else
+            end = stpncpy(stpcpy(end, "/"), path, length);
+        *end = '\0';
+    }
+    if (end == memory) (void)stpcpy(end, "/");
+    *full = memory;
+    return ZEB_OK;
 }
 
 void zeb_path_name(const char *path, char *name, size_t capacity) {

@@ -37,6 +37,10 @@ ZEB_MUST_CHECK zeb_status zeb_file_check(const char *path, zeb_error *error);
 /* "folder/name" in the arena. */
 ZEB_MUST_CHECK zeb_status zeb_path_join(zeb_arena *arena, const char *folder, const char *name, char **path,
                                         zeb_error *error);
+/* The path from the root on, in the arena, without "." and needless slashes; ".." in front leads out of the current
+ * folder. By its name alone: nothing need be there, and links are not followed, so that "latest" is one name whatever
+ * it points to. ZEB_ERR_IO where the current folder is gone. */
+ZEB_MUST_CHECK zeb_status zeb_path_full(zeb_arena *arena, const char *path, char **full, zeb_error *error);
 /* The last part of a path, slashes at its end left out, in name[capacity], cut if need be. */
 void zeb_path_name(const char *path, char *name, size_t capacity);
 /* True for an existing regular file / folder. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -110,6 +111,48 @@ static void clock_moves_forward(void **state) {
     assert_true(zeb_clock_now_ns() >= first + 1000000);
 }
 
+static void paths_are_told_in_full(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *full; /* seen from /usr/bin */
+    } known[] = {{"/a/b", "/a/b"},
+                 {"//a/.//b/", "/a/b"},
+                 {"/", "/"},
+                 {"a", "/usr/bin/a"},
+                 {"./a/./b//", "/usr/bin/a/b"},
+                 {"", "/usr/bin"},
+                 {".", "/usr/bin"},
+                 {"..", "/usr"},
+                 {"../a", "/usr/a"},
+                 {".././../a", "/a"},
+                 {"../../../..", "/"},
+                 {"a/../b", "/usr/bin/a/../b"}, /* a may be a link */
+                 {"/a/../b", "/a/../b"},
+                 {"..a", "/usr/bin/..a"},
+                 {".a", "/usr/bin/.a"}};
+    zeb_arena *arena = NULL;
+    zeb_error error = {{0}};
+    char before[4096], *full = NULL;
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(zeb_arena_create(&arena, &error), ZEB_OK);
+    assert_int_equal(chdir("/usr/bin"), 0);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        assert_int_equal(zeb_path_full(arena, known[i].path, &full, &error), ZEB_OK);
+        assert_string_equal(full, known[i].full);
+    }
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(zeb_path_full(arena, "a", &full, &error), ZEB_OK);
+    assert_string_equal(full, "/a");
+    char gone[] = "/tmp/zeb-base-XXXXXX";
+    assert_non_null(mkdtemp(gone));
+    assert_int_equal(chdir(gone), 0);
+    assert_int_equal(rmdir(gone), 0);
+    assert_int_equal(zeb_path_full(arena, "a", &full, &error), ZEB_ERR_IO);
+    assert_int_equal(zeb_path_full(arena, "/a", &full, &error), ZEB_OK);
+    assert_int_equal(chdir(before), 0);
+    zeb_arena_destroy(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_gives_aligned_zeroed_distinct_memory),
@@ -118,6 +161,7 @@ int main(void) {
         cmocka_unit_test(nearest_word_is_suggested),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(hash_is_sha256),
+        cmocka_unit_test(paths_are_told_in_full),
         cmocka_unit_test(clock_moves_forward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
