@@ -26,10 +26,17 @@ void zeb_precision_choose(zeb_case *what, const char *choice) {
         if (strcmp(choice, zeb_precision_names[p]) == 0) what->precision = (zeb_precision)p;
 }
 
-/* What is known of a row before anything was tried. */
-static void prefill(const zeb_case *what, zeb_row *row) {
+/* A path of the case in full: the same words in another folder are another case. */
+static zeb_status keep_path(const char *path, zeb_arena *arena, const char **to, zeb_error *error) {
+    char *full = NULL;
+    zeb_status status = path != NULL ? zeb_path_full(arena, path, &full, error) : ZEB_OK;
+    *to = full;
+    return status;
+}
+
+/* What is known of a row before anything was tried; paths in the arena. */
+static zeb_status prefill(const zeb_case *what, zeb_arena *arena, zeb_row *row, zeb_error *error) {
     zeb_path_name(what->model, row->model, sizeof row->model);
-    row->model_path = what->model;
     KEEP(row->task, what->task);
     KEEP(row->split, what->split);
     (void)snprintf(row->backend, sizeof row->backend, "%.*s", (int)strcspn(what->device, ":"), what->device);
@@ -54,6 +61,13 @@ static void prefill(const zeb_case *what, zeb_row *row) {
     row->order_seed = row->seed; /* one seed serves all */
     row->effective.timeout_ns = asked->timeout_ns;
     zeb_clock_utc(row->started_utc);
+    asked->device = what->device;
+    asked->policy = "dense";
+    asked->tune = zeb_i64(what->tune);
+    zeb_status status = keep_path(what->model, arena, &row->model_path, error);
+    if (status == ZEB_OK) status = keep_path(what->data, arena, &asked->data, error);
+    if (status == ZEB_OK && what->policy != NULL) status = keep_path(what->policy, arena, &asked->policy, error);
+    return status;
 }
 
 static const char *signal_meaning(int number) {
@@ -196,9 +210,12 @@ static zeb_status run_case(const zeb_bench *bench, const zeb_case *cases, finish
     zeb_row *row = &fallen;
     zeb_worker_report report = {0};
     zeb_error why = {{0}};
-    prefill(&cases[at], &fallen);
+    zeb_arena *asked = NULL;
+    zeb_status status = zeb_arena_create(&asked, error);
+    if (status != ZEB_OK) return status;
     uint64_t begin = zeb_clock_now_ns();
-    zeb_status status = zeb_shared_create((size_t)1 << SHARED_BYTES_LOG2, &shared, &why);
+    status = prefill(&cases[at], asked, &fallen, &why);
+    if (status == ZEB_OK) status = zeb_shared_create((size_t)1 << SHARED_BYTES_LOG2, &shared, &why);
     if (status == ZEB_OK) status = work(bench, &cases[at], shared, &fallen, &report, summary, &row, &why);
     if (status != ZEB_OK) {
         row->outcome = ZEB_OUTCOME_FAILED;
@@ -210,6 +227,7 @@ static zeb_status run_case(const zeb_bench *bench, const zeb_case *cases, finish
     summary->ok += row->outcome == ZEB_OUTCOME_OK;
     note_saved(cases, before, at, row);
     status = bench->on_row(&cases[at], row, bench->user, error);
+    zeb_arena_destroy(asked);
     zeb_shared_destroy(shared);
     return status;
 }

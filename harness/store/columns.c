@@ -92,6 +92,10 @@ static const zeb_column settings_column[] = {
     S("isa", TEXT, isa),
     S("precision", TEXT, precision),
     S("note", TEXT, note),
+    S("device", STRING, device),
+    S("policy", STRING, policy),
+    S("data", STRING, data),
+    S("tune", MAYBE_I64, tune),
 };
 
 #define M(column, kind, member) COLUMN(zeb_row_metric, column, kind, member)

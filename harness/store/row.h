@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* The jsonl contract and the database share this number; it is also PRAGMA user_version. */
-enum { ZEB_SCHEMA = 5 };
+enum { ZEB_SCHEMA = 6 };
 
 enum { ZEB_ROW_NAME_MAX = 64, ZEB_ROW_TEXT_MAX = 256, ZEB_ROW_REASON_MAX = 512, ZEB_ROW_HASH_MAX = 65 };
 
@@ -95,6 +95,11 @@ typedef struct zeb_row_settings {
     char isa[ZEB_ROW_NAME_MAX]; /* "avx2" */
     char precision[ZEB_ROW_NAME_MAX];
     char note[ZEB_ROW_TEXT_MAX]; /* anything else, "key=value key=value" */
+    /* as asked alone: what took effect is named by the row */
+    const char *device; /* "cpu", "opencl:0" */
+    const char *policy; /* full path, or "dense" */
+    const char *data;   /* full path of the root of the data sets */
+    zeb_maybe_i64 tune; /* 0 or 1 */
 } zeb_row_settings;
 
 /* One score. Not defined (one class only, ...): value, lo and hi are unknown and method says why. metric[0] is the
@@ -191,8 +196,8 @@ typedef struct zeb_row {
     const char *last_words; /* the end of the worker's stderr */
 
     /* model */
-    char model[ZEB_ROW_NAME_MAX]; /* required */
-    const char *model_path;
+    char model[ZEB_ROW_NAME_MAX];      /* required */
+    const char *model_path;            /* as asked, in full */
     char model_hash[ZEB_ROW_HASH_MAX]; /* sha256 */
     char model_dtype[32];
     char family[32];

@@ -118,6 +118,62 @@ class Rows(ProgramTest):
             self.assertIn("bert-mini-sst2", out.read_text())
 
 
+class Newest(ProgramTest):
+    """Which rows a report shows: the newest of each case, and a case is what was asked for."""
+
+    WORDS = ["--limit", "4", "--max-time", "10ms"]
+
+    def checkpoint(self, folder):
+        """The shipped checkpoint once more, by links."""
+        folder.mkdir(parents=True)
+        for file in (ROOT / "baselines/bert-mini-sst2").iterdir():
+            (folder / file.name).symlink_to(file)
+        (folder.parent / "bert-mini-words").symlink_to(ROOT / "baselines/bert-mini-words")
+        return folder
+
+    def shown(self):
+        done = self.zeb("report", "--db", self.db, "--format", "json", check=0)
+        report = json.loads(done.stdout)
+        rows = [row for row in report["rows"] if row["latest"]]
+        self.assertEqual({p["id"] for p in report["pareto_latency"]} - {row["id"] for row in rows}, set())
+        return rows
+
+    def test_a_failure_takes_the_place_of_last_nights_success(self):
+        model = self.checkpoint(self.folder / "ck")
+        policy = self.folder / "file.json"
+        layer = {"tokens": None, "score_threshold": 0, "heads": None, "ffn": None}
+        policy.write_text(json.dumps({"schema": "zeb-policy-1", "name": "own-name", "floor": 2, "layers": [layer] * 4}))
+        words = [*self.WORDS, "--model", "ck", "--policy", "dense,file.json"]
+        self.run_cases("cpu", *words)
+        weights = next(model.glob("*.safetensors"))
+        whole = weights.read_bytes()
+        weights.unlink()
+        weights.write_bytes(whole[:-100])
+        self.run_cases("cpu", *words, check=3)
+        self.assertEqual([row["verdict"] for row in self.shown()], ["failed", "failed"])
+        weights.write_bytes(whole)
+        self.run_cases("cpu", *words[:-1], "dense,./file.json")  # the same by another spelling
+        self.assertEqual([row["verdict"] for row in self.shown()], ["ok", "ok"])
+
+    def test_a_timeout_is_newest_too(self):
+        self.run_cases("cpu", *self.WORDS)
+        self.run_cases("cpu", *self.WORDS, "--timeout", "1ms", check=1)
+        self.assertEqual([row["verdict"] for row in self.shown()], ["timeout"])
+
+    def test_cases_that_differ_are_all_shown(self):
+        for folder in ("e1/ck", "e2/ck"):
+            self.checkpoint(self.folder / folder)
+        for words in (["--isa", "scalar"], ["--isa", "avx2"], ["--no-pin"], ["--model", "e1/ck"], ["--model", "e2/ck"],
+                      ["--model", self.folder / "e2/ck"]):
+            self.run_cases("cpu", *self.WORDS, *words)
+        self.assertEqual([row["requested"]["isa"] for row in self.shown()], ["scalar", "avx2", None, None, None])
+        self.assertEqual([row["model_path"] for row in self.shown()][3:],
+                         [str(self.folder / "e1/ck"), str(self.folder / "e2/ck")])
+        asked = self.shown()[0]["requested"]
+        self.assertEqual((asked["device"], asked["policy"], asked["tune"]), ("cpu", "dense", 0))
+        self.assertTrue(asked["data"].startswith("/"))
+
+
 class Metered(ProgramTest):
     """A recorded RAPL tree whose counter a thread of the test moves: 20 W."""
 

@@ -116,6 +116,10 @@ static void settings(zeb_row_settings *s, int64_t threads, bool effective) {
     s->warmup = zeb_u64(32);
     zeb_text_copy(s->isa, sizeof s->isa, effective ? "avx2" : "");
     zeb_text_copy(s->precision, sizeof s->precision, "fp32");
+    s->device = "cpu";
+    s->policy = "/policies/half.json";
+    s->data = "/data";
+    s->tune = zeb_i64(0);
 }
 
 static void provenance(zeb_row *row) {
@@ -266,6 +270,9 @@ static zeb_row demo_row(zeb_arena *arena, const demo *d, uint64_t seed) {
     provenance(&row);
     settings(&row.requested, d->threads, false);
     settings(&row.effective, d->threads, true);
+    row.model_path = d->model;
+    row.requested.device = d->backend;
+    row.requested.policy = d->policy;
     measure(arena, &row, 1500, d->latency_ns, seed);
     score(arena, &row, d->accuracy);
     if (d->uj > 0) energy(&row, d->kind, d->uj);

@@ -230,6 +230,95 @@ static void test_newest_row_of_a_case(void **state) {
     assert_int_equal(outcome[ZEB_OUTCOME_FAILED], 0);
 }
 
+/* A case as asked: where it ends, a row knows more of its names than one that fell. */
+static zeb_row asked_row(zeb_outcome outcome) {
+    zeb_row row = test_row_bare(outcome);
+    row.model_path = "/e1/ck";
+    row.requested.device = "cpu";
+    row.requested.policy = "/p/half.json";
+    row.requested.data = "/data";
+    row.requested.tune = zeb_i64(0);
+    return row;
+}
+
+static int64_t put(fixture *f, const zeb_row *row) {
+    int64_t id = 0;
+    assert_status(ZEB_OK, zeb_store_put(f->store, f->run, row, &id, &f->error), &f->error);
+    return id;
+}
+
+/* The names in a row come from what was opened: a case that falls over before has others, and is the same case. */
+static void test_a_failure_is_newer_than_a_success(void **state) {
+    fixture *f = *state;
+    const zeb_store_filter filter = {.latest_only = true};
+    static const zeb_outcome bad[] = {ZEB_OUTCOME_FAILED, ZEB_OUTCOME_CRASHED, ZEB_OUTCOME_TIMEOUT};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        zeb_row good = asked_row(ZEB_OUTCOME_OK), fallen = asked_row(bad[i]);
+        (void)strcpy(good.model, "bert-mini");
+        (void)strcpy(good.policy, "half");
+        (void)strcpy(fallen.model, "ck");
+        (void)strcpy(fallen.policy, "half.json");
+        fallen.device[0] = '\0';
+        (void)put(f, &good);
+        int64_t id = put(f, &fallen);
+        zeb_record *record = read_all(f, &filter, &count);
+        assert_int_equal(count, 1);
+        assert_int_equal(record[0].id, id);
+    }
+}
+
+/* Everything that was asked tells cases apart, and nothing else does. */
+static void test_other_cases_are_not_hidden(void **state) {
+    fixture *f = *state;
+    const zeb_store_filter filter = {.latest_only = true};
+    enum { CASES = 12 };
+    zeb_row row[CASES];
+    size_t count = 0;
+    for (int i = 0; i < CASES; i++)
+        row[i] = asked_row(ZEB_OUTCOME_OK);
+    row[1].model_path = "/e2/ck";
+    row[2].requested.device = "cpu:0";
+    row[3].requested.policy = "/q/half.json";
+    row[4].requested.data = "/other";
+    row[5].requested.tune = zeb_i64(1);
+    (void)strcpy(row[6].requested.isa, "scalar");
+    (void)strcpy(row[7].requested.isa, "avx2");
+    row[8].requested.pinned = zeb_i64(0);
+    row[9].requested.pinned = zeb_i64(1);
+    row[10].requested.threads = zeb_i64(2);
+    (void)strcpy(row[11].requested.precision, "bf16");
+    for (int again = 0; again < 2; again++)
+        for (int i = 0; i < CASES; i++)
+            (void)put(f, &row[i]);
+    zeb_record *record = read_all(f, &filter, &count);
+    assert_int_equal(count, CASES);
+    assert_int_equal(record[0].id, CASES + 1);
+}
+
+/* Rows of a schema that did not keep what was asked: among themselves by name, until a row that does tells it again. */
+static void test_newest_among_old_rows(void **state) {
+    fixture *f = *state;
+    const zeb_store_filter filter = {.latest_only = true};
+    zeb_row old = test_row_bare(ZEB_OUTCOME_OK), elsewhere = old, now = asked_row(ZEB_OUTCOME_OK);
+    zeb_row stopped = asked_row(ZEB_OUTCOME_INTERRUPTED);
+    size_t count = 0;
+    old.model_path = elsewhere.model_path = "e1/ck";
+    (void)strcpy(elsewhere.device, "1");
+    (void)put(f, &old);
+    int64_t second = put(f, &old), other = put(f, &elsewhere);
+    (void)put(f, &stopped);
+    zeb_record *record = read_all(f, &filter, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(record[0].id, second); /* an interrupted row does not hide it */
+    assert_int_equal(record[1].id, other);
+    int64_t third = put(f, &now);
+    record = read_all(f, &filter, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(record[0].id, other);
+    assert_int_equal(record[1].id, third);
+}
+
 static void test_run_ends(void **state) {
     fixture *f = *state;
     zeb_row row = test_row_bare(ZEB_OUTCOME_OK);
@@ -322,6 +411,7 @@ static void test_schema_refuses(void **state) {
                                       "UPDATE metric SET lo = hi + 1",
                                       "UPDATE settings SET threads = 0 WHERE which = 'effective'",
                                       "UPDATE settings SET which = 'guessed' WHERE which = 'effective'",
+                                      "UPDATE settings SET tune = 2 WHERE which = 'requested'",
                                       "UPDATE sample SET count = count + 1",
                                       "UPDATE sample SET encoding = 'text'",
                                       "UPDATE run SET argv = NULL",
@@ -658,6 +748,9 @@ int main(void) {
         TEST(test_bare_rows_stay_unknown),
         TEST(test_many_samples_become_a_histogram),
         TEST(test_newest_row_of_a_case),
+        TEST(test_a_failure_is_newer_than_a_success),
+        TEST(test_other_cases_are_not_hidden),
+        TEST(test_newest_among_old_rows),
         TEST(test_run_ends),
         TEST(test_rows_that_break_rules),
         TEST(test_schema_refuses),
