@@ -5,7 +5,7 @@ CREATE TEMP VIEW summary AS
 SELECT r.id, r.run_id, u.host, r.id IN (SELECT id FROM newest) AS newest,
        r.id IN (SELECT id FROM newest) AND r.verdict = 'ok'
            AND NOT EXISTS (SELECT 1 FROM flag AS f WHERE f.row_id = r.id AND f.name = 'no-compute') AS ranked,
-       r.verdict, r.reason, r.model, r.task, r.split, r.policy, r.precision, r.backend, r.device, r.device_name,
+       r.verdict, r.reason, r.model, r.task, r.task_version, r.split, r.data_hash, r.policy, r.precision, r.backend, r.device, r.device_name,
        r.scenario, e.threads, q."limit", r.n, r.examples,
        m.name AS metric, m.value, m.lo, m.hi,
        r.latency_p50_ns AS p50_ns, r.latency_p90_ns AS p90_ns, r.latency_p99_ns AS p99_ns, r.throughput_per_s,

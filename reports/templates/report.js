@@ -55,6 +55,8 @@
     if (hosts.size > 1 && runs.get(row.run_id).host) row.place += ` @ ${runs.get(row.run_id).host}`;
     row.label = [row.model, row.precision, row.policy === "dense" ? null : row.policy, row.place].filter(Boolean).join(" · ");
   }
+  /* Rows are ranked against each other where these agree, as in the views of the database. */
+  const compared = (row) => [row.split, row.task_version, row.data_hash, row.examples].join();
   const newest = rows.filter((row) => row.latest);
   const unique = (values) => [...new Set(values)];
   const backends = unique(newest.map((row) => row.backend)).sort();
@@ -157,10 +159,10 @@
       pointBackgroundColor: list.map((p) => (hollow ? css("--card") : p.colour)), pointBorderColor: list.map((p) => p.colour),
       pointBorderWidth: hollow ? 2.2 : 1, order: 1 };
   }
-  function frontSet(list, dashed) {
-    const line = list.filter((p) => p.front).sort((a, b) => a.x - b.x).map((p) => ({ x: p.x, y: p.y }));
-    return { type: "line", data: line, stepped: "before", borderColor: css("--front"), borderWidth: 1.5, borderDash: dashed ? [5, 4] : [], pointRadius: 0,
-      pointHitRadius: 0, order: 2 };
+  function frontSets(list, dashed) {
+    const on = list.filter((p) => p.front).sort((a, b) => a.x - b.x);
+    return unique(on.map((p) => compared(p.row))).map((group) => ({ type: "line", data: on.filter((p) => compared(p.row) === group).map((p) => ({ x: p.x, y: p.y })),
+      stepped: "before", borderColor: css("--front"), borderWidth: 1.5, borderDash: dashed ? [5, 4] : [], pointRadius: 0, pointHitRadius: 0, order: 2 }));
   }
   function bounds(list) {
     const xs = list.flatMap((p) => [p.x, p.xlo, p.xhi]).filter((v) => has(v) && v > 0);
@@ -202,7 +204,7 @@
     const grid = { color: css("--line"), borderColor: css("--line"), drawTicks: false };
     const text = { color: css("--quiet"), font: { size: 12 } };
     charts[id] = new Chart(canvas, {
-      data: { datasets: [pointSet(measured, false), pointSet(guessed, true), frontSet(measured, false), frontSet(guessed, true)] },
+      data: { datasets: [pointSet(measured, false), pointSet(guessed, true), ...frontSets(measured, false), ...frontSets(guessed, true)] },
       plugins: [intervals, names],
       options: {
         animation: false, responsive: true, maintainAspectRatio: false, clip: 8,
@@ -252,8 +254,12 @@
 
   /* ---- tiles ---- */
   function tiles() {
-    const list = good().filter(computes);
-    const best = (among, value, less) => among.filter((row) => has(value(row)))
+    /* The best of what can be compared: the data with the most examples, the newest of such. */
+    const all = good().filter(computes);
+    const chosen = all.slice().sort((a, b) => b.examples - a.examples || b.id - a.id)[0];
+    const list = all.filter((row) => compared(row) === compared(chosen));
+    const among = unique(all.map(compared)).length > 1 ? `, of ${chosen.examples} examples` : "";
+    const best = (rows, value, less) => rows.filter((row) => has(value(row)))
       .sort((a, b) => (less ? 1 : -1) * (value(a) - value(b)) || a.latency_ns.p50 - b.latency_ns.p50)[0];
     const tile = (name, value, note, title) => el("div", { class: "tile", title }, el("div", { class: "name" }, name), el("div", { class: "value" }, value), el("div", { class: "note" }, note));
     const accurate = best(list, (row) => row.metric.value, false);
@@ -266,7 +272,7 @@
     const ok = scope.filter((row) => row.verdict === "ok").length;
     const rest = unique(scope.map((row) => row.verdict)).filter((v) => v !== "ok").map((v) => `${scope.filter((row) => row.verdict === v).length} ${v}`);
     $("tiles").replaceChildren(
-      tile("Most accurate", accurate ? [percent(accurate.metric.value), el("small", {}, ` ${accurate.metric.name}`)] : "–", accurate ? accurate.label : "no score"),
+      tile(`Most accurate${among}`, accurate ? [percent(accurate.metric.value), el("small", {}, ` ${accurate.metric.name}`)] : "–", accurate ? accurate.label : "no score"),
       tile("Fastest, as accurate", quick ? [ns(quick.latency_ns.p50), el("small", {}, " median")] : "–", quick ? quick.label : "no latency", as),
       tile("Least measured energy, as accurate", frugal ? [uj(frugal.uj), el("small", {}, " per query")] : "–", frugal ? `${frugal.label}${has(frugal.co2) ? ` · ${digits(frugal.co2)} gCO₂e per million queries` : ""}` : "nothing was measured: no sensor", as),
       tile("Cases", [`${ok}`, el("small", {}, ` of ${scope.length} ok`)], rest.length ? rest.join(", ") : "all ran"));
@@ -446,10 +452,13 @@
       const part = list.filter((entry) => entry.energy_kind === kind);
       if (!part.length) return el("div", {}, el("h3", {}, title), el("p", { class: "quiet" }, note));
       const tilde = kind === "estimated" ? "~" : "";
-      return el("div", {}, el("h3", {}, title, kind === "estimated" ? el("span", { class: "est" }, "est") : null), el("table", {},
+      const groups = unique(part.map(compared)).map((group) => part.filter((entry) => compared(entry) === group));
+      const name = ([first]) => (groups.length > 1 ? el("caption", { class: "quiet" }, [first.split, has(first.task_version) ? `v${first.task_version}` : null, `${first.examples} examples`,
+        has(first.data_hash) ? `data ${first.data_hash.slice(0, 12)}` : null].filter(Boolean).join(", ")) : null);
+      return el("div", {}, el("h3", {}, title, kind === "estimated" ? el("span", { class: "est" }, "est") : null), groups.map((group) => el("table", {}, name(group),
         el("thead", {}, el("tr", {}, el("th", {}, "#"), el("th", {}, "Case"), el("th", { class: "number" }, "per query"), el("th", { class: "number" }, "gCO₂e/1M"))),
-        el("tbody", {}, part.map((entry) => el("tr", {}, el("td", {}, String(entry.place)), el("td", {}, byId.get(entry.id).label),
-          el("td", { class: "number" }, tilde + uj(entry.uj_per_query)), el("td", { class: "number" }, or(entry.co2_ug_per_query, (v) => tilde + digits(v))))))));
+        el("tbody", {}, group.map((entry) => el("tr", {}, el("td", {}, String(entry.place)), el("td", {}, byId.get(entry.id).label),
+          el("td", { class: "number" }, tilde + uj(entry.uj_per_query)), el("td", { class: "number" }, or(entry.co2_ug_per_query, (v) => tilde + digits(v)))))))));
     };
     $("rankings").replaceChildren(one("measured", "Measured", "Nothing was measured: no sensor."), one("estimated", "Estimated", "No estimates."));
   }
@@ -467,7 +476,7 @@
     const mine = cases.filter((row) => row.model === t.model).sort(frugal)[0];
     if (!mine || !has(t.energy_consumed_kwh)) return ["–", "–", "–"];
     const spent = t.energy_consumed_kwh * 3.6e12, tilde = estimated(mine) ? "~" : "";
-    const against = cases.filter((row) => row.policy === "dense" && row.place === mine.place && estimated(row) === estimated(mine)).sort(frugal).pop();
+    const against = cases.filter((row) => row.policy === "dense" && row.place === mine.place && compared(row) === compared(mine) && estimated(row) === estimated(mine)).sort(frugal).pop();
     const saving = against ? against.uj - mine.uj : 0;
     const queries = (n) => `${tilde}${scaled(n, [1, 1e3, 1e6, 1e9, 1e12], ["", "thousand", "million", "billion", "trillion"])}`.trim();
     return [el("span", { title: mine.label }, `${tilde}${uj(mine.uj)}`), queries(spent / mine.uj),

@@ -328,6 +328,52 @@ static void test_report(void **state) {
     free(text);
 }
 
+/* One that is the better in everything, and rows of other data, another version of the task and fewer examples, which
+ * it must not beat; of the same data it does. */
+static void test_other_data_is_not_compared(void **state) {
+    test_folder *folder = *state;
+    const char *path = test_folder_file(folder, "a.db");
+    enum { ROWS = 5 };
+    static const char *const device[ROWS] = {"best", "hash", "version", "examples", "beaten"};
+    static const char other[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    zeb_error error = {.text = ""};
+    zeb_store *store = NULL;
+    zeb_run_info info = test_run_info();
+    int64_t run = 0, id[ROWS];
+    if (zeb_store_open(path, true, &store, &error) != ZEB_OK) fail_msg("%s", error.text);
+    assert_int_equal(zeb_store_begin_run(store, &info, &run, &error), ZEB_OK);
+    for (int i = 0; i < ROWS; i++) {
+        zeb_row row = test_row_full(arena, 1);
+        row.outcome = ZEB_OUTCOME_OK;
+        row.reason[0] = '\0';
+        row.requested.device = device[i];
+        if (i > 0) row.latency.p50.value.value *= 2;
+        if (i > 0) row.energy.gross_uj.value *= 2;
+        if (i == 1) memcpy(row.data_hash, other, sizeof other);
+        if (i == 2) row.task_version = zeb_i64(2);
+        if (i == 3) row.examples = 100;
+        if (zeb_store_put(store, run, &row, &id[i], &error) != ZEB_OK) fail_msg("%s", error.text);
+    }
+    zeb_store_close(store);
+    char *text = report_text(path, ZEB_FORMAT_JSON);
+    json_t *report = json_loads(text, 0, NULL);
+    free(text);
+    static const char *const views[] = {"pareto_latency", "pareto_energy"};
+    for (size_t v = 0; v < 2; v++) {
+        assert_int_equal(json_array_size(at(report, views[v])), ROWS - 1);
+        for (size_t i = 0; i + 1 < ROWS; i++)
+            assert_int_not_equal(json_integer_value(at(json_array_get(at(report, views[v]), i), "id")), id[4]);
+    }
+    json_t *ranking = at(report, "energy_ranking");
+    assert_int_equal(json_array_size(ranking), ROWS);
+    for (size_t i = 0; i < ROWS; i++) {
+        json_t *entry = json_array_get(ranking, i);
+        assert_int_equal(json_integer_value(at(entry, "place")), json_integer_value(at(entry, "id")) == id[4] ? 2 : 1);
+        (void)at(entry, "data_hash");
+    }
+    json_decref(report);
+}
+
 static void test_report_is_replaced_whole(void **state) {
     test_folder *folder = *state;
     zeb_error error = {.text = ""};
@@ -360,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_numbers_for_people),
         cmocka_unit_test(test_write_error_is_seen),
         IN_TEST_FOLDER(test_report),
+        IN_TEST_FOLDER(test_other_data_is_not_compared),
         IN_TEST_FOLDER(test_report_is_replaced_whole),
     };
     return cmocka_run_group_tests_name("store_format", tests, setup, teardown);
