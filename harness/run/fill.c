@@ -153,7 +153,8 @@ zeb_status zeb_fill_energy(zeb_row *row, const zeb_energy *energy, const zeb_car
     to->valid = energy->known;
     if (to->known) to->kind = energy->kind == ZEB_ENERGY_MEASURED ? ZEB_ROW_ENERGY_MEASURED : ZEB_ROW_ENERGY_ESTIMATED;
     KEEP(to->source, energy->source);
-    KEEP(to->reason, energy->known ? energy->note : energy->reason);
+    KEEP(to->reason, energy->reason);
+    KEEP(to->note, energy->note);
     if (!to->known) return ZEB_OK;
     void *memory;
     zeb_status status = zeb_arena_alloc(arena, energy->channel_count, sizeof(zeb_row_channel), &memory, error);

@@ -111,6 +111,7 @@ static const zeb_column energy_column[] = {
     E("kind", ENERGY, kind),
     E("source", TEXT, source),
     E("reason", TEXT, reason),
+    E("note", TEXT, note),
     E("gross_uj", MAYBE_I64, gross_uj),
     E("idle_uj", MAYBE_I64, idle_uj),
     E("net_uj", MAYBE_I64, net_uj),

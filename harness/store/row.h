@@ -155,6 +155,7 @@ typedef struct zeb_row_energy {
     zeb_row_energy_kind kind;
     char source[ZEB_ROW_NAME_MAX]; /* "powercap", "tdp", ... */
     char reason[ZEB_ROW_TEXT_MAX];
+    char note[ZEB_ROW_TEXT_MAX]; /* what to know of the total: "dram never moves: not metered, left out" */
     zeb_maybe_i64 gross_uj, idle_uj, net_uj;
     zeb_maybe_f64 idle_watts, idle_drift; /* drift: relative change of idle power, after against before */
     zeb_maybe_u64 window_ns, samples, gaps;

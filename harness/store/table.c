@@ -59,8 +59,8 @@ static bool disturbances(const zeb_row *row, char *text, size_t capacity) {
     return used > 0;
 }
 
-/* "cpu x4: failed: reason" for every row that isn't ok, a warning for those that were disturbed, then what a mark
- * means. */
+/* "cpu x4: failed: reason" for every row that isn't ok, a warning for those that were disturbed, what to know of an
+ * energy, then what a mark means. */
 static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells *cells, size_t count) {
     bool estimated = false;
     for (size_t i = 0; i < count; i++) {
@@ -70,6 +70,10 @@ static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells 
         if (disturbances(r, line, sizeof line))
             (void)fprintf(out, "%s, %s: warning: disturbed while it was measured (%s); its times are too long\n",
                           cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE], line);
+        zeb_cell_line(line, sizeof line, r->energy.note);
+        if (line[0] != '\0')
+            (void)fprintf(out, "%s, %s: energy: %s\n", cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE],
+                          line);
         if (r->outcome == ZEB_OUTCOME_OK) continue;
         zeb_cell_line(line, sizeof line, r->reason);
         (void)fprintf(out, "%s, %s: %s: %s\n", cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE],
@@ -140,9 +144,12 @@ zeb_status zeb_table_write_md(FILE *out, const zeb_row *const *row, size_t count
             (void)fputs("| ", out);
             md_text(out, cells[i].text[c]);
             (void)fputc(' ', out);
-            if (c != ZEB_CELL_VERDICT || row[i]->outcome == ZEB_OUTCOME_OK) continue;
+            const char *aside = c == ZEB_CELL_VERDICT  ? row[i]->reason
+                                : c == ZEB_CELL_ENERGY ? row[i]->energy.note
+                                                       : "";
+            if (aside[0] == '\0') continue;
             char line[ZEB_ROW_REASON_MAX];
-            zeb_cell_line(line, sizeof line, row[i]->reason);
+            zeb_cell_line(line, sizeof line, aside);
             (void)fputs("(", out);
             md_text(out, line);
             (void)fputc(')', out);

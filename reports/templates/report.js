@@ -280,7 +280,7 @@
 
   /* ---- the table ---- */
   const energyCell = (row) => {
-    if (has(row.uj)) return [`${estimated(row) ? "~" : ""}${uj(row.uj)}`, estimated(row) ? el("span", { class: "est" }, "est") : null];
+    if (has(row.uj)) return [el("span", { title: row.energy.note }, `${estimated(row) ? "~" : ""}${uj(row.uj)}${row.energy.note ? " *" : ""}`), estimated(row) ? el("span", { class: "est" }, "est") : null];
     if (row.energy.known && !row.energy.valid) return [el("span", { class: "sub", title: row.energy.reason || "" }, "invalid")];
     return [el("span", { class: "sub" }, row.n > 0 ? "no sensor" : "–")];
   };
@@ -382,7 +382,7 @@
         ["min, max", has(row.latency_ns.min) ? `${ns(row.latency_ns.min)}, ${ns(row.latency_ns.max)}` : null], ["first pass", or(row.latency_ns.first, ns)], ["interval reached", has(row.ci_reached) ? `±${percent(row.ci_reached)} %` : null],
         ["start-up", or(row.startup_ns, ns)], ["compile", or(row.compile_ns, ns)]]),
       facts("Scores", [...row.metrics.map((m) => [m.name, m.defined ? `${percent(m.value)}${has(m.lo) ? ` [${percent(m.lo)}, ${percent(m.hi)}] ${m.method || ""}` : ""}` : `not defined${m.method ? `: ${m.method}` : ""}`]), ["examples", row.examples]]),
-      facts("Energy", [["kind", row.energy.kind], ["source", row.energy.source], [row.energy.valid ? "left out" : "why not", row.energy.reason], ["gross", or(row.energy.gross_uj, uj)], ["idle", or(row.energy.idle_uj, uj)], ["net", or(row.energy.net_uj, uj)],
+      facts("Energy", [["kind", row.energy.kind], ["source", row.energy.source], ["why not", row.energy.reason], ["note", row.energy.note], ["gross", or(row.energy.gross_uj, uj)], ["idle", or(row.energy.idle_uj, uj)], ["net", or(row.energy.net_uj, uj)],
         ["queries in window", row.energy.examples], ["window", or(row.energy.window_ns, ns)], ["idle drift", has(row.energy.idle_drift) ? `${percent(row.energy.idle_drift)} %` : null],
         ["CO₂e", has(row.co2_ug) ? `${digits(row.co2_ug / 1e6)} g` : null], ["intensity", has(row.carbon.intensity_g_per_kwh) ? `${row.carbon.intensity_g_per_kwh} g/kWh, ${[row.carbon.place, row.carbon.source, row.carbon.year].filter(has).join(", ")}` : null], ["PUE", row.carbon.pue]]),
       facts("Work", [["FLOPs dense", or(row.flops.dense, flops)], ["executed", or(row.flops.executed, flops)], ["bytes dense", or(row.bytes.dense, bytes)], ["executed ", or(row.bytes.executed, bytes)], ["tokens", row.tokens], ["skips", row.skip_mode], ["saved of dense", has(row.time_saved) ? `${share(row.flops.saved)} of the FLOPs, ${share(row.time_saved)} of the time: efficiency ${efficiency(row)}` : null], ["bound", has(row.bound_share) ? `${digits(100 * row.bound_share)} % of ${perSecond(row.bound_flops_per_s, "FLOP")} (${row.bound_by})` : null],

@@ -220,6 +220,7 @@ zeb_row test_row_full(zeb_arena *arena, uint64_t seed) {
     score(arena, &row, 0.8761);
     energy(&row, ZEB_ROW_ENERGY_MEASURED, 41234);
     channels(arena, &row);
+    zeb_text_copy(row.energy.note, sizeof row.energy.note, "dram never moves: not metered, left out");
     keep_layers(arena, &row);
     row.flag = flag;
     row.flag_count = 2;

@@ -177,6 +177,13 @@ static void test_table(void **state) {
         lines += *c == '\n';
     assert_int_equal(lines, count + 2);
     free(text);
+    zeb_row noted = test_row_full(arena, 1);
+    text = text_of(ZEB_FORMAT_TABLE, 0, &noted, 1);
+    assert_non_null(strstr(text, "cpu x4: energy: dram never moves: not metered, left out\n"));
+    free(text);
+    text = text_of(ZEB_FORMAT_MD, 0, &noted, 1);
+    assert_non_null(strstr(text, "41.2 mJ (dram never moves: not metered, left out) |"));
+    free(text);
     text = text_of(ZEB_FORMAT_TABLE, 0, row, 0);
     assert_string_equal(text, "no rows\n");
     free(text);
