@@ -195,7 +195,7 @@ zeb_status zeb_fill_work(zeb_row *row, const zeb_session *session, const zeb_mea
     row->effective.max_time_ns = zeb_u64(what->max_time_ns);
     if (row->effective.precision[0] == '\0') /* tuning chose; check would have refused another */
         KEEP(row->effective.precision, row->precision);
-    row->energy.examples = row->energy.known ? zeb_u64(measured->sequences) : row->energy.examples;
+    if (row->energy.known) row->energy.examples = zeb_u64_nonzero(measured->sequences); /* stopped while idling: 0 */
     row->tokens = zeb_u64(measured->tokens);
     if (measured->scored < session->data.count) return ZEB_OK; /* interrupted: the work of a part says nothing */
     row->flops_dense = zeb_f64(measured->flops_dense);

@@ -99,6 +99,9 @@ static zeb_status check_energy(const zeb_row *row, zeb_error *error) {
     if (e->valid && !e->gross_uj.has) {
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "row: energy is valid, but gross_uj is unknown");
     }
+    if (e->examples.has && e->examples.value == 0) {
+        return zeb_fail(error, ZEB_ERR_ARGUMENT, "row: energy of 0 examples; where there were none they are unknown");
+    }
     if (row->carbon.co2_ug.has && (!e->valid || !row->carbon.intensity_g_per_kwh.has)) {
         return zeb_fail(error, ZEB_ERR_ARGUMENT, "row: co2_ug without a valid energy and an intensity");
     }

@@ -256,6 +256,8 @@ class Energy(Metered):
         self.assertEqual((program.returncode, row["verdict"], row["n"]), (1, "interrupted", 0), err)
         self.assertEqual((row["startup_ns"], row["energy"]["gross_uj"], row["co2_ug"]), (None, None, None))
         self.assertEqual(row["effective"]["warmup"], 0)
+        self.assertEqual(self.stored("SELECT verdict, energy.examples FROM row JOIN energy ON row_id = id"),
+                         [("interrupted", None)])
 
     def test_memory_that_was_left_out_is_said(self):
         row, status = self.measure(20, memory=True)

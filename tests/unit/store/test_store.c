@@ -365,6 +365,9 @@ static void test_rows_that_break_rules(void **state) {
     row.energy.source[0] = '\0';
     assert_refused(f, &row, "source");
     row = test_row_full(f->arena, 1);
+    row.energy.examples = zeb_u64(0);
+    assert_refused(f, &row, "energy of 0 examples");
+    row = test_row_full(f->arena, 1);
     row.carbon.intensity_g_per_kwh.has = false;
     assert_refused(f, &row, "co2_ug");
     row = test_row_full(f->arena, 1);
