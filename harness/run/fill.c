@@ -255,7 +255,9 @@ zeb_status zeb_fill_flags(zeb_row *row, const zeb_session *session, const zeb_me
     raise_flag(&list, session->device.info.kind == ZEB_DEVICE_NONE, "no-compute"); /* reports don't rank these */
     const zeb_dataset *data =
         &session->data; /* a limit, a fixture, a subset: the score is not that of the official split */
-    raise_flag(&list, data->rows_official > 0 && data->rows_read < data->rows_official, "partial-data");
+    uint64_t usable = data->rows_read - data->rows_skipped;
+    raise_flag(&list, data->rows_official > 0 && usable < data->rows_official, "partial-data");
+    raise_flag(&list, data->rows_skipped > 0, "rows-skipped");
     raise_flag(&list, session->other_task, "other-task");
     raise_flag(&list, session->words_cut, "vocabulary-cut");
     raise_flag(&list, measured->capped, "time-cap");

@@ -59,8 +59,8 @@ static bool disturbances(const zeb_row *row, char *text, size_t capacity) {
     return used > 0;
 }
 
-/* "cpu x4: failed: reason" for every row that isn't ok, a warning for those that were disturbed, what to know of an
- * energy, then what a mark means. */
+/* "cpu x4: failed: reason" for every row that isn't ok, warnings for those that were disturbed or not given all of
+ * their data, what to know of an energy, then what a mark means. */
 static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells *cells, size_t count) {
     bool estimated = false;
     for (size_t i = 0; i < count; i++) {
@@ -70,6 +70,10 @@ static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells 
         if (disturbances(r, line, sizeof line))
             (void)fprintf(out, "%s, %s: warning: disturbed while it was measured (%s); its times are too long\n",
                           cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE], line);
+        if (r->rows_skipped.has && r->rows_skipped.value > 0)
+            (void)fprintf(out, "%s, %s: warning: %llu of %llu rows could not be read; the score is of the others\n",
+                          cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE],
+                          (unsigned long long)r->rows_skipped.value, (unsigned long long)r->rows_read.value);
         zeb_cell_line(line, sizeof line, r->energy.note);
         if (line[0] != '\0')
             (void)fprintf(out, "%s, %s: energy: %s\n", cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE],

@@ -359,6 +359,19 @@ class Data(ProgramTest):
             self.assertIn(f"dev.tsv:{line}:", done.stderr)
             self.assertIn(f"dev.tsv:{line}:", row["last_words"])
         self.assertIn("skipped 4 of 5 rows", done.stderr)
+        self.assertLess({"rows-skipped", "partial-data"}, set(row["flags"]))
+
+    def test_rows_that_cannot_be_read_are_missing_from_the_split(self):
+        """As many lines as the official file has, half of them without a usable label."""
+        folder = self.folder / "data" / "glue" / "SST-2"
+        folder.mkdir(parents=True)
+        for bad, flags in ((0, set()), (436, {"rows-skipped", "partial-data"})):
+            lines = [f"a film of number {i}\t{i % 2 if i >= bad else 'x'}\n" for i in range(872)]
+            (folder / "dev.tsv").write_text("sentence\tlabel\n" + "".join(lines))
+            (row,), _ = self.run_cases("null", "--data", self.folder / "data", "--max-time", "1ms")
+            self.assertEqual((row["rows_read"], row["rows_skipped"]), (872, bad))
+            self.assertEqual(set(row["flags"]) & {"rows-skipped", "partial-data"}, flags)
+        self.assertIn("warning: 436 of 872 rows could not be read", self.zeb("report", "--db", self.db, "--format", "table").stdout)
 
 
     def test_a_model_of_another_task_is_told(self):

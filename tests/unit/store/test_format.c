@@ -178,8 +178,10 @@ static void test_table(void **state) {
     assert_int_equal(lines, count + 2);
     free(text);
     zeb_row noted = test_row_full(arena, 1);
+    noted.rows_skipped = zeb_u64(5);
     text = text_of(ZEB_FORMAT_TABLE, 0, &noted, 1);
     assert_non_null(strstr(text, "cpu x4: energy: dram never moves: not metered, left out\n"));
+    assert_non_null(strstr(text, "cpu x4: warning: 5 of 872 rows could not be read; the score is of the others\n"));
     free(text);
     text = text_of(ZEB_FORMAT_MD, 0, &noted, 1);
     assert_non_null(strstr(text, "41.2 mJ (dram never moves: not metered, left out) |"));
