@@ -14,37 +14,36 @@ static uint64_t rank_of(int i, uint64_t count) {
     return (uint64_t)llround(rank);
 }
 
-static json_t *curve_of_samples(const zeb_row *row) {
+static zeb_status curve_of_samples(const zeb_row *row, zeb_curve *curve, zeb_error *error) {
     uint64_t *sorted = malloc(row->sample_count * sizeof *sorted);
-    if (sorted == NULL) return NULL;
+    if (sorted == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to sort %zu samples", row->sample_count);
     memcpy(sorted, row->sample_ns, row->sample_count * sizeof *sorted);
     qsort(sorted, row->sample_count, sizeof *sorted, compare_u64);
-    json_t *array = json_array();
-    for (int i = 0; i < ZEB_CURVE_POINTS; i++) {
-        (void)json_array_append_new(array, json_integer((json_int_t)sorted[rank_of(i, row->sample_count)]));
-    }
+    for (int i = 0; i < ZEB_CURVE_POINTS; i++)
+        curve->ns[i] = sorted[rank_of(i, row->sample_count)];
     free(sorted);
-    return array;
+    curve->known = true;
+    return ZEB_OK;
 }
 
-static json_t *curve_of_buckets(const zeb_row *row) {
+static void curve_of_buckets(const zeb_row *row, zeb_curve *curve) {
     uint64_t count = 0, seen = 0;
     for (size_t b = 0; b < row->bucket_count; b++)
         count += row->bucket[b].count;
-    if (count == 0) return json_null();
-    json_t *array = json_array();
+    if (count == 0) return;
     size_t b = 0;
     for (int i = 0; i < ZEB_CURVE_POINTS; i++) {
         uint64_t rank = rank_of(i, count);
         while (b + 1 < row->bucket_count && seen + row->bucket[b].count <= rank)
             seen += row->bucket[b++].count;
-        uint64_t middle = row->bucket[b].lo_ns + (row->bucket[b].hi_ns - row->bucket[b].lo_ns) / 2;
-        (void)json_array_append_new(array, json_integer((json_int_t)middle));
+        curve->ns[i] = row->bucket[b].lo_ns + (row->bucket[b].hi_ns - row->bucket[b].lo_ns) / 2;
     }
-    return array;
+    curve->known = true;
 }
 
-json_t *zeb_curve_json(const zeb_row *row) {
-    if (row->sample_count > 0) return curve_of_samples(row);
-    return row->bucket_count > 0 ? curve_of_buckets(row) : json_null();
+zeb_status zeb_curve_make(const zeb_row *row, zeb_curve *curve, zeb_error *error) {
+    curve->known = false;
+    if (row->sample_count > 0) return curve_of_samples(row, curve, error);
+    curve_of_buckets(row, curve);
+    return ZEB_OK;
 }

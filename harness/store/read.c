@@ -255,6 +255,10 @@ zeb_status zeb_store_rows(zeb_store *store, const zeb_store_filter *filter, zeb_
     return status;
 }
 
+zeb_status zeb_store_samples(zeb_store *store, int64_t row_id, zeb_arena *arena, zeb_row *row, zeb_error *error) {
+    return take_samples(store, row_id, arena, row, error);
+}
+
 zeb_status zeb_store_count(zeb_store *store, int64_t run_id, uint64_t count[8], zeb_error *error) {
     sqlite3_stmt *statement = NULL;
     memset(count, 0, 8 * sizeof *count);

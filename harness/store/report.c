@@ -41,20 +41,52 @@ static zeb_status row_pointers(const report *r, const zeb_row ***row, zeb_error 
 
 /* ---- JSON and HTML -------------------------------------------------------------------------------------------- */
 
-static json_t *record_json(const zeb_record *record, bool *whole) {
+/* A row's samples are read here and forgotten: those of a whole history would fill the memory. */
+static zeb_status read_curve(const report *r, const zeb_record *record, zeb_curve *curve, zeb_error *error) {
+    zeb_arena *arena = NULL;
+    zeb_row row = {0};
+    zeb_status status = zeb_arena_create(&arena, error);
+    if (status == ZEB_OK) status = zeb_store_samples(r->store, record->id, arena, &row, error);
+    if (status == ZEB_OK) status = zeb_curve_make(&row, curve, error);
+    zeb_arena_destroy(arena);
+    return status;
+}
+
+/* A curve a row; of older rows only if `all` are wanted. Room for all is taken at once: small pieces in between would
+ * keep malloc from using the room of one row's samples for the next one's. */
+static zeb_status read_curves(const report *r, bool all, zeb_curve **curve, zeb_error *error) {
+    void *memory = NULL;
+    zeb_status status = zeb_arena_alloc(r->arena, r->count, sizeof(zeb_curve), &memory, error);
+    *curve = memory;
+    for (size_t i = 0; status == ZEB_OK && i < r->count; i++) {
+        if (all || r->record[i].latest) status = read_curve(r, &r->record[i], &(*curve)[i], error);
+    }
+    return status;
+}
+
+static json_t *curve_json(const zeb_curve *curve, bool *whole) {
+    if (!curve->known) return json_null();
+    json_t *array = json_array();
+    for (int i = 0; i < ZEB_CURVE_POINTS; i++) {
+        if (json_array_append_new(array, json_integer((json_int_t)curve->ns[i])) != 0) *whole = false;
+    }
+    return array;
+}
+
+static json_t *record_json(const zeb_record *record, const zeb_curve *curve, bool *whole) {
     json_t *object = zeb_row_json(&record->row);
     if (object == NULL) return NULL;
     zeb_json_put(object, "id", json_integer(record->id), whole);
     zeb_json_put(object, "run_id", json_integer(record->run_id), whole);
     zeb_json_put(object, "latest", json_boolean(record->latest), whole);
-    zeb_json_put(object, "curve_ns", zeb_curve_json(&record->row), whole);
+    zeb_json_put(object, "curve_ns", curve_json(curve, whole), whole);
     return object;
 }
 
-static json_t *records_json(const report *r, bool *whole) {
+static json_t *records_json(const report *r, const zeb_curve *curve, bool *whole) {
     json_t *array = json_array();
     for (size_t i = 0; i < r->count; i++) {
-        if (json_array_append_new(array, record_json(&r->record[i], whole)) != 0) *whole = false;
+        if (json_array_append_new(array, record_json(&r->record[i], &curve[i], whole)) != 0) *whole = false;
     }
     return array;
 }
@@ -75,14 +107,16 @@ static json_t *runs_json(const report *r, bool *whole) {
     return array;
 }
 
-static zeb_status report_json(const report *r, json_t **document, zeb_error *error) {
+static zeb_status report_json(const report *r, bool all_curves, json_t **document, zeb_error *error) {
     static const char *const view[] = {"pareto_latency", "pareto_energy", "energy_ranking",
                                        "verdicts",       "training",      "peak"};
     bool whole = true;
-    zeb_status status = ZEB_OK;
+    zeb_curve *curve = NULL;
+    zeb_status status = read_curves(r, all_curves, &curve, error);
+    if (status != ZEB_OK) return status;
     *document = json_object();
     zeb_json_put(*document, "schema", json_integer(ZEB_SCHEMA), &whole);
-    zeb_json_put(*document, "rows", records_json(r, &whole), &whole);
+    zeb_json_put(*document, "rows", records_json(r, curve, &whole), &whole);
     zeb_json_put(*document, "runs", runs_json(r, &whole), &whole);
     for (size_t i = 0; status == ZEB_OK && i < sizeof view / sizeof view[0]; i++) {
         json_t *array = NULL;
@@ -139,13 +173,12 @@ static zeb_status write_template(FILE *out, const char *data, zeb_error *error) 
 }
 
 static zeb_status write_document(const char *database, zeb_row_format format, FILE *out, zeb_error *error) {
-    const zeb_store_filter filter = {.samples = true};
     report r;
     json_t *document = NULL;
     char *text = NULL;
-    zeb_status status = report_open(database, &filter, &r, error);
+    zeb_status status = report_open(database, NULL, &r, error);
     if (status != ZEB_OK) goto done;
-    status = report_json(&r, &document, error);
+    status = report_json(&r, format == ZEB_FORMAT_JSON, &document, error);
     if (status != ZEB_OK) goto done;
     text = json_dumps(document, (format == ZEB_FORMAT_HTML ? JSON_COMPACT : JSON_INDENT(2)) | ZEB_JSON_FLAGS);
     if (text == NULL) {

@@ -1,7 +1,8 @@
 /* store/report.h - a database as a page that people look at. Reads the database and nothing else.
  *
  * HTML is one self-contained file: styles, chart library and data are in it, and it asks the network for nothing.
- * Everywhere the newest row of each case is shown; HTML and JSON hold the older ones too (field `latest`). */
+ * Everywhere the newest row of each case is shown; HTML and JSON hold the older ones too (field `latest`), HTML without
+ * their curves. */
 #ifndef ZEB_STORE_REPORT_H
 #define ZEB_STORE_REPORT_H
 

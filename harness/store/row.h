@@ -148,7 +148,6 @@ typedef struct zeb_row_channel {
 } zeb_row_channel;
 
 /* Energy of the measured window. known false: no sensor and no estimate - all numbers unknown, reason may say why.
- * known and valid: reason may say what was left out of the total.
  * known but not valid: a rule was broken (reason: "window too short"); numbers must then be unknown too. */
 typedef struct zeb_row_energy {
     bool known, valid;

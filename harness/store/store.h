@@ -69,6 +69,10 @@ typedef struct zeb_store_filter {
 ZEB_MUST_CHECK zeb_status zeb_store_rows(zeb_store *store, const zeb_store_filter *filter, zeb_arena *arena,
                                          zeb_record **record, size_t *count, zeb_error *error);
 
+/* Fills sample_ns or bucket of a row that was read without, in the arena; both stay empty where none are stored. */
+ZEB_MUST_CHECK zeb_status zeb_store_samples(zeb_store *store, int64_t row_id, zeb_arena *arena, zeb_row *row,
+                                            zeb_error *error);
+
 /* The number of rows with each outcome: count[ZEB_OUTCOME_INTERRUPTED + 1], indexed by outcome; run_id 0: all runs. */
 ZEB_MUST_CHECK zeb_status zeb_store_count(zeb_store *store, int64_t run_id, uint64_t count[8], zeb_error *error);
 

@@ -1,4 +1,5 @@
 """Cases from start to row: what is measured, and what becomes of a plugin that goes wrong."""
+import array
 import contextlib
 import csv
 import json
@@ -172,6 +173,30 @@ class Newest(ProgramTest):
         asked = self.shown()[0]["requested"]
         self.assertEqual((asked["device"], asked["policy"], asked["tune"]), ("cpu", "dense", 0))
         self.assertTrue(asked["data"].startswith("/"))
+
+
+class Report(ProgramTest):
+    @unittest.skipIf(SANITIZED, "a sanitizer needs more memory; the release build runs it")
+    def test_a_long_history_needs_little_memory(self):
+        """150 nights with 100,000 samples each are 120 MB of samples."""
+        self.run_cases("null", "--limit", "4", "--max-time", "1ms")
+        samples = array.array("Q", range(1000, 101000)).tobytes()
+        with sqlite3.connect(self.db) as db:
+            for table in ("row", "settings", "sample"):
+                columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+                key = {"row": "id"}.get(table, "row_id")
+                rest = ", ".join(f'"{name}"' for name in columns if name != key)
+                db.execute(f"WITH RECURSIVE night(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM night WHERE i < 150) "
+                           f"INSERT INTO {table} ({key}, {rest}) SELECT i, {rest} FROM night, {table} WHERE {key} = 1")
+            db.execute("UPDATE sample SET encoding = 'u64le', count = 100000, data = ?", (samples,))
+        limit = 64 << 20
+        for form in ("html", "json", "md", "csv"):
+            self.zeb("report", "--db", self.db, "--format", form, "--out", "report", check=0,
+                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)))
+            if form == "json":
+                rows = json.loads((self.folder / "report").read_text())["rows"]
+                self.assertEqual([row["curve_ns"][100] for row in rows], [51000] * 150)
+                self.assertEqual(sum(row["latest"] for row in rows), 1)
 
 
 class Metered(ProgramTest):
