@@ -39,9 +39,8 @@ static zeb_status import(const db_settings *set, const char *path, zeb_error *er
     zeb_store_close(store);
     if (status != ZEB_OK) return status;
     zeb_log log = zeb_cli_log(false);
-    zeb_log_write(&log, ZEB_LOG_INFO, "%s: %llu imported, %llu known already%s", path,
-                  (unsigned long long)counts.imported, (unsigned long long)counts.known,
-                  counts.known > 0 && set->model != NULL ? " (for the model that they were imported for first)" : "");
+    zeb_log_write(&log, ZEB_LOG_INFO, "%s: %llu imported, %llu known already", path,
+                  (unsigned long long)counts.imported, (unsigned long long)counts.known);
     return ZEB_OK;
 }
 

@@ -126,53 +126,72 @@ static zeb_status bind_field(reader *r, sqlite3_stmt *statement, const field *f,
                : zeb_fail(error, ZEB_ERR_MEMORY, "no memory to import");
 }
 
-static zeb_status import_line(zeb_store *s, reader *r, const int position[FIELDS], sqlite3_stmt *statement,
-                              zeb_import_counts *counts, zeb_error *error) {
+/* What a line goes into; `made` is NULL where the model is not told. */
+typedef struct inserts {
+    sqlite3_stmt *training; /* ?1 ...: the fields */
+    sqlite3_stmt *made;     /* ?1, ?2: run and time, which stand first in the fields; ?3: the model */
+} inserts;
+
+/* *changes is 1 where the statement added something. */
+static zeb_status insert_line(zeb_store *s, reader *r, const int position[FIELDS], sqlite3_stmt *statement, int count,
+                              int *changes, zeb_error *error) {
     zeb_status status = ZEB_OK;
-    for (int f = 0; status == ZEB_OK && f < FIELDS; f++) {
+    for (int f = 0; status == ZEB_OK && f < count; f++) {
         const char *text = position[f] >= 0 && position[f] < r->cells ? r->cell[position[f]] : NULL;
-        status = bind_field(r, statement, &fields[f], f + 2, text, error);
+        status = bind_field(r, statement, &fields[f], f + 1, text, error);
     }
     if (status != ZEB_OK) return status;
     int code = sqlite3_step(statement);
     if (code != SQLITE_DONE) return zeb_sql_fail(s->db, s->path, code, "import a line", error);
-    if (sqlite3_changes(s->db) > 0) {
-        counts->imported++;
-    } else {
-        counts->known++;
-    }
+    if (sqlite3_changes(s->db) > 0) *changes = 1;
     (void)sqlite3_reset(statement);
     return ZEB_OK;
 }
 
-static zeb_status prepare_import(zeb_store *s, const char *model, sqlite3_stmt **statement, zeb_error *error) {
+static zeb_status import_line(zeb_store *s, reader *r, const int position[FIELDS], const inserts *into,
+                              zeb_import_counts *counts, zeb_error *error) {
+    int changes = 0;
+    zeb_status status = insert_line(s, r, position, into->training, FIELDS, &changes, error);
+    if (status == ZEB_OK && into->made != NULL) status = insert_line(s, r, position, into->made, 2, &changes, error);
+    if (status != ZEB_OK) return status;
+    counts->imported += changes == 1;
+    counts->known += changes == 0;
+    return ZEB_OK;
+}
+
+static zeb_status prepare_import(zeb_store *s, const char *model, inserts *into, zeb_error *error) {
     sqlite3_str *text = sqlite3_str_new(NULL);
-    sqlite3_str_appendall(text, "INSERT INTO training (model");
     for (int f = 0; f < FIELDS; f++)
-        sqlite3_str_appendf(text, ", %s", fields[f].sql);
-    sqlite3_str_appendall(text, ") VALUES (?");
+        sqlite3_str_appendf(text, "%s%s", f > 0 ? ", " : "INSERT INTO training (", fields[f].sql);
     for (int f = 0; f < FIELDS; f++)
-        sqlite3_str_appendall(text, ", ?");
-    sqlite3_str_appendall(text, ") ON CONFLICT (codecarbon_run_id, timestamp) DO UPDATE SET model = excluded.model "
-                                "WHERE model IS NULL AND excluded.model IS NOT NULL");
+        sqlite3_str_appendall(text, f > 0 ? ", ?" : ") VALUES (?");
+    sqlite3_str_appendall(text, ") ON CONFLICT (codecarbon_run_id, timestamp) DO NOTHING");
     char *sql = sqlite3_str_finish(text);
-    int code = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(s->db, sql, -1, statement, NULL);
-    if (code == SQLITE_OK && model != NULL) code = sqlite3_bind_text(*statement, 1, model, -1, SQLITE_TRANSIENT);
+    int code = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(s->db, sql, -1, &into->training, NULL);
     sqlite3_free(sql);
+    if (code == SQLITE_OK && model != NULL)
+        code = sqlite3_prepare_v2(s->db,
+                                  "INSERT OR IGNORE INTO training_model (training_id, model) SELECT id, ?3 "
+                                  "FROM training WHERE codecarbon_run_id = ?1 AND timestamp = ?2",
+                                  -1, &into->made, NULL);
+    if (code == SQLITE_OK && model != NULL) code = sqlite3_bind_text(into->made, 3, model, -1, SQLITE_TRANSIENT);
     return code == SQLITE_OK ? ZEB_OK : zeb_sql_fail(s->db, s->path, code, "import", error);
 }
 
 static zeb_status import_all(zeb_store *s, reader *r, const char *model, zeb_import_counts *counts, zeb_error *error) {
     int position[FIELDS] = {0};
-    sqlite3_stmt *statement = NULL;
+    inserts into = {0};
     zeb_status status = read_header(r, position, error);
-    if (status == ZEB_OK) status = prepare_import(s, model, &statement, error);
+    if (status == ZEB_OK) status = prepare_import(s, model, &into, error);
     for (bool there = true; status == ZEB_OK;) {
         status = read_line(r, &there, error);
         if (status != ZEB_OK || !there) break;
-        status = import_line(s, r, position, statement, counts, error);
+        status = import_line(s, r, position, &into, counts, error);
     }
-    (void)sqlite3_finalize(statement);
+    (void)sqlite3_finalize(into.training);
+    (void)sqlite3_finalize(into.made);
+    if (status == ZEB_OK && counts->imported + counts->known == 0)
+        status = zeb_fail(error, ZEB_ERR_FORMAT, "%s: has a header and no line: nothing was tracked", r->path);
     return status;
 }
 

@@ -109,7 +109,7 @@ static json_t *runs_json(const report *r, bool *whole) {
 
 static zeb_status report_json(const report *r, bool all_curves, json_t **document, zeb_error *error) {
     static const char *const view[] = {"pareto_latency", "pareto_energy", "energy_ranking",
-                                       "verdicts",       "training",      "peak"};
+                                       "verdicts",       "trained",       "peak"};
     bool whole = true;
     zeb_curve *curve = NULL;
     zeb_status status = read_curves(r, all_curves, &curve, error);

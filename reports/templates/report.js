@@ -483,10 +483,10 @@
       saving > 0 ? el("span", { title: `against ${against.label}` }, queries(spent / saving)) : "–"];
   }
   function training() {
-    $("training-card").hidden = data.training.length === 0;
+    $("training-card").hidden = data.trained.length === 0;
     const heads = ["Model", "When", "Took", "Energy", "gCO₂e", "Energy/query", "As many queries", "Repaid after", "Country", "By"];
     $("training").tHead.replaceChildren(el("tr", {}, heads.map((title) => el("th", {}, title))));
-    $("training").tBodies[0].replaceChildren(...data.training.map((t) => el("tr", {}, [t.model || t.project_name || "–", t.timestamp, or(t.duration_s, (s) => ns(s * 1e9)),
+    $("training").tBodies[0].replaceChildren(...data.trained.map((t) => el("tr", {}, [`${t.model || t.project_name || "–"}${t.models > 1 ? ` (one of ${t.models} of this training)` : ""}`, t.timestamp, or(t.duration_s, (s) => ns(s * 1e9)),
       or(t.energy_consumed_kwh, (k) => `${digits(k * 1000)} Wh`), or(t.emissions_kg, (k) => digits(k * 1000)), ...repaid(t), t.country_iso_code || "–", `CodeCarbon ${t.codecarbon_version || ""}`].map((cell) => el("td", {}, cell)))));
   }
   function provenance() {

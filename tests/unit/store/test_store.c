@@ -690,6 +690,17 @@ static void test_import_emissions(void **state) {
     assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "mini", &counts, &f->error), &f->error);
     assert_int_equal(counts.imported, 0); /* again is not twice */
     assert_int_equal(counts.known, 1);
+    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, "maxi", &counts, &f->error), &f->error);
+    assert_int_equal(counts.imported, 1); /* one training made both */
+    assert_status(ZEB_OK, zeb_store_import_emissions(f->store, path, NULL, &counts, &f->error), &f->error);
+    assert_int_equal(counts.known, 1);
+    int64_t made = 0, lines = 0;
+    assert_status(ZEB_OK, zeb_sql_int(f->store->db, path, "SELECT count(*) FROM training", &lines, &f->error),
+                  &f->error);
+    assert_status(ZEB_OK, zeb_sql_int(f->store->db, path, "SELECT count(*) FROM training_model", &made, &f->error),
+                  &f->error);
+    assert_int_equal(lines, 1);
+    assert_int_equal(made, 2);
     FILE *out = open_memstream(&export_text, &size);
     assert_status(ZEB_OK, zeb_store_export_emissions(f->store, out, &f->error), &f->error);
     (void)fclose(out);
@@ -712,7 +723,8 @@ static void test_import_of_the_checkpoint(void **state) {
     assert_true(counts.imported > 0);
     const char *sql =
         "SELECT count(*) FROM training WHERE energy_consumed_kwh > 0 AND emissions_kg > 0 AND duration_s > "
-        "0 AND length(country_iso_code) = 3 AND codecarbon_version IS NOT NULL AND model = 'mini'";
+        "0 AND length(country_iso_code) = 3 AND codecarbon_version IS NOT NULL AND id IN (SELECT training_id FROM "
+        "training_model WHERE model = 'mini')";
     assert_status(ZEB_OK, zeb_sql_int(f->store->db, path, sql, &there, &f->error), &f->error);
     assert_int_equal(there, counts.imported);
 }
@@ -727,7 +739,8 @@ static void test_import_refuses(void **state) {
                {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,1,1\nt2,r2,1,many,1\n", ":3: emissions"},
                {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,1\n", ":2: energy_consumed is missing"},
                {"timestamp,run_id,duration,emissions,energy_consumed\nt,r,1,-2,1\n", ":2: emissions is negative: -2"},
-               {"timestamp,run_id,duration,emissions,energy_consumed\n\"t\"x,r,1,1,1\n", ":2: not a line"}};
+               {"timestamp,run_id,duration,emissions,energy_consumed\n\"t\"x,r,1,1,1\n", ":2: not a line"},
+               {"timestamp,run_id,duration,emissions,energy_consumed\n", "no line"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         zeb_import_counts counts;
         int64_t lines = -1;
