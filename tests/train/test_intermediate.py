@@ -1,15 +1,17 @@
 """The intermediate stage's lessons, the running mean of weights, heads that travel with an encoder."""
+import json
+
 import numpy as np
 import pytest
 import torch
 from conftest import store_of_random_rows
 
 from zeb_train import corpus, finetune, intermediate, loop, pool, store, tasks
-from zeb_train.batches import Batch, Store
+from zeb_train.batches import Batch, Store, holdout
 from zeb_train.bert import Bert
 from zeb_train.dataset import TaskData
 from zeb_train.losses import agreement
-from zeb_train.readers import Row
+from zeb_train.readers import Row, read_split
 
 
 def single(rows: list[list[int]], width: int = 12) -> Batch:
@@ -119,6 +121,41 @@ def test_reserved_texts_keep_out_of_other_tasks(tmp_path):
     taken = corpus.held_out(tmp_path)
     rows = [Row(0, "one two, three FOUR", "x", 1.0), Row(1, "another text", "Short one.", 0.0)]
     assert [r.index for r in corpus.free_of(rows, taken)] == [1]
+
+
+def test_calib_is_in_no_plain_text_and_no_lesson(tmp_path, monkeypatch):
+    """Of single texts, of passages that are cut into windows, and of what is at hand of QQP."""
+    def sentence(i: int, words: int = 6) -> str:
+        return " ".join(f"w{i}x{j}" for j in range(words)) + "."
+    folders = {n: tmp_path / tasks.get(n).folder for n in ("glue/sst2", "superglue/multirc", "glue/qqp")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    (folders["glue/sst2"] / "train.tsv").write_text("sentence\tlabel\n" + "".join(
+        f"{sentence(i)}\t{i % 2}\n" for i in range(100)))
+    passages = [" ".join(sentence(1000 * n + i, 30) for i in range(6)) for n in range(60)]
+    (folders["superglue/multirc"] / "train.jsonl").write_text("".join(json.dumps({"passage": {"text": text, "questions": [
+        {"question": f"what says {n} then?", "answers": [{"text": f"this is {n}", "label": 1}]}]}}) + "\n"
+        for n, text in enumerate(passages)))
+    (folders["glue/qqp"] / "train_subset.tsv").write_text("question1\tquestion2\tis_duplicate\n" + "".join(
+        f"{sentence(i + 500)}\t{sentence(i + 700)}\t{i % 2}\n" for i in range(100)))
+    there = {t for r in corpus.distinct(tmp_path) for t in (r.a, r.b) if t}
+    monkeypatch.setattr(intermediate, "shorten", lambda rows, *_: rows)
+    monkeypatch.setattr(intermediate, "_singles", lambda rows, *_: (rows, [], None))
+    monkeypatch.setattr(intermediate, "Store", lambda rows, _: rows)
+    monkeypatch.setattr(corpus, "join", lambda *_: None)
+    monkeypatch.setattr(intermediate.tokens, "load", lambda _: None)
+    monkeypatch.setattr(intermediate.tokens, "concat", lambda parts: parts[0])
+    monkeypatch.setattr(intermediate.tokens, "encode", lambda _, rows, *__: rows)
+    lessons = intermediate.gather(tmp_path, None, None, None, 1).tasks
+    for name in folders:
+        rows = read_split(tmp_path, corpus.local(tmp_path, tasks.get(name)), "train")
+        held = holdout(rows)
+        assert 0 < held.sum() < 20
+        for r, h in zip(rows, held):
+            texts = corpus._windows(r.a) if "multirc" in name else [t for t in (r.a, r.b) if t]
+            assert all((t in there) != h for t in texts)
+        taught = {r.index for r in lessons[name]}
+        assert taught == {r.index for r, h in zip(rows, held) if not h}
 
 
 def test_the_mean_of_weights_is_kept_and_survives_a_kill(tiny, tmp_path):

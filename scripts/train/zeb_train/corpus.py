@@ -1,4 +1,4 @@
-"""Unlabelled text for task-agnostic distillation: train files only, no dev or test of any task.
+"""Unlabelled text for task-agnostic distillation: train files only, without what any task holds out (dev, test, calib).
 
 WikiText-2 (its valid and test parts, words only) is cut into sentence windows; WordNet's examples of use are
 sentences and phrases; every other row is a text or text pair as its task encodes it.
@@ -16,13 +16,14 @@ from . import tokens
 from .batches import holdout
 from .loop import log
 from .readers import Row, read_split
-from .tasks import TASKS, get
+from .tasks import TASKS, Task, get
 
 _TRAIN = ("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb", "glue/rte", "glue/wnli",
           "superglue/cb", "superglue/copa", "superglue/multirc", "superglue/wic", "superglue/wsc")
 
 
-def texts(root: Path) -> list[Row]:
+def texts(root: Path, taken: set[str] = frozenset()) -> list[Row]:
+    """`taken`: what is held out, which a passage is asked for before it is cut into windows."""
     root, out = Path(root), []
     for name in _TRAIN:
         if not (root / TASKS[name].folder / TASKS[name].files["train"]).is_file():
@@ -30,6 +31,7 @@ def texts(root: Path) -> list[Row]:
             continue
         rows = read_split(root, TASKS[name], "train")
         if name == "superglue/multirc":        # the passages repeat with every answer
+            rows = free_of(rows, taken)
             seen = {r.a: None for r in rows}
             out += [Row(0, part, None, None) for a in seen for part in _windows(a)]
             out += [Row(0, b, None, None) for b in {r.b: None for r in rows}]
@@ -47,12 +49,17 @@ def texts(root: Path) -> list[Row]:
     return out
 
 
+def local(root: Path, task: Task) -> Task:
+    """The task as its files are at hand: where QQP's train file is not, a part of it may be."""
+    part, folder = "train_subset.tsv", Path(root) / task.folder
+    if task.name == "glue/qqp" and not (folder / task.files["train"]).is_file() and (folder / part).is_file():
+        return replace(task, files={**task.files, "train": part})
+    return task
+
+
 def questions(root: Path) -> list[Row]:
-    """Labelled rows of QQP's train file: the part of it that is at hand, or none."""
-    part = replace(TASKS["glue/qqp"], files={"train": "train_subset.tsv"})
-    if not (Path(root) / part.folder / part.files["train"]).is_file():
-        return []
-    return read_split(root, part, "train")
+    """Labelled rows of QQP's train file, as much of it as is at hand, or none."""
+    return [r for t in at_hand(root, ["glue/qqp"]) if "train" in t.files for r in read_split(root, t, "train")]
 
 
 def examples(root: Path) -> list[Row]:
@@ -70,18 +77,23 @@ def plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
 
 
-def held_out(root: Path, names: Sequence[str] = _TRAIN, calib: float = 0.05) -> set[str]:
-    """Texts (plain) of these tasks' dev and test files at hand, and of the pairs held out for calib, which no other task
-    may train on: STS-B and MRPC, for one, draw on the same pairs and split them differently."""
+def at_hand(root: Path, names: Sequence[str] = tuple(TASKS)) -> list[Task]:
+    """Those of the tasks that have files here, with these files alone."""
+    tasks = [local(root, get(n)) for n in names]
+    tasks = [replace(t, files={s: f for s, f in t.files.items() if (Path(root) / t.folder / f).is_file()}) for t in tasks]
+    return [t for t in tasks if t.files]
+
+
+def held_out(root: Path, names: Sequence[str] = tuple(TASKS), calib: float = 0.05) -> set[str]:
+    """Texts (plain, from four words on) of these tasks' dev and test files at hand and of their calib rows, which no other
+    task and no plain text may hold: STS-B and MRPC, for one, draw on the same pairs and split them differently."""
     out: set[str] = set()
-    for task in map(get, names):
-        rows = []
-        for split, name in task.files.items():
-            if (Path(root) / task.folder / name).is_file():
-                found = read_split(root, task, split)
-                rows += found if split != "train" else [
-                    r for r, held in zip(found, holdout(found, calib)) if held and task.is_pair]
-        out |= {plain(t) for r in rows for t in (r.a, r.b) if t and len(t.split()) > 3}
+    for task in at_hand(root, names):
+        for split in task.files:
+            rows = read_split(root, task, split)
+            if split == "train":
+                rows = [r for r, held in zip(rows, holdout(rows, calib)) if held]
+            out |= {plain(t) for r in rows for t in (r.a, r.b) if t and len(t.split()) > 3}
     return out
 
 
@@ -109,9 +121,10 @@ def _windows(text: str, words: int = 60) -> list[str]:
 def distinct(root: Path) -> list[Row]:
     """Without what any task holds out."""
     seen: dict[tuple, Row] = {}
-    for r in texts(root):
+    taken = held_out(root)
+    for r in texts(root, taken):
         seen.setdefault((r.a, r.b), Row(0, r.a, r.b, None))
-    return free_of(list(seen.values()), held_out(root))
+    return free_of(list(seen.values()), taken)
 
 
 def packed(root: Path, vocab: Path, max_length: int = 128) -> tokens.Packed:

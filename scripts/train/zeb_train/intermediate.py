@@ -210,7 +210,7 @@ class Material:
 
 def gather(root: Path, vocab: Path, encoder: Bert, device: torch.device, seed: int, limit: int = 0,
            max_length: int = 128) -> Material:
-    """Train files only; rows with a text of another file's dev or test are left out, and calib rows."""
+    """Train files only; rows with a text that any task holds out (dev, test, calib) are left out."""
     tokenizer, out = tokens.load(vocab), {}
     taken = corpus.held_out(root)
     ungrammatical: set[str] = set()
@@ -225,7 +225,7 @@ def gather(root: Path, vocab: Path, encoder: Bert, device: torch.device, seed: i
             ungrammatical = {r.a for r, h in zip(rows, held) if h or r.label == 0}
         out[name] = [r for r, h in zip(rows, held) if not h]
     if questions := corpus.questions(root):
-        out["glue/qqp"] = questions
+        out["glue/qqp"] = [r for r, h in zip(questions, holdout(questions)) if not h]
     out = {k: corpus.free_of(rows, taken)[:limit or None] for k, rows in out.items()}
     if "superglue/multirc" in out:
         out["superglue/multirc"] = shorten(out["superglue/multirc"], encoder, tokenizer, device)

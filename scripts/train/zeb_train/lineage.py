@@ -43,7 +43,7 @@ def check(folders: list[Path], task: str, root: Path) -> Seen:
             if other == task or task in without or other not in TASKS:
                 continue
             texts = corpus.held_out(root, [task]) if texts is None else texts
-            rows = read_split(root, get(other), "train")
+            rows = read_split(root, corpus.local(root, get(other)), "train")
             if shared := len(rows) - len(corpus.free_of(rows, texts)):
                 raise TrainError(f"{folder} was trained on {other}, of whose train rows {shared} have a text that {task} "
                                  f"holds out (dev, test, calib): train it with --without {task}")
