@@ -1,12 +1,15 @@
 """Whose texts a checkpoint has seen, and that it goes on to no task that holds some of them out."""
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from zeb_train import cli, dataset, lineage, store
+from zeb_train import cli, corpus, dataset, export, lineage, recipe, store
 from zeb_train.bert import Bert, Config
+from zeb_train.intermediate import _TASKS
 from zeb_train.loop import TrainError
+from zeb_train.tasks import TASKS
 
 SHARED = "the quick brown fox jumps over it"
 
@@ -100,3 +103,51 @@ def test_left_out_is_what_every_list_leaves_out(world):
     store.write_json(world / "public/card.json", {"seen": {"glue/stsb": []}})
     with pytest.raises(TrainError, match="--without glue/mrpc"):
         lineage.check([world / "public"], "glue/mrpc", world / "data")
+
+
+def test_lessons_before_any_task_are_seen(world):
+    """With all that has files here left out of them; what goes on from the encoder hands it on."""
+    assert run(world, "intermediate", "inter", "--start", world / "public", "--set", "epochs=0.01", "--set", "evals=0") == 0
+    both = ["glue/mrpc", "glue/stsb"]
+    assert lineage.read(world / "inter") == {"glue/mrpc": both, "glue/stsb": both}
+    assert tuned(world, "mrpc", "glue/mrpc", "inter") == 0
+    assert lineage.read(world / "mrpc") == {"glue/mrpc": [], "glue/stsb": both}
+
+
+def test_no_step_of_the_family_is_refused(tmp_path, monkeypatch):
+    """Even if every task's train rows had texts of every other's dev: what goes on from another task was told to do without."""
+    made = recipe.read(Path(recipe.__file__).parent.parent / "recipes/family.yaml", {"work": str(tmp_path)})
+    monkeypatch.setattr(lineage, "read_split", lambda *_: [None])
+    monkeypatch.setattr(corpus, "held_out", lambda *_: {"a text"})
+    monkeypatch.setattr(corpus, "free_of", lambda *_: [])
+    done, steps = set(), {s["id"]: s for s in made["steps"] if s["do"] != "export"}
+    while late := [s for i, s in steps.items() if i not in done and set(s.get("needs", [])) <= done]:
+        for step in late:
+            w = step["with"]
+            before = [Path(f) for f in (w.get("start"), w.get("pool"), *w.get("teacher", [])) if f]
+            if step["do"] == "intermediate":
+                seen = {k: sorted(TASKS) for k in (*_TASKS, "glue/qqp")}
+            elif "task" in w:
+                own = {} if "pool" in w else {w["task"]: sorted(w.get("without", []))}
+                seen = lineage.merged([lineage.check(before, w["task"], tmp_path), own])
+            else:
+                seen = lineage.read(before[0])
+            store.write_json(tmp_path / step["id"] / "result.json", {"seen": seen})
+            done.add(step["id"])
+    assert done == set(steps)
+    assert lineage.read(tmp_path / "bert-mini-sst2") == {} and len(lineage.read(tmp_path / "sst2-long-dense-1")) == 10
+    with pytest.raises(TrainError, match="--without glue/rte"):
+        lineage.check([tmp_path / "mrpc-dense-1"], "glue/rte", tmp_path)
+
+
+def test_shipped_cards_tell_what_was_seen():
+    """BERT-mini's models come from the intermediate encoder, MiniLM on SST-2 from public weights; card.md says what card.json does."""
+    cards = sorted((Path(recipe.__file__).parents[3] / "baselines").glob("*/card.json"))
+    assert len(cards) == 11
+    for path in cards:
+        card, name = json.loads(path.read_text()), path.parent.name
+        want = {"glue/sst2"} if name == "minilm-sst2-int4" else {*_TASKS, "glue/qqp"}
+        assert set(card["seen"]) == want and card["seen"][card["task"]] == ([] if card["task"] != "glue/stsb" else [
+            "glue/mrpc", "glue/rte"])
+        assert export.markdown(card) == path.with_name("card.md").read_text()
+        assert store.model_sha256(path.parent) == card["sha256"]

@@ -188,6 +188,8 @@ def markdown(card: dict) -> str:
         lines.append("| rows kept after each layer | "
                      + ", ".join(f"{k:.2f}" for k in d["cost"]["kept"]) + " |")
     lines.append(f"| dev scored | {d['computed']}; scoring number {d['scorings']} of this model |")
+    if "seen" in card:
+        lines.append(f"| labelled rows seen | {', '.join(card['seen'])} |")
     for key in ("dev_scorings", "teacher", "data", "method", "seed", "licence", "recipe"):
         if key in card:
             lines.append(f"| {key.replace('_', ' ')} | {card[key]} |")

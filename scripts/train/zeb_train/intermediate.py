@@ -352,6 +352,7 @@ def run(name: str, start: Path, data: Path, vocab: Path, out: Path, settings: lo
     lessons = Lessons(store.load_model(start), heads).to(device)
     course = Course(lessons, encoder, m, near, kin, settings)
     result = loop.Loop(name, out, lessons, settings, device, course.batches, course.loss, None).run()
+    result["seen"] = {k: sorted(t.name for t in corpus.at_hand(data)) for k in m.tasks}
     store.save_heads(out, lessons.heads)
     save_pairs(Path(out) / "pairs.npz", m, settings.seed)
     store.save_model(out, lessons.model)
