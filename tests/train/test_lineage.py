@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from zeb_train import cli, corpus, dataset, export, lineage, recipe, store
+from zeb_train.batches import holdout
 from zeb_train.bert import Bert, Config
 from zeb_train.intermediate import _TASKS
 from zeb_train.loop import TrainError
+from zeb_train.readers import Row
 from zeb_train.tasks import TASKS
 
 SHARED = "the quick brown fox jumps over it"
@@ -57,6 +59,29 @@ def test_what_another_task_holds_out_is_left_out(world):
     assert (whole.seen, less.seen) == ({"glue/stsb": []}, {"glue/stsb": ["glue/mrpc"]})
     with pytest.raises(KeyError, match="unknown task 'mrpc'"):
         dataset.open_task(world / "data", world / "vocab.txt", "glue/stsb", cpu, without=["mrpc"])
+
+
+def test_train_keeps_apart_from_calib_when_it_is_told_to(tmp_path):
+    """Neither a row that holds a calib text nor one that stands in it trains, its own (SST-2's phrases) or transferred."""
+    cpu, folder = torch.device("cpu"), tmp_path / "glue/SST-2"
+    folder.mkdir(parents=True)
+    base = [f"row {i} says w{i} and w{i + 1} and w{i + 2}" for i in range(0, 900, 3)]
+    held = [t for t, h in zip(base, holdout([Row(0, t, None, 0.0) for t in base])) if h]
+    short = [t.split(" ", 2)[2] for t in held]
+    kin = [t for t in (*(f"Well, {t} ..." for t in held), *(t + " !" for t in held), *short)
+           if not holdout([Row(0, t, None, 0.0)])[0]]
+    (folder / "train.tsv").write_text("sentence\tlabel\n" + "".join(f"{t}\t0\n" for t in base + kin))
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz0123456789!.,",
+                                *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123456789")]))
+    whole, apart = (dataset.open_task(tmp_path, vocab, "glue/sst2", cpu, apart=a) for a in (False, True))
+    assert len(held) > 5 and len(whole.calib) == len(apart.calib) == len(held)
+    assert len(whole.train) == len(base) - len(held) + len(kin) and len(apart.train) == len(base) - len(held)
+    more = dataset.open_task(tmp_path, vocab, "glue/sst2", cpu, apart=True, transfer=1000)
+    assert len(more.train) == 2 * len(apart.train)
+    rows = [Row(0, "one two three four", "so be it then", 0.0), Row(0, "it is", None, 0.0)]
+    assert corpus.overlap(rows, [Row(0, "And so, be it then!", "x", 0.0), Row(0, "it is", None, 0.0)]).tolist() == [True, False]
+    assert not corpus.overlap(rows, [Row(0, "four so be it", "two three fo", 0.0)]).any()       # not across two texts
 
 
 def test_a_checkpoint_that_saw_dev_is_refused(world, capsys):

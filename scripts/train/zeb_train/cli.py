@@ -70,7 +70,8 @@ def _open(args):
                            args.task, args.data)
     data = open_task(args.data, _vocab(args), args.task, device_of(args.device), args.max_length,
                      train_min=least, calib_min=args.min_length, transfer=getattr(args, "transfer", 0),
-                     pooled=path is not None, without=getattr(args, "without", ()))
+                     pooled=path is not None, without=getattr(args, "without", ()),
+                     apart=getattr(args, "apart", False))
     data.seen = lineage.merged([before, data.seen])
     if path is not None:
         data.train = pool.read(path, data.train.device, least)

@@ -105,6 +105,23 @@ def free_of(rows: list[Row], texts: set[str]) -> list[Row]:
     return [r for r in rows if is_free(r, texts)]
 
 
+def overlap(rows: list[Row], others: list[Row]) -> np.ndarray:
+    """True where a text of a row stands in a text of `others`, or one of those in it (plain, from four words on)."""
+    def long(rows):
+        return [[plain(t) for t in (r.a, r.b) if t and len(t.split()) > 3] for r in rows]
+    mine, theirs = long(rows), {t for texts in long(others) for t in texts}
+    whole = "\n".join(theirs)
+    out = np.array([any(t in whole for t in texts) for texts in mine], bool)
+    joined = ["\t".join(texts) for texts in mine]
+    ends, everything = np.cumsum([len(t) + 1 for t in joined]), "\n".join(joined)
+    for t in theirs:
+        at = everything.find(t)
+        while at >= 0:
+            out[np.searchsorted(ends, at, "right")] = True
+            at = everything.find(t, at + 1)
+    return out
+
+
 def _windows(text: str, words: int = 60) -> list[str]:
     """Pieces of whole sentences, about `words` long."""
     out, now = [], []

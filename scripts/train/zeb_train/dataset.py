@@ -12,7 +12,7 @@ from . import corpus, metrics, tasks, tokens
 from .batches import Store, holdout
 from .bert import Bert
 from .loop import autocast
-from .readers import DataError, read_split
+from .readers import DataError, Row, read_split
 
 
 @dataclass
@@ -25,11 +25,12 @@ class TaskData:
 
 def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_length: int = 128,
               calib_fraction: float = 0.05, train_min: int = 0, calib_min: int = 0,
-              transfer: int = 0, pooled: bool = False, without: Sequence[str] = ()) -> TaskData:
+              transfer: int = 0, pooled: bool = False, without: Sequence[str] = (), apart: bool = False) -> TaskData:
     """Rows shorter than train_min do not train, shorter than calib_min choose nothing: a train file of
     phrases (SST-2) can so stand for a task of sentences.  `transfer` rows of other train files join
     train without a label, for a teacher to be asked about.  `pooled`: train comes from a pool, so only calib
-    is encoded (and stands in for it).  `without`: train leaves out rows with a text that these tasks hold out."""
+    is encoded (and stands in for it).  `without`: train leaves out rows with a text that these tasks hold out.  `apart`: and
+    rows that hold a calib text or stand in one, which the hash of a row knows nothing of."""
     task = tasks.get(name)
     rows = read_split(root, task, "train")
     held = holdout(rows, calib_fraction)
@@ -43,21 +44,24 @@ def open_task(root: Path, vocab: Path, name: str, device: torch.device, max_leng
     free = np.array([corpus.is_free(r, away) for r in rows])
     train = np.flatnonzero(~held & free & (packed.length >= train_min))
     calib = np.flatnonzero(held & (packed.length >= calib_min))
+    kin = [rows[i] for i in calib] if apart else []
+    train = train[~corpus.overlap([rows[i] for i in train], kin)] if apart else train
     if not len(train) or not len(calib):
         raise DataError(f"{name}: no train or no calib row is long enough")
-    rows = packed.take(train)
+    own = packed.take(train)
     if transfer:
-        rows = tokens.concat([rows, _transfer(root, vocab, task, transfer, max_length,
-                                               calib_fraction)])
-    return TaskData(task, Store(rows, device), Store(packed.take(calib), device), {name: sorted(without)})
+        own = tokens.concat([own, _transfer(root, vocab, task, transfer, max_length, calib_fraction, kin)])
+    return TaskData(task, Store(own, device), Store(packed.take(calib), device), {name: sorted(without)})
 
 
 def _transfer(root: Path, vocab: Path, task: tasks.Task, count: int, max_length: int,
-              calib_fraction: float) -> tokens.Packed:
+              calib_fraction: float, kin: list[Row]) -> tokens.Packed:
     """`count` rows of the plain-text corpus (train files only) of the task's kind, pairs or singles,
-    without those that the task holds out as calib."""
+    without those that the task holds out as calib or that overlap with a row of `kin`."""
     rows = [r for r in corpus.distinct(root) if (r.b is not None) == task.is_pair]
     rows = [r for r, held in zip(rows, holdout(rows, calib_fraction)) if not held]
+    if kin:
+        rows = [r for r, near in zip(rows, corpus.overlap(rows, kin)) if not near]
     order = np.random.default_rng(20).permutation(len(rows))[:count]
     return tokens.encode(tokens.load(vocab), [rows[i] for i in np.sort(order)], max_length)
 

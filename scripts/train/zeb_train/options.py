@@ -29,6 +29,8 @@ def _common(p: argparse.ArgumentParser, train: bool = True) -> None:
         p.add_argument("--transfer", type=int, default=0,
                        help="unlabelled rows of other tasks' train texts to learn the teacher on")
         p.add_argument("--train-min-length", type=int, default=0, help="leave shorter rows out")
+        p.add_argument("--apart", action="store_true",
+                       help="leave out train rows that hold a calib text or stand in one (of a pool: when it is made)")
         p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                        help="a training setting: epochs, batch, lr, warmup, evals, ...")
 
