@@ -214,6 +214,29 @@ def test_an_export_under_a_foreign_policy_writes_nothing(world, tmp_path, capsys
     assert "made for another model" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_an_export_over_another_leaves_nothing_of_it(world, tmp_path):
+    """In another layout, of a model without a policy: what was there is gone, and what is loaded is what was exported."""
+    args = ("export", "--task", "glue/sst2", "--dtype", "f32", "--out", tmp_path / "out", "--model")
+    model = store.load_model(world / "base")
+    store.save_model(tmp_path / "a", model, ("0", "1"))
+    how = policy.dense("d", 3)
+    how.layers[0].confidence, how.exits = 0.9, {0: torch.nn.Linear(32, 2)}
+    how.write(tmp_path / "a")
+    (tmp_path / "e.csv").write_text("duration,energy_consumed,emissions,codecarbon_version,gpu_model\n1,1,1,3,x\n")
+    run(world, *args, tmp_path / "a", "--emissions", tmp_path / "e.csv")
+    assert {"policy.json", "emissions.csv", policy.EXITS} < {p.name for p in (tmp_path / "out").iterdir()}
+    with torch.no_grad():
+        model.classifier.bias.fill_(7.0)
+    store.save_model(tmp_path / "b", model, ("0", "1"))
+    run(world, *args, tmp_path / "b", "--words", tmp_path / "words/w.safetensors")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "encoder.safetensors", store.INDEX, "config.json", "vocab.txt", "tokenizer_config.json", "card.json", "card.md"}
+    assert store.load_model(tmp_path / "out").classifier.bias.tolist() == [7.0, 7.0]
+    run(world, *args, tmp_path / "a")
+    assert store.load_model(tmp_path / "out").classifier.bias.tolist() != [7.0, 7.0]
+    assert policy.read(tmp_path / "out/policy.json", tmp_path / "out").exits
+
+
 @pytest.mark.parametrize("text, says", [
     ("- 1", "`steps`"), ("steps: [{do: distill}]", "unique ids"), ("steps: [{id: a}]", "what to `do`"),
     ("steps: [{id: a, do: distill, needs: [b]}, {id: b, do: distill, needs: [a]}]", "a, b need each other"),

@@ -150,6 +150,11 @@ def test_shared_words_are_one_table(tmp_path, model):
     q, scale = quantise.int8_rows(model.state_dict()[key])
     torch.testing.assert_close(back.state_dict()[key], q.float() * scale[:, None], atol=0, rtol=0)
     assert store.model_sha256(tmp_path / "a") == store.model_sha256(tmp_path / "b") != store.sha256(words)
+    zeros = {k: torch.zeros_like(v) for k, v in state.items()}
+    for words_of, there in ((None, {"model.safetensors"}), (words, {"encoder.safetensors", store.INDEX})):   # the other way last
+        store.save_tensors(tmp_path / "a", zeros if words_of is None else state, words_of)
+        assert {p.name for p in (tmp_path / "a").iterdir()} - {"config.json"} == there
+        assert bool(store.load_tensors(tmp_path / "a")[key].any()) == (words_of is not None)
     other = {**state, key: state[key] ^ 1}
     with pytest.raises(ValueError, match="is not that of the model"):
         store.save_tensors(tmp_path / "c", other, words)

@@ -58,6 +58,8 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
     how = policy.read(source / "policy.json", source) if (source / "policy.json").is_file() else None
     if positions:
         _trim(state, model.config, positions)
+    for name in ("config.json", "card.json", "card.md", "policy.json", policy.EXITS):
+        (out / name).unlink(missing_ok=True)         # an earlier export's; without a config.json it is no checkpoint
     store.save_tensors(out, quantise.shipped(state, formats, _DTYPES[dtype]), words)
     store.write_json(out / "config.json", model.config.hugging_face(task.labels))
     _vocabulary(out, vocab, vocabulary)
@@ -70,6 +72,8 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
         "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"})
     if emissions is not None and Path(emissions).is_file():
         shutil.copyfile(emissions, out / "emissions.csv")
+    else:
+        (out / "emissions.csv").unlink(missing_ok=True)
     card = make_card(out, source, task, dev, data, facts, max_length, zeb, zeb_device)
     store.write_json(out / "card.json", card)
     store.write_bytes(out / "card.md", markdown(card).encode())

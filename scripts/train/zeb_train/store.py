@@ -92,10 +92,13 @@ def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 def save_tensors(folder: Path, state: dict[str, torch.Tensor], words: Path | None = None) -> None:
     """model.safetensors; with `words`, a file in a folder beside this one, the word table is there and the rest in
-    encoder.safetensors, under an index.  The shared file is written once: another table is an error."""
+    encoder.safetensors, under an index.  The shared file is written once: another table is an error.  What the other of
+    the two ways left in the folder goes: its weights would be found first, or lie about."""
     folder, meta = Path(folder), {"format": "pt"}
     if words is None:
         write_bytes(folder / "model.safetensors", save(state, metadata=meta))
+        for name in (INDEX, "encoder.safetensors"):
+            (folder / name).unlink(missing_ok=True)
         return
     words = Path(words)
     if words.resolve().parent.parent != folder.resolve().parent:
@@ -112,6 +115,7 @@ def save_tensors(folder: Path, state: dict[str, torch.Tensor], words: Path | Non
     write_json(folder / INDEX, {
         "metadata": {"total_size": sum(v.nbytes for v in state.values())},
         "weight_map": {k: name if k in shared else "encoder.safetensors" for k in sorted(state)}})
+    (folder / "model.safetensors").unlink(missing_ok=True)
 
 
 def save_model(folder: Path, model: Bert, labels=None, dtype=torch.float32) -> None:
