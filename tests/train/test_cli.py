@@ -147,6 +147,25 @@ def test_quantize_calibrate_score(world, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 2
 
 
+def test_a_policy_is_not_written_over_another(world, tmp_path, capsys):
+    """A learned one stays unless its file is named; exits of two policies of one checkpoint lie beside each other."""
+    store.save_model(tmp_path, store.load_model(world / "base"), ("0", "1"))
+    learned = tmp_path / "policy.json"
+    policy.Policy("learned", [policy.LayerPolicy("relative", 0.5), *policy.dense("", 2).layers]).write(tmp_path)
+    before = learned.read_bytes()
+    args = ("calibrate", "--task", "glue/sst2", "--model", tmp_path, "--mode", "dense")
+    assert cli.main([*map(str, args), *common(world)]) == 1
+    assert f"{learned}: a policy is there already" in capsys.readouterr().err and learned.read_bytes() == before
+    for name, agreement in (("a.json", 0.5), ("b.json", 0.9)):
+        run(world, *args, "--out", tmp_path / name, "--exits", "0", "--agreement", agreement)
+    run(world, *args, "--out", tmp_path / "plain.json")
+    assert json.loads(capsys.readouterr().out.split("\n}\n")[-2] + "}")["policy"] == str(tmp_path / "plain.json")
+    assert [list(policy.read(tmp_path / n, tmp_path).exits) for n in ("a.json", "b.json", "plain.json")] == [[0], [0], []]
+    assert learned.read_bytes() == before
+    run(world, *args, "--out", learned)
+    assert policy.read(learned, tmp_path).layers[0].mode is None
+
+
 def test_errors_are_sentences(world, tmp_path, capsys):
     args = ["finetune", "--task", "glue/rte", "--start", world / "base", "--out", tmp_path / "x"]
     assert cli.main([*map(str, args), *common(world)]) == 1
@@ -224,7 +243,7 @@ def test_an_export_over_another_leaves_nothing_of_it(world, tmp_path):
     how.write(tmp_path / "a")
     (tmp_path / "e.csv").write_text("duration,energy_consumed,emissions,codecarbon_version,gpu_model\n1,1,1,3,x\n")
     run(world, *args, tmp_path / "a", "--emissions", tmp_path / "e.csv")
-    assert {"policy.json", "emissions.csv", policy.EXITS} < {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"policy.json", "emissions.csv", "policy" + policy.EXITS} < {p.name for p in (tmp_path / "out").iterdir()}
     with torch.no_grad():
         model.classifier.bias.fill_(7.0)
     store.save_model(tmp_path / "b", model, ("0", "1"))

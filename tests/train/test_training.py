@@ -1,12 +1,13 @@
 """The loop: learns a toy task, resumes exactly, stops on a loss that is not finite."""
 import errno
+import json
 import signal
 
 import numpy as np
 import pytest
 import torch
 
-from zeb_train import loop, policy, prune, store, tasks
+from zeb_train import loop, policy, prune, ptq, store, tasks
 from zeb_train.batches import Store, plan
 from zeb_train.bert import Bert
 from zeb_train.dataset import TaskData, measure
@@ -272,6 +273,17 @@ def test_policy_of_another_model_is_refused(tmp_path, model):
     (tmp_path / "model.safetensors").write_bytes(b"another")
     with pytest.raises(policy.PolicyError, match="another model"):
         policy.read(tmp_path / "policy.json", tmp_path / "model.safetensors")
+
+
+def test_a_policy_hands_on_what_is_the_harness_s(tmp_path, model):
+    """Precisions and where it came from outlive reading, quantisation and writing."""
+    store.save_model(tmp_path, model)
+    policy.Policy("p", policy.dense("", 3).layers, precisions=["w8a8"], provenance={"by": "zeb calibrate"}).write(tmp_path)
+    ptq.quantize(tmp_path, tmp_path / "int8", "int8", "rtn", None, ("0", "1"))
+    raw = json.loads((tmp_path / "int8/policy.json").read_text())
+    assert (raw["precisions"], raw["provenance"]) == (["w8a8"], {"by": "zeb calibrate"})
+    policy.dense("d", 3).write(tmp_path)
+    assert not {"precisions", "provenance"} & json.loads((tmp_path / "policy.json").read_text()).keys()
 
 
 def test_a_policy_of_the_wrong_shape_is_named(tmp_path, model):

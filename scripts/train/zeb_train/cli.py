@@ -200,7 +200,7 @@ def _quantize(args) -> dict:
 def _calibrate(args) -> dict:
     from . import ptq
     return ptq.calibrate_policy(args.model, _open(args), args.name, args.mode, args.target,
-                                args.score_budget, args.exits, args.agreement)
+                                args.score_budget, args.exits, args.agreement, args.out)
 
 
 def _export(args) -> dict:

@@ -58,7 +58,7 @@ def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Pat
     how = policy.read(source / "policy.json", source) if (source / "policy.json").is_file() else None
     if positions:
         _trim(state, model.config, positions)
-    for name in ("config.json", "card.json", "card.md", "policy.json", policy.EXITS):
+    for name in ("config.json", "card.json", "card.md", "policy.json", "policy" + policy.EXITS):
         (out / name).unlink(missing_ok=True)         # an earlier export's; without a config.json it is no checkpoint
     store.save_tensors(out, quantise.shipped(state, formats, _DTYPES[dtype]), words)
     store.write_json(out / "config.json", model.config.hugging_face(task.labels))

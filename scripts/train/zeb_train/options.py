@@ -182,6 +182,8 @@ def parser() -> argparse.ArgumentParser:
     _common(p, train=False)
     p.add_argument("--task", required=True)
     p.add_argument("--model", type=Path, required=True)
+    p.add_argument("--out", type=Path, help="policy file to write (default: the model's policy.json, where it has none); "
+                   "heads of exits go beside it, as NAME.exits.safetensors")
     p.add_argument("--name", default="calibrated")
     p.add_argument("--mode", choices=("threshold", "relative", "ratio", "dense"), default="ratio")
     p.add_argument("--exits", type=lambda text: [int(i) for i in text.split(",")], default=None,

@@ -11,7 +11,7 @@ from . import store
 from .bert import read_object
 
 SCHEMA = "zeb-policy-1"
-EXITS = "exits.safetensors"
+EXITS = ".exits.safetensors"            # behind a policy's own name: several may lie beside one checkpoint
 THRESHOLDS = ("threshold", "relative")   # of importance, of importance x rows
 MODES = (*THRESHOLDS, "topk", "ratio")
 
@@ -51,25 +51,29 @@ class Policy:
     floor: int = 2
     keep_last: bool = False
     exits: dict[int, nn.Linear] = field(default_factory=dict)   # heads of the layers with a confidence
+    precisions: list[str] | None = None          # for the harness, as it was read
+    provenance: object = None
 
-    def _write_exits(self, folder: Path) -> dict | None:
-        """The heads beside the policy; what policy.json says of them."""
+    def _write_exits(self, path: Path) -> dict | None:
+        """The heads beside the policy, under its name; what it says of them."""
         state = {f"zeb.exit.{i}.{name}": value.detach().float().cpu().contiguous()
                  for i, head in self.exits.items() for name, value in head.state_dict().items()}
-        path = Path(folder) / EXITS
         if not state:
-            path.unlink(missing_ok=True)
             return None
+        path = path.with_name(path.stem + EXITS)
         store.write_bytes(path, save(state))
-        return {"file": EXITS, "sha256": store.sha256(path)}
+        return {"file": path.name, "sha256": store.sha256(path)}
 
-    def write(self, folder: Path) -> None:
-        weights = store.shards(folder)
-        store.write_json(Path(folder) / "policy.json", {
+    def write(self, folder: Path, path: Path | None = None) -> None:
+        """For the checkpoint in `folder`, as its policy.json or elsewhere."""
+        path, weights = Path(path or Path(folder) / "policy.json"), store.shards(folder)
+        kept = {"precisions": self.precisions, "provenance": self.provenance}
+        store.write_json(path, {
             "schema": SCHEMA, "name": self.name,
             "model_sha256": store.model_sha256(folder) if weights[0].is_file() else None,
-            "floor": self.floor, "keep_last": self.keep_last, "weights": self._write_exits(folder),
-            "layers": [layer.json(i) for i, layer in enumerate(self.layers)]})
+            "floor": self.floor, "keep_last": self.keep_last, "weights": self._write_exits(path),
+            "layers": [layer.json(i) for i, layer in enumerate(self.layers)],
+            **{k: v for k, v in kept.items() if v is not None}})
 
 
 def dense(name: str, layers: int) -> Policy:
@@ -95,7 +99,8 @@ def _parse(path: Path, raw: dict, weights: Path | None) -> Policy:
     wanted = raw.get("model_sha256")
     if weights is not None and wanted is not None and wanted != store.model_sha256(weights):
         raise PolicyError(f"{path}: made for another model (sha256 {wanted[:12]}...)")
-    out = Policy(raw.get("name", ""), [], int(raw.get("floor", 2)), bool(raw.get("keep_last", False)))
+    out = Policy(raw.get("name", ""), [], int(raw.get("floor", 2)), bool(raw.get("keep_last", False)),
+                 precisions=raw.get("precisions"), provenance=raw.get("provenance"))
     if out.floor < 1:
         raise PolicyError(f"{path}: floor {out.floor} would let a sequence vanish")
     for i, layer in enumerate(raw.get("layers", [])):

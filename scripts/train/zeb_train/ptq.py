@@ -81,9 +81,13 @@ def quantize(folder: Path, out: Path, name: str, method: str, data: TaskData | N
 
 def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target: float,
                      score_budget: float = 0.0, exits: list[int] | None = None,
-                     agreement: float = 0.99) -> dict:
-    """Writes a training-free policy beside a checkpoint; `exits` are layers behind which sure sequences leave."""
+                     agreement: float = 0.99, out: Path | None = None) -> dict:
+    """Writes a training-free policy to `out`, or as a checkpoint's policy.json if it has none; `exits` are layers behind
+    which sure sequences leave."""
     from . import calibrate
+    path = out or Path(folder) / "policy.json"
+    if out is None and path.exists():
+        raise ValueError(f"{path}: a policy is there already: name the file to write with --out")
     model = store.load_for(folder, data.task).to(data.calib.device).eval()
     if mode != "dense":
         calibrate.check_target(target, model, data.calib)
@@ -105,7 +109,7 @@ def calibrate_policy(folder: Path, data: TaskData, name: str, mode: str, target:
     if exits:
         from . import exits as fit
         how, said = fit.add(how, model, data, exits, agreement)
-    how.write(folder)
-    return {"policy": str(Path(folder) / "policy.json"), "calib": quality(how), "exits": said,
+    how.write(folder, path)
+    return {"policy": str(path), "calib": quality(how), "exits": said,
             "dense_calib": quality(policy.dense("dense", len(model.layers))),
             "cost": calibrate.cost(model, how, data.calib)}
