@@ -79,7 +79,8 @@ def test_zeb_scores_as_pytorch_does(removed, tmp_path, capsys):  # noqa: F811
     assert card["dev"]["scorings"] == 3 and card["seen"] == {"glue/sst2": []}        # two above, and the card's
     assert card["dev"]["metrics"]["accuracy"] == pytest.approx(out["w8a8"]["metrics"]["accuracy"], abs=2 / len(split))
     assert cli.main(export) == 0
-    assert json.loads((tmp_path / "shipped/card.json").read_text())["dev"]["computed"] == "PyTorch, w8a8, from the shipped files"
+    again = json.loads((tmp_path / "shipped/card.json").read_text())["dev"]
+    assert (again["computed"], again["scorings"]) == ("PyTorch, w8a8, from the shipped files", 4)
     export[export.index("--out") + 1], export[export.index("--data") + 1] = str(tmp_path / "no"), str(tmp_path)
     assert cli.main(export) == 1 and not (tmp_path / "no").exists()                     # there is no dev to score
     assert out["fp32"]["zeb"]["flops_executed"] == rows[0][4] < 0.6 * out["fp32"]["zeb"]["flops_dense"]
@@ -118,6 +119,24 @@ def test_examples_of_records(name, removed, tmp_path):  # noqa: F811
             scoring._kept(done, given)
     if name != "wsc":                                            # no independent answers: not tested as such
         assert table._pair(kept, kept, None) == "- | - | - | - | 1.000"
+
+
+def test_every_export_is_a_scoring(world, tmp_path, capsys):  # noqa: F811
+    """Of the model that it is made from, also behind a quantisation, and at the length of its training."""
+    store.save_model(tmp_path / "a", store.load_model(world / "base"), ("0", "1"))
+    store.write_json(tmp_path / "a/evaluation.json", {k: {"metrics": {"accuracy": 0.5}, "predictions": ""} for k in ("fp32", "w8a8")})
+    store.write_json(tmp_path / "a/result.json", {"arguments": {"seed": "1", "max_length": "7"}})
+
+    def scorings(model: str, out: str) -> tuple[int, int]:
+        run(world, "export", "--task", "glue/sst2", "--model", tmp_path / model, "--out", tmp_path / out)
+        dev = json.loads((tmp_path / out / "card.json").read_text())["dev"]
+        return dev["scorings"], dev["max_length"]
+    assert [scorings("a", out) for out in ("x", "y", "x")] == [(3, 7), (4, 7), (5, 7)]
+    run(world, "quantize", "--model", tmp_path / "a", "--out", tmp_path / "q")
+    assert scorings("q", "z") == (6, 7) and scorings("a", "y") == (6, 7)
+    assert [(s["model"], s["as"]) for s in scoring.history(tmp_path / "q")] == [
+        ("x", "PyTorch, fp32"), ("y", "PyTorch, fp32"), ("x", "PyTorch, fp32"), ("a", "fp32"), ("a", "w8a8"), ("z", "PyTorch, w8a8")]
+    assert {"fp32", "w8a8"} == set(json.loads((tmp_path / "a/evaluation.json").read_text()))
 
 
 def test_a_recipe_scores_what_was_not_scored(world, tmp_path, capfd, monkeypatch):  # noqa: F811

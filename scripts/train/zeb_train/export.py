@@ -2,7 +2,7 @@
 from.  Checkpoints of one encoder can share a file with its frozen word table.
 
 The card says what the shipped weights score on dev, by zeb where its program is at hand, with dev's hash and how often
-this model has been scored on it.
+this model has been scored on it, in whatever form (scoring.py): every export adds itself to the record of its source.
 """
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def best_of(models: list[Path]) -> Path:
     return max(models, key=lambda m: json.loads((m / "result.json").read_text())["best"])
 
 
+def trained_length(model: Path) -> int:
+    """--max-length of the step that made it; zeb-train's own where nothing tells."""
+    path = model / "result.json"
+    return int((json.loads(path.read_text()) if path.is_file() else {}).get("arguments", {}).get("max_length", 128))
+
+
 def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
     """95 % interval of a proportion."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -39,17 +45,17 @@ def wilson(p: float, n: int, z: float = 1.959964) -> list[float]:
 
 
 def export(models: list[Path], out: Path, task_name: str, vocab: Path, data: Path, dtype: str,
-           facts: Path | None, emissions: Path | None, max_length: int = 128, weights: str = "keep",
+           facts: Path | None, emissions: Path | None, max_length: int = 0, weights: str = "keep",
            embeddings: str = "keep", words: Path | None = None, pooler: str = "keep", positions: int = 0,
            vocabulary: Path | None = None, zeb: Path | None = None, zeb_device: str = "cpu") -> dict:
     """weights, embeddings, pooler: keep, int8, int4, int4-64; words: the file that holds, or is to hold, the word table
     of this and other checkpoints, in a folder beside `out`; vocabulary: likewise of vocab.txt, which then is a link;
     positions: how many of the position table's rows are kept (those that training has seen), 0 for all; zeb: the program
-    that scores dev, instead of PyTorch."""
+    that scores dev, instead of PyTorch; max_length: of dev's rows, 0 for what the model was trained with."""
     source = best_of(models)
     task, out = tasks.get(task_name), Path(out)
     model, state = store.load_model(source), store.load_tensors(source)
-    max_length = min(max_length, positions or model.config.max_position_embeddings)
+    max_length = min(max_length or trained_length(source), positions or model.config.max_position_embeddings)
     dev = dataset.open_split(data, vocab, task.name, "dev", torch.device("cpu"), max_length)     # or nothing is written
     formats = quantise.wanted(model, weights, embeddings, pooler)
     fixed = [n for n in formats if not state[f"{n}.weight"].is_floating_point()]
@@ -128,7 +134,8 @@ def make_card(out: Path, source: Path, task: tasks.Task, dev: Store, data: Path,
     else:
         scored = scoring.answers(out, task.name, "dev", precision, data, zeb, zeb_device, out.parent / "results.db", max_length)
         values, computed = scored["metrics"], scored["zeb"]["driver"]
-    before = source / "evaluation.json"
+    metrics = {k: round(v, 6) for k, v in values.items()}
+    scoring.record(source, {"model": out.name, "as": f"{computed}, {precision}", "metrics": metrics})
     card = {
         "schema": "zeb-card-1", "name": out.name, "checkpoint": ".", "task": task.name,
         "architecture": {
@@ -137,10 +144,10 @@ def make_card(out: Path, source: Path, task: tasks.Task, dev: Store, data: Path,
             "ffn": config.layer_ffn or config.intermediate_size,
             "vocabulary": config.vocab_size,
             "parameters": sum(p.numel() for p in model.parameters())},
-        "dev": {"metrics": {k: round(v, 6) for k, v in values.items()}, "rows": len(dev),
+        "dev": {"metrics": metrics, "rows": len(dev),
                 "sha256": store.sha256(Path(data) / task.folder / task.files["dev"]),
                 "max_length": max_length, "computed": f"{computed}, {precision}, from the shipped files",
-                "scorings": 1 + (len(json.loads(before.read_text())) if before.is_file() else 0)},
+                "scorings": len(scoring.history(source))},
         "sha256": store.model_sha256(out),
         "files": {os.path.relpath(p, out): {"sha256": store.sha256(p), "bytes": p.stat().st_size}
                   for p in sorted({*out.iterdir(), *store.shards(out)})

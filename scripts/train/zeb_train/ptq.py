@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import dataset, gptq, metrics, policy, quantise, store
+from . import dataset, gptq, metrics, policy, quantise, scoring, store
 from .bert import Bert
 from .dataset import TaskData
 from .loop import log
@@ -74,6 +74,8 @@ def quantize(folder: Path, out: Path, name: str, method: str, data: TaskData | N
         own.write(out)
     if (folder / "result.json").is_file():
         store.write_bytes(out / "result.json", (folder / "result.json").read_bytes())
+    if known := scoring.history(folder):
+        store.write_json(out / scoring.SCORINGS, known)
     return {"formats": {n: f"int{f.bits}" + (f"-{f.group}" if f.group else "")
                         for n, f in formats.items()},
             "bytes": sum(f.stat().st_size for f in store.shards(out))}

@@ -2,7 +2,8 @@
 
 Every scoring is a row of the database (the folder's name is the row's model); evaluation.json keeps its metrics, work
 and predictions for paired tests.  Nothing is scored twice: weights that evaluation.json knows are left alone, and
-`NAME.scored` beside the folder says that all of it is there.
+`NAME.scored` beside the folder says that all of it is there.  scorings.json lists what else dev was asked about the model:
+each of its exports, as often as it was made, and all that is on record of the checkpoint that it was quantised from.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from .bert import Config
 from .loop import TrainError, log
 
 _PRECISION = {"int8": "w8a8", "int4": "w4a8", "int4-a16": "w4a16"}
+SCORINGS = "scorings.json"
 _METRIC = {"matthews": "mcc"}                                    # zeb's name: this package's
 
 
@@ -68,6 +70,21 @@ def zeb_command(zeb: Path, device: str, folder: Path, task: str, split: str, pre
 
 def marker(folder: Path) -> Path:
     return folder.with_name(folder.name + ".scored")
+
+
+def history(folder: Path) -> list[dict]:
+    """Every scoring of a checkpoint that its folder tells of, the earlier ones first."""
+    folder, own = Path(folder), {}
+    before = json.loads((folder / SCORINGS).read_text()) if (folder / SCORINGS).is_file() else []
+    if (folder / "evaluation.json").is_file():
+        own = json.loads((folder / "evaluation.json").read_text())
+    return [*before, *({"model": folder.name, "as": k, "metrics": v["metrics"]} for k, v in own.items())]
+
+
+def record(folder: Path, scored: dict) -> None:
+    """Adds a scoring of something that was made of the checkpoint."""
+    path = Path(folder) / SCORINGS
+    store.write_json(path, [*(json.loads(path.read_text()) if path.is_file() else []), scored])
 
 
 def score(folder: Path, task: str, split: str, formats: list[str], data: Path, vocab: Path, zeb: Path, device: str,
