@@ -194,7 +194,7 @@ def run_rows(zeb: Path, folder: Path, tmp: Path, *args) -> tuple[dict, np.ndarra
 @pytest.mark.parametrize("sparse", [False, True])
 def test_removed_structure_equals_the_harness(removed, tmp_path, sparse):
     """Logits, and the work, which both tell against the model before anything was removed (zeb with every row in its
-    last layer, and with all operations, not products alone)."""
+    last layer, and with all operations, not products alone: the less is left of these, the more the others weigh)."""
     zeb, data = program(), ROOT / "suites/data"
     if zeb is None or not (data / "glue/SST-2/dev.tsv").is_file():
         pytest.skip("no zeb program built (or named by $ZEB)")
@@ -211,7 +211,7 @@ def test_removed_structure_equals_the_harness(removed, tmp_path, sparse):
     n = torch.from_numpy(split.packed.length).double()
     head, neuron = flops.units(model.config, n, n, False)
     every = float(flops.dense(model.config, n).sum() / (4 * (head * 4 + neuron * 1024)).sum())
-    assert row["flops"]["executed"] / row["flops"]["dense"] == pytest.approx(made * every, rel=0.03)
+    assert row["flops"]["executed"] / row["flops"]["dense"] == pytest.approx(made * every, rel=0.02 if sparse else 0.01)
 
 
 @pytest.mark.parametrize("weights", ["int8", "int4"])
