@@ -10,6 +10,7 @@ const zeb_cell_column zeb_cell_columns[ZEB_CELL_COUNT] = {
     [ZEB_CELL_PRECISION] = {"precision", false, true},
     [ZEB_CELL_POLICY] = {"policy", false, true},
     [ZEB_CELL_SCENARIO] = {"scenario", false, true},
+    [ZEB_CELL_SETTINGS] = {"settings", false, true},
     [ZEB_CELL_VERDICT] = {"verdict", false, false},
     [ZEB_CELL_METRIC] = {"score [95 % interval]", false, false},
     [ZEB_CELL_P50] = {"p50", true, false},
@@ -65,6 +66,15 @@ static void duration(char *to, zeb_maybe_f64 ns) {
     static const double scale[] = {1, 1e3, 1e6, 1e9};
     static const char *const unit[] = {"ns", "us", "ms", "s"};
     if (ns.has) with_unit(to, ZEB_CELL_MAX, ns.value, scale, unit, 4);
+}
+
+/* With the greater half of its interval. */
+static void median(char *to, const zeb_row_quantile *q) {
+    duration(to, q->value);
+    if (!q->value.has || !q->lo.has || !q->hi.has || q->value.value <= 0) return;
+    const double below = q->value.value - q->lo.value, above = q->hi.value - q->value.value;
+    const size_t used = strlen(to);
+    (void)snprintf(to + used, ZEB_CELL_MAX - used, " ±%.1f %%", 100 * (below > above ? below : above) / q->value.value);
 }
 
 static void memory(char *to, zeb_maybe_u64 bytes) {
@@ -128,6 +138,31 @@ static void device(char *to, const zeb_row *row) {
     (void)snprintf(to, ZEB_CELL_MAX, "%s%s%s%s", backend, plain ? "" : ":", plain ? "" : id, threads);
 }
 
+static void precision(char *to, const zeb_row *row) {
+    if (row->precision[0] != '\0') zeb_cell_line(to, ZEB_CELL_MAX, row->precision);
+    if (strcmp(row->precision, "auto") != 0 || row->effective.precision[0] == '\0') return;
+    char took[ZEB_ROW_NAME_MAX];
+    zeb_cell_line(took, sizeof took, row->effective.precision);
+    (void)snprintf(to, ZEB_CELL_MAX, "auto: %s", took);
+}
+
+static void settings(char *to, const zeb_row *row) {
+    const zeb_row_settings *asked = &row->requested;
+    char split[sizeof row->split], text[ZEB_CELL_MAX] = "";
+    size_t used = 0;
+    zeb_cell_line(split, sizeof split, row->split);
+#define ADD(...) used += (size_t)snprintf(text + used, sizeof text - used, __VA_ARGS__)
+    if (split[0] != '\0') ADD("%s", split);
+    if (row->examples > 0) ADD(" of %llu", (unsigned long long)row->examples);
+    if (asked->seq_max.has) ADD(", up to %lld tokens", (long long)asked->seq_max.value);
+    if (asked->batch.has && strcmp(row->scenario, "offline") == 0) ADD(", batch %lld", (long long)asked->batch.value);
+    if (asked->isa[0] != '\0') ADD(", isa %.15s", asked->isa);
+    if (asked->tune.has && asked->tune.value != 0) ADD(", tuned");
+    if (asked->pinned.has && asked->pinned.value == 0) ADD(", not pinned");
+#undef ADD
+    if (used > 0) zeb_cell_line(to, ZEB_CELL_MAX, text);
+}
+
 static void text_cell(char *to, const char *text) {
     if (text[0] != '\0') zeb_cell_line(to, ZEB_CELL_MAX, text);
 }
@@ -138,12 +173,13 @@ void zeb_cells_make(const zeb_row *row, zeb_cells *cells) {
     text_cell(cells->text[ZEB_CELL_MODEL], row->model);
     text_cell(cells->text[ZEB_CELL_TASK], row->task);
     device(cells->text[ZEB_CELL_DEVICE], row);
-    text_cell(cells->text[ZEB_CELL_PRECISION], row->precision);
+    precision(cells->text[ZEB_CELL_PRECISION], row);
     text_cell(cells->text[ZEB_CELL_POLICY], row->policy);
     text_cell(cells->text[ZEB_CELL_SCENARIO], row->scenario);
+    settings(cells->text[ZEB_CELL_SETTINGS], row);
     text_cell(cells->text[ZEB_CELL_VERDICT], zeb_outcome_name(row->outcome));
     metric(cells->text[ZEB_CELL_METRIC], row);
-    duration(cells->text[ZEB_CELL_P50], row->latency.p50.value);
+    median(cells->text[ZEB_CELL_P50], &row->latency.p50);
     duration(cells->text[ZEB_CELL_P90], row->latency.p90.value);
     duration(cells->text[ZEB_CELL_P99], row->latency.p99.value);
     if (row->throughput_per_s.has) {

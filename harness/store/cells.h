@@ -12,6 +12,7 @@ typedef enum zeb_cell_id {
     ZEB_CELL_PRECISION,
     ZEB_CELL_POLICY,
     ZEB_CELL_SCENARIO,
+    ZEB_CELL_SETTINGS, /* what else tells one case from another */
     ZEB_CELL_VERDICT,
     ZEB_CELL_METRIC,
     ZEB_CELL_P50,

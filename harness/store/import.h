@@ -10,8 +10,8 @@ typedef struct zeb_import_counts {
 } zeb_import_counts;
 
 /* Reads an emissions.csv of CodeCarbon (columns found by their header; s, kg, kWh) into the table `training`, for the
- * model of that name (NULL: unknown), beside others that the same training made. All lines or none: ZEB_ERR_FORMAT names the file and the line that is malformed.
- */
+ * model of that name (NULL: unknown), beside others that the same training made. All lines or none: ZEB_ERR_FORMAT
+ * names the file and the line that is malformed. */
 ZEB_MUST_CHECK zeb_status zeb_store_import_emissions(zeb_store *store, const char *csv_path, const char *model,
                                                      zeb_import_counts *counts, zeb_error *error);
 

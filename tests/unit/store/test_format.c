@@ -220,6 +220,28 @@ static void test_numbers_for_people(void **state) {
     }
 }
 
+/* What tells one case from another stands in its line, or above the table where all agree. */
+static void test_cases_can_be_told_apart(void **state) {
+    (void)state;
+    zeb_row row[2] = {test_row_full(arena, 1), test_row_full(arena, 1)};
+    char *text = text_of(ZEB_FORMAT_TABLE, 0, row, 2);
+    assert_non_null(strstr(text, "settings dev of 872, up to 128 tokens"));
+    free(text);
+    row[1].examples = 100;
+    row[1].requested.seq_max = zeb_i64(16);
+    row[1].requested.tune = zeb_i64(1);
+    row[1].latency.p50 = (zeb_row_quantile){.value = zeb_f64(1000), .lo = zeb_f64(990), .hi = zeb_f64(1005)};
+    (void)snprintf(row[1].precision, sizeof row[1].precision, "auto");
+    (void)snprintf(row[1].effective.precision, sizeof row[1].effective.precision, "mixed");
+    text = text_of(ZEB_FORMAT_TABLE, 0, row, 2);
+    assert_non_null(strstr(text, "dev of 872, up to 128 tokens"));
+    assert_non_null(strstr(text, "dev of 100, up to 16 tokens"));
+    assert_non_null(strstr(text, ", tuned"));
+    assert_non_null(strstr(text, "1.00 us ±1.0 %"));
+    assert_non_null(strstr(text, "auto: mixed"));
+    free(text);
+}
+
 static void test_write_error_is_seen(void **state) {
     (void)state;
     zeb_row row = test_row_full(arena, 1);
@@ -413,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_nasty_text_stays_in_its_cell),
         cmocka_unit_test(test_numbers_for_people),
+        cmocka_unit_test(test_cases_can_be_told_apart),
         cmocka_unit_test(test_write_error_is_seen),
         IN_TEST_FOLDER(test_report),
         IN_TEST_FOLDER(test_other_data_is_not_compared),
