@@ -1,6 +1,7 @@
 """The commands end to end on a tiny model, tiny vocabulary and made-up SST-2 and WNLI."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import cli, policy, recipe, store
+from zeb_train import calibrate, cli, policy, recipe, store
 from zeb_train.bert import Bert, Config
 from zeb_train.loop import TrainError
 
@@ -191,11 +192,66 @@ def test_errors_are_sentences(world, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_result_of_other_settings_is_said(world, tmp_path, capsys):
-    (tmp_path / "result.json").write_text('{"steps": 7, "arguments": {"seed": "1", "task": "glue/sst2"}}')
-    run(world, "finetune", "--task", "glue/sst2", "--start", world / "base", "--out", tmp_path, "--seed", 2)
+def short(world, command, out, *args) -> list[str]:
+    return [command, "--task", "glue/sst2", "--out", str(out), "--set", "steps=2", "--set", "evals=1", *map(str, args),
+            *common(world)]
+
+
+def test_a_result_of_other_settings_is_refused(world, tmp_path, capsys):
+    args = short(world, "finetune", tmp_path / "a", "--start", world / "base")
+    assert cli.main(args) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert cli.main([*args, "--country", "FRA", "--evaluate", "dev"]) == 0          # nothing that the weights depend on
+    assert json.loads(capsys.readouterr().out) == first
+    assert cli.main([*args, "--seed", "2", "--agree", "0.5"]) == 1
+    assert "result.json: was trained with agree 0.0 (now 0.5), seed 1 (now 2); go on with that" in capsys.readouterr().err
+    (tmp_path / "a/result.json").write_text('{"steps": 7}')
+    assert cli.main(args) == 0                                                      # of before they were kept
     said = capsys.readouterr()
-    assert json.loads(said.out)["steps"] == 7 and "another seed" in said.err
+    assert json.loads(said.out)["steps"] == 7 and "does not say what it was made with" in said.err
+
+
+@pytest.mark.parametrize("key, more", [
+    ("without", ["--without", "glue/mrpc"]), ("agree", ["--agree", "0.5"]), ("start", ["--start", "other"]), ("teacher", ["--teacher", "other"]), ("pool", ["--pool", "pool"]),
+    ("weight", ["--weight", "hidden=0"]), ("prune", ["--prune", "target=0.8"]),
+    ("structure", ["--structure", "target=0.9"]), ("quant", ["--quant", "int8"]), ("dropout", ["--dropout", "0.1"]),
+    ("max_length", ["--max-length", "64"]), ("train_min_length", ["--train-min-length", "4"]), ("bf16", ["--bf16"]),
+    ("seed", ["--seed", "2"]), ("evals", ["--set", "evals=2"]), ("max_minutes", ["--max-minutes", "1"]),
+    ("vocab", ["--vocab", "vocab.txt"]), ("data", ["--data", "data"]),
+    (None, ["--device", "cuda", "--country", "FRA", "--format", "int8", "--set", "save_seconds=1", "--set", "lr=5e-5"])])
+def test_what_a_result_depends_on_is_told_apart(world, tmp_path, monkeypatch, key, more):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(world / "base", "other")
+    store.save_tensors("other", {k: v + 1 for k, v in store.load_tensors("other").items()})
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool/pool.safetensors").write_bytes(b"rows")
+    (tmp_path / "data/glue/SST-2").mkdir(parents=True)
+    (tmp_path / "vocab.txt").write_text("[UNK]")
+
+    def made(command, *more):
+        args = short(world, command, "out", "--start", world / "base")
+        return cli._settings(cli.parser().parse_args(args + list(more))).made_by()
+    command = "finetune" if key in ("without", "agree") else "prune"
+    one, other = made(command), made(command, *more)
+    assert {k for k in one if one[k] != other[k]} == {key} - {None} and one["command"] == command
+
+
+def test_a_killed_run_goes_on_from_its_structure_as_it_was_told_alone(world, tmp_path, monkeypatch, capsys):
+    args = short(world, "prune", tmp_path / "a", "--start", world / "base", "--teacher", world / "base", "--prune",
+                 "target=0.6", "--structure", "target=0.8", "--set", "steps=6")
+
+    def killed(*_):
+        raise TrainError("killed")
+    with monkeypatch.context() as m:                                 # behind the search
+        m.setattr(calibrate, "check_target", killed)
+        assert cli.main(args) == 1
+    capsys.readouterr()
+    assert cli.main([*args, "--dropout", "0.1"]) == 1
+    assert "a/structure/result.json: was trained with dropout 0.05 (now 0.1)" in capsys.readouterr().err
+    assert not (tmp_path / "a/training.pt").exists()
+    made = (tmp_path / "a/structure/model.safetensors").stat().st_mtime_ns
+    assert cli.main(args) == 0 and (tmp_path / "a/structure/model.safetensors").stat().st_mtime_ns == made
+    assert "settings" not in json.loads(capsys.readouterr().out)["structure"]
 
 
 def test_a_slip_in_a_recipe_is_found_before_anything_runs(tmp_path, capsys):

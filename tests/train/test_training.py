@@ -206,11 +206,11 @@ def test_a_second_signal_does_not_cost_the_state(monkeypatch):
 
 
 def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):
-    _, run = make(tiny, data, tmp_path)
+    _, run = make(tiny, data, tmp_path, given={"start": "a@1", "quant": ""})
     run.save()
     (tmp_path / ".training.pt.1.tmp").write_bytes(b"half of one")        # of a process that was killed
-    _, run = make(tiny, data, tmp_path, epochs=5.0, max_minutes=1.0)
-    with pytest.raises(loop.TrainError, match="was trained with epochs 6.0"):
+    _, run = make(tiny, data, tmp_path, epochs=5.0, save_seconds=1.0, max_minutes=1.0, given={"start": "a@2", "quant": "int8"})
+    with pytest.raises(loop.TrainError, match=r"training.pt: was trained with start a@1 \(now a@2\), quant \(nothing\) \(now int8\), epochs 6.0 \(now 5.0\), max_minutes 0.0 \(now 1.0\); go on"):
         run.resume()
     assert [p.name for p in tmp_path.iterdir()] == ["training.pt"]
     (tmp_path / "training.pt").write_bytes((tmp_path / "training.pt").read_bytes()[:5000])
@@ -218,7 +218,18 @@ def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):
         run.resume()
 
 
-@pytest.mark.parametrize("wrong", [{"lr": "much"}, {"batch": 0}, {"epochs": -1}, {"lr": float("nan")}, {"bogus": 1}])
+def test_a_state_of_before_its_settings_were_kept_is_gone_on_from(tiny, data, tmp_path, capsys):
+    _, run = make(tiny, data, tmp_path)
+    run.save()
+    state = store.load_training(run.state_path, "cpu")
+    store.save_training(run.state_path, {**state, "settings": {"lr": 2e-3}})
+    assert run.resume() and "does not say what it was made with (accumulate, average" in capsys.readouterr().err
+    store.save_training(run.state_path, {**state, "seed": 8, "settings": {}})
+    with pytest.raises(loop.TrainError, match="was trained with seed 8"):
+        run.resume()
+
+
+@pytest.mark.parametrize("wrong", [{"given": {}}, {"lr": "much"}, {"batch": 0}, {"epochs": -1}, {"lr": float("nan")}, {"bogus": 1}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(loop.TrainError, match=next(iter(wrong))):
         loop.Settings.of(wrong)

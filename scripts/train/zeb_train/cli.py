@@ -44,9 +44,11 @@ def _vocab(args) -> Path:
 
 
 def _settings(args):
+    from .given import arguments
     from .loop import Settings
-    values = {"seed": args.seed, "max_minutes": args.max_minutes, **_pairs(args.set)}
-    return Settings.of(values)
+    settings = Settings.of({"seed": args.seed, "max_minutes": args.max_minutes, **_pairs(args.set)})
+    settings.given = arguments(args, _vocab(args))
+    return settings
 
 
 def _fits(args) -> None:
@@ -80,10 +82,10 @@ def _open(args):
     return data
 
 
-def _label(args) -> dict:
+def _label(args, settings) -> dict:
     from . import dataset, pool, store
     data = _open(args)
-    result = pool.make(args.out, data, args.teacher, _vocab(args), args.seed, pool.Recipe(
+    result = pool.make(args.out, data, args.teacher, _vocab(args), settings.seed, pool.Recipe(
         args.copies, args.replace, args.join, args.swap, args.limit, args.own_copies, args.own_min_length, args.spoilt,
         args.mates))
     result["seen"] = data.seen
@@ -97,18 +99,18 @@ def _label(args) -> dict:
     return result
 
 
-def _finetune(args) -> dict:
+def _finetune(args, settings) -> dict:
     from .finetune import finetune
     data = _open(args)
-    return _scored(args, data, finetune(args.out.name, args.start, data, args.out, _settings(args),
+    return _scored(args, data, finetune(args.out.name, args.start, data, args.out, settings,
                                         args.freeze_words, args.agree))
 
 
-def _intermediate(args) -> dict:
+def _intermediate(args, settings) -> dict:
     from . import intermediate
     from .loop import device_of
     return intermediate.run(args.out.name, args.start, args.data, _vocab(args), args.out,
-                            _settings(args), device_of(args.device), args.limit)
+                            settings, device_of(args.device), args.limit)
 
 
 def _scored(args, data, result: dict) -> dict:
@@ -125,7 +127,7 @@ def _start(args):
     return Start(args.freeze_words, args.round_words, args.dropout, args.quant, args.ffn, args.keep_heads)
 
 
-def _distill(args) -> dict:
+def _distill(args, settings) -> dict:
     from . import distill, lineage
     from .bert import Config
     from .loop import TrainError, device_of
@@ -134,21 +136,21 @@ def _distill(args) -> dict:
             raise TrainError("a student needs --start, the checkpoint that it is before its lesson")
         data = _open(args)
         return _scored(args, data, distill.task(
-            args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
+            args.out.name, args.start, args.teacher, data, _vocab(args), args.out, settings,
             _of(distill.TaskLossWeights, "--weight", args.weight), _start(args)))
     if not args.teacher:
         raise TrainError("task-agnostic distillation needs --teacher")
     config = Config.read(args.config) if args.config else Config()
-    return {**distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args), args.out, _settings(args),
+    return {**distill.general(args.out.name, args.teacher[0], config, args.data, _vocab(args), args.out, settings,
                               device_of(args.device), limit=args.limit), "seen": lineage.read(args.teacher[0])}
 
 
-def _prune(args) -> dict:
+def _prune(args, settings) -> dict:
     from . import prune, static
     from .distill import TaskLossWeights
     data = _open(args)
     return _scored(args, data, prune.dynamic(
-        args.out.name, args.start, args.teacher, data, _vocab(args), args.out, _settings(args),
+        args.out.name, args.start, args.teacher, data, _vocab(args), args.out, settings,
         _of(TaskLossWeights, "--weight", args.weight),
         _of(prune.PruneSettings, "--prune", args.prune, min_length=args.min_length), _start(args),
         _of(static.StructureSettings, "--structure", args.structure) if args.structure else None))
@@ -239,20 +241,30 @@ def _leave(*_) -> None:
     raise SystemExit(143)
 
 
-def _done(args, path: Path) -> None:
-    """Shows what was made before, and says if it was made otherwise."""
-    text = path.read_text()
-    before = json.loads(text).get("arguments", {})
-    other = sorted(k for k, v in vars(args).items() if k in before and before[k] != str(v))
-    if other:
-        print(f"zeb-train: {args.out} was made before with another {', '.join(other)}: that result is shown, nothing was "
-              "run; remove it, or choose another --out", file=sys.stderr)
-    print(text)
+def _train(args, does) -> dict:
+    """What is there already is shown, if these settings made it."""
+    from . import energy, loop, store
+    settings, path = _settings(args), args.out / "result.json"
+    made = settings.made_by()
+    if path.is_file():
+        before = json.loads(path.read_text())
+        loop.agree(path, before.get("settings", {}), made)
+        return before
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not os.access(args.out, os.W_OK):                             # not found out when all is done
+        raise PermissionError(f"{args.out}: cannot be written to")
+    arguments = {k: str(v) for k, v in vars(args).items()}
+    with energy.tracked(args.out, f"zeb-train {args.command}", args.country, not args.no_energy):
+        result = does(args, settings)
+    result |= {"arguments": arguments, "settings": made}
+    store.write_json(path, result)
+    (args.out / "training.pt").unlink(missing_ok=True)
+    return result
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    from . import energy, loop, store
+    from . import loop
     loop.compute_in(args.bf16, args.fp16)
     from .loop import TrainError
     from .readers import DataError
@@ -261,29 +273,16 @@ def main(argv: list[str] | None = None) -> int:
             "evaluate": _evaluate, "scored": _scored_by_zeb, "export": _export, "table": _table,
             "recipe": _recipe}[args.command]
     trains = args.command in ("finetune", "intermediate", "label", "distill", "prune")
-    if trains and (args.out / "result.json").is_file():
-        _done(args, args.out / "result.json")
-        return 0
     from .loop import stop_at_next_step
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:          # nohup
             signal.signal(number, stop_at_next_step if trains and args.command != "label" else _leave)
     try:
-        if trains:                                                   # not found out when all is done
-            args.out.mkdir(parents=True, exist_ok=True)
-            if not os.access(args.out, os.W_OK):
-                raise PermissionError(f"{args.out}: cannot be written to")
-        with energy.tracked(args.out if trains else Path("."), f"zeb-train {args.command}",
-                            args.country, trains and not args.no_energy):
-            result = does(args)
+        result = _train(args, does) if trains else does(args)
     except (DataError, TrainError, OSError, KeyError, ValueError, yaml.YAMLError) as e:
         print(f"zeb-train: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
         if trains and args.out.is_dir() and not any(args.out.iterdir()):
             args.out.rmdir()
         return 1
-    if trains:
-        result["arguments"] = {k: str(v) for k, v in vars(args).items()}
-        store.write_json(args.out / "result.json", result)
-        (args.out / "training.pt").unlink(missing_ok=True)
     print(result if isinstance(result, str) else json.dumps(result, indent=2))
     return 1 if args.command == "recipe" and result["failed"] else 0

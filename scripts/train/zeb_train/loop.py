@@ -48,19 +48,21 @@ class Settings:
     layer_decay: float = 1.0        # learning-rate factor a layer further from the head
     average: float = 0.0            # decay of a running mean of the weights, which is what is kept
     record: bool = True             # on CUDA: steps that can be are recorded once and replayed (record.py)
+    given: dict = field(default_factory=dict)     # what else the run was told (given.py)
 
     def total(self, per_epoch: int) -> int:
         return self.steps or max(1, int(per_epoch * self.epochs))
 
-    def steps_by(self) -> dict:
-        """What a step depends on."""
-        return {k: v for k, v in asdict(self).items() if k in (
-            "epochs", "steps", "batch", "tokens", "lr", "warmup", "weight_decay", "clip", "accumulate", "groups", "layer_decay",
-            "average")}
+    def made_by(self) -> dict:
+        """What the result depends on."""
+        out = asdict(self)
+        for name in ("save_seconds", "log_seconds", "record"):
+            del out[name]
+        return out.pop("given") | out
 
     @classmethod
     def of(cls, values: dict) -> "Settings":
-        unknown = set(values) - set(cls.__dataclass_fields__)
+        unknown = set(values) - set(cls.__dataclass_fields__) | set(values) & {"given"}
         if unknown:
             raise TrainError(f"unknown training setting: {', '.join(sorted(unknown))}")
         for key, value in values.items():
@@ -69,6 +71,21 @@ class Settings:
                     isinstance(value, (int, float)) and least <= value < math.inf):
                 raise TrainError(f"training setting {key}={value}: a number from {least} up is needed")
         return cls(**values)
+
+
+def agree(made: Path, was: dict, now: dict) -> None:
+    """An error if `made`, a state or a result, came of other settings.  One of before some were kept has them not: what
+    they were is not known."""
+    other = [f"{k} {_text(was[k])} (now {_text(v)})" for k, v in now.items() if k in was and was[k] != v]
+    if other:
+        raise TrainError(f"{made}: was trained with {', '.join(other)}; go on with that, choose another --out, or remove "
+                         f"{made.parent} to begin anew")
+    if unknown := sorted(now.keys() - was.keys()):
+        log(f"{made}: does not say what it was made with ({', '.join(unknown)}): taken to be the same")
+
+
+def _text(value) -> str:
+    return "(nothing)" if value in ("", {}) else str(value)
 
 
 _LAYER = re.compile(r"\.layer\.(\d+)\.")
@@ -188,7 +205,7 @@ class Loop:
             "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
             "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
             "best_state": self.best_state, "mean": self.mean, "history": self.history, "seed": self.s.seed,
-            "settings": self.s.steps_by()})
+            "settings": self.s.made_by()})
 
     def _kept(self) -> str:
         return (f"the last good state is kept in {self.folder}" if self.state_path.is_file()
@@ -198,13 +215,7 @@ class Loop:
         saved = store.load_training(self.state_path, self.device)
         if saved is None:
             return False
-        if saved["seed"] != self.s.seed:
-            raise TrainError(f"{self.state_path}: was trained with seed {saved['seed']}")
-        was = saved.get("settings", {})                # a state of before has none
-        other = [f"{k} {was[k]}" for k, v in self.s.steps_by().items() if k in was and was[k] != v]
-        if other:
-            raise TrainError(f"{self.state_path}: was trained with {', '.join(other)}; go on with that, or remove it to "
-                             "begin anew")
+        agree(self.state_path, {"seed": saved["seed"], **saved.get("settings", {})}, self.s.made_by())
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
         if bool(saved.get("scaler")) != self.scaler.is_enabled():

@@ -169,6 +169,7 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
            how: Start) -> None:
     """Learns in a dense student's lesson which heads and neurons to keep for s.target of the work; leaves the
     smaller student in `folder`."""
+    made = settings.made_by()
     lesson = prepare(start, teachers, data, vocab, settings.seed, weights, replace(how, quant=""))
     student, device = lesson.student, data.train.device
     lengths = torch.from_numpy(data.calib.packed.length[calibrate.representative(data.calib, min_length)])
@@ -202,7 +203,8 @@ def search(name: str, start: Path, teachers: list[Path], data: TaskData, vocab: 
     store.write_json(folder / "result.json", {
         "heads": small.config.layer_heads, "ffn": small.config.layer_ffn,
         "cost": calibrate.cost(small.to(device), none, data.calib, min_length)["ratio"],
-        "steps": spent["steps"], "seconds": spent["seconds"]})
+        "steps": spent["steps"], "seconds": spent["seconds"],
+        "settings": made})
     store.save_model(folder, small, data.task.labels)
     (folder / "training.pt").unlink(missing_ok=True)
 
@@ -227,11 +229,14 @@ def dynamic(name: str, start: Path, teachers: list[Path], data: TaskData, vocab:
         structure.check()
         folder = Path(out) / "structure"
         first, settings, after = _structured(structure, settings, how, folder)
-        if not (folder / "config.json").is_file():
+        result = folder / "result.json"
+        if (folder / "config.json").is_file():
+            loop.agree(result, json.loads(result.read_text()).get("settings", {}), first.made_by())
+        else:
             search(f"{name}: structure", start, teachers, data, vocab, folder, first, weights, structure,
                    s.min_length, how)
         how = after
-        shape = {"structure": json.loads((folder / "result.json").read_text())}
+        shape = {"structure": {k: v for k, v in json.loads(result.read_text()).items() if k != "settings"}}
         loop.log(f"{name}: {shape['structure']}")
     if s.mode == "dense":
         return shape | distill.task(name, start, teachers, data, vocab, out, settings, weights, how)
