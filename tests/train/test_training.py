@@ -186,6 +186,25 @@ def test_weights_that_are_not_finite_are_never_saved(tiny, data, tmp_path, monke
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("evaluate", [False, True])
+def test_weights_that_the_last_step_spoilt_are_no_result(tiny, data, tmp_path, evaluate):
+    """Its own loss was finite, and no step comes after it."""
+    model, run = make(tiny, data, tmp_path, epochs=0, steps=6, evaluate=evaluate)
+    plain = run._update
+
+    def update(rows, progress):
+        if run.step == 4:
+            run.save()
+        value = plain(rows, progress)
+        if run.step == 5:
+            model.classifier.bias.data[0] = float("nan")
+        return value
+    run._update = update
+    with pytest.raises(loop.TrainError, match="step 6 left weights that are not finite; the last good state is kept"):
+        run.run()
+    assert store.load_training(tmp_path / "training.pt", "cpu")["step"] == 4
+
+
 def test_a_full_disk_names_the_file_and_is_left_as_it_was(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")

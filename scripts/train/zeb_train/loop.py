@@ -198,9 +198,8 @@ class Loop:
         return self.folder / "training.pt"
 
     def save(self) -> None:
-        """The state, if it is a good one: a step whose loss was finite can leave weights that are not."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
-            raise TrainError(f"{self.name}: step {self.step} left weights that are not finite; {self._kept()}")
+        """The state, if it is a good one."""
+        self._check_weights()
         store.save_training(self.state_path, {
             "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
             "step": self.step, "elapsed": self.elapsed, "best": self.best, "stale": self.stale,
@@ -282,6 +281,7 @@ class Loop:
                 saved = now
         if losses:
             self._check(losses, 1.0)
+        self._check_weights()
         self.elapsed = base + time.monotonic() - began
         if not self.history or self.history[-1]["step"] != self.step:
             self._evaluate(1.0)
@@ -350,6 +350,11 @@ class Loop:
             raise TrainError(f"{self.name}: loss is {mean} between steps {self.step - len(losses)} and "
                              f"{self.step}; {self._kept()}")
         log(f"{self.name}: step {self.step} {100 * progress:.0f}% loss {mean:.4f}")
+
+    def _check_weights(self) -> None:
+        """A step whose loss was finite can leave weights that are not."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.module.parameters()):
+            raise TrainError(f"{self.name}: step {self.step} left weights that are not finite; {self._kept()}")
 
     def _evaluate(self, progress: float) -> bool:
         """True when patience has run out."""
