@@ -30,6 +30,33 @@ def test_int8_halves_go_to_even():
     assert quantise.int8_rows(x)[0].tolist() == [[127, 0, 2, 2, 0, -2]]
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_seen_and_not_stored(model, bad):
+    """As the harness has it: no number of such a row's (or group's) results is finite, and all others stay."""
+    torch.manual_seed(3)
+    x = torch.randn(3, 64)
+    x[1, 40] = bad
+    for values, good in ((quantise.int8_values(x), [True, False, False, True]),
+                         (quantise.int4_values(x, 32), [True, True, False, True])):
+        parts = torch.stack([values[0, :32], values[1, :32], values[1, 32:], values[2, 32:]])
+        assert torch.isfinite(parts).all(1).tolist() == good and torch.isfinite(parts).any(1).tolist() == good
+    state = model.state_dict()
+    for key, formats in (("bert.encoder.layer.1.output.dense", {n: quantise.Format(8) for n, _ in quantise.matrices(model)}),
+                         ("bert.encoder.layer.1.output.dense", {n: quantise.Format(4, 32) for n, _ in quantise.matrices(model)}),
+                         ("classifier", {})):
+        spoilt = {**state, f"{key}.weight": state[f"{key}.weight"].clone()}
+        spoilt[f"{key}.weight"][0, 0] = bad
+        with pytest.raises(ValueError, match=f"^{key}.weight: not finite"):
+            quantise.shipped(spoilt, formats, torch.float32)
+    with pytest.raises(ValueError, match="classifier.weight: not finite as float16"):
+        quantise.shipped({**state, "classifier.weight": state["classifier.weight"] + 1e5}, {}, torch.float16)
+    rounded = gptq.apply(model, store_of_random_rows(), 32)
+    name = next(iter(rounded))
+    model.get_submodule(name).weight.data[0, 0] = bad
+    with pytest.raises(ValueError, match=f"^{name}.weight: not finite"):
+        quantise.tensors(model, {name: quantise.Format(4, 32)}, rounded)
+
+
 @pytest.mark.parametrize("group", [32, 64])
 def test_int4_packs_and_unpacks(group):
     torch.manual_seed(2)

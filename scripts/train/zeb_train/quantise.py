@@ -29,18 +29,22 @@ def _divide(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 
 def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """q (int8) and scale (fp32, one a row of the last extent) of x."""
+    """q (int8) and scale (fp32, one a row of the last extent) of x; of a row that is not finite a scale that is not,
+    so that no number of its results is."""
     x = x.float()
     most = x.abs().amax(-1)
-    real = most >= TINY
+    finite = torch.isfinite(most)
+    real = finite & (most >= TINY)
     inv = torch.where(real, _divide(127.0, torch.where(real, most, 1.0)), 0.0)
     q = torch.round(x * inv[..., None]).to(torch.int8)
-    return q, torch.where(real, _divide(most, 127.0), 0.0)
+    return q, torch.where(real, _divide(most, 127.0), torch.where(finite, 0.0, most))
 
 
 def int4_scale(groups: Tensor) -> Tensor:
-    """binary16 scale of each group (last extent)."""
-    return _divide(groups.float().abs().amax(-1), 7.0).to(torch.float16).clamp(max=65504.0)
+    """binary16 scale of each group (last extent); NaN of one that is not finite."""
+    most = groups.float().abs().amax(-1)
+    scale = _divide(most, 7.0).to(torch.float16).clamp(max=65504.0)
+    return torch.where(torch.isfinite(most), scale, torch.nan)
 
 
 def int4_groups(w: Tensor, group: int) -> tuple[Tensor, Tensor]:
@@ -148,6 +152,7 @@ def tensors(model: Bert, formats: dict[str, Format], rounded: Rounded | None = N
     state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
     for name, (q, scale) in (rounded or {}).items():
         if name in formats:
+            _finite(f"{name}.weight", state[f"{name}.weight"])
             state[f"{name}.weight"], state[f"{name}.weight_scale"] = pack4(q).contiguous(), scale
     return shipped(state, formats, rest)
 
@@ -170,6 +175,12 @@ def wanted(model: Bert, weights: str = "keep", embeddings: str = "keep", pooler:
     return formats
 
 
+def _finite(key: str, value: Tensor) -> Tensor:
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{key}: not finite as {str(value.dtype).removeprefix('torch.')}: weights like that are not stored")
+    return value
+
+
 def shipped(state: dict[str, Tensor], formats: dict[str, Format], rest: torch.dtype) -> dict[str, Tensor]:
     """A stored state in the form that ships: float tensors named in `formats` become codes with scales, the other
     ones `rest`; what is stored as codes already stays."""
@@ -178,11 +189,11 @@ def shipped(state: dict[str, Tensor], formats: dict[str, Format], rest: torch.dt
         how = formats.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
         codes = not value.is_floating_point() or key.endswith("_scale")
         if codes or how is None:
-            out[key] = value if codes else value.to(rest).contiguous()
+            out[key] = value if codes else _finite(key, value.to(rest)).contiguous()
         elif how.bits == 8:
-            out[key], out[key + "_scale"] = int8_rows(value)
+            out[key], out[key + "_scale"] = int8_rows(_finite(key, value))
         else:
-            q, out[key + "_scale"] = int4_groups(value, how.group)
+            q, out[key + "_scale"] = int4_groups(_finite(key, value), how.group)
             out[key] = pack4(q).contiguous()
     return out
 
