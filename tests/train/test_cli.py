@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import calibrate, cli, policy, recipe, store
+from zeb_train import calibrate, cli, loop, policy, recipe, store
 from zeb_train.bert import Bert, Config
 from zeb_train.loop import TrainError
 
@@ -278,6 +278,28 @@ def test_steps_are_spread_over_gpus(tmp_path, monkeypatch):
     steps = [{"id": i, "do": "finetune", "with": {}} for i in "abcd"]
     assert recipe.run({"steps": steps}, tmp_path, [], jobs=4, track=False) == []
     assert sorted((tmp_path / f"{i}.log").read_text().strip() for i in "abcd") == ["3", "3", "5", "5"]
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert loop.device_of("cuda:1").index == 1 and loop.device_of("cuda").index is None
+    for start in (loop.device_of, lambda name: recipe.run({"steps": [{"id": "a", "do": "table"}]}, tmp_path / "w", ["--device", name])):
+        with pytest.raises(TrainError, match=r"--device cuda:2: there is no such device here, .* \(it sees 2\)"):
+            start("cuda:2")
+    assert not (tmp_path / "w").exists()
+
+
+def test_steps_on_one_gpu_of_several_find_it(tmp_path, monkeypatch):
+    """They see it alone, so it is their first."""
+    for name, value in (("is_available", True), ("device_count", 2)):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setattr(recipe, "command", lambda step, work, common: [
+        sys.executable, "-c", f"import os; print(os.environ['CUDA_VISIBLE_DEVICES'], {common})"])
+    steps = [{"id": i, "do": "finetune", "with": {}} for i in "ab"]
+    assert recipe.run({"steps": steps}, tmp_path, ["--data", "d", "--device", "cuda:1", "--fp16"], jobs=2, track=False) == []
+    assert [(tmp_path / f"{i}.log").read_text() for i in "ab"] == ["5 ['--data', 'd', '--device', 'cuda', '--fp16']\n"] * 2
 
 
 def test_an_export_under_a_foreign_policy_writes_nothing(world, tmp_path, capsys):

@@ -112,8 +112,10 @@ def device_of(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise TrainError(f"--device {name}: auto, cpu or cuda are known") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainError(f"--device {name}: there is no such device here, or PyTorch does not see it")
+    if device.type == "cuda":
+        seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= seen:
+            raise TrainError(f"--device {name}: there is no such device here, or PyTorch does not see it (it sees {seen})")
     return device
 
 
@@ -230,11 +232,12 @@ class Loop:
         self.resume()
         if self.device.type != "cuda":
             return self._run()
-        aside = torch.cuda.Stream()              # steps cannot be recorded on the default stream
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            result = self._run()
-        torch.cuda.synchronize()
+        with torch.cuda.device(self.device):         # streams and graphs are of the current one
+            aside = torch.cuda.Stream()              # steps cannot be recorded on the default stream
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                result = self._run()
+            torch.cuda.synchronize()
         return result
 
     def _run(self) -> dict:

@@ -31,7 +31,7 @@ import torch
 import yaml
 
 from . import energy, scoring, store
-from .loop import TrainError, log
+from .loop import TrainError, device_of, log
 
 
 def read(path: Path, places: dict[str, str]) -> dict:
@@ -136,6 +136,7 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
     """Runs what is not done yet; returns the ids of the steps that failed or could not start, and `ID
     (scoring)` of those that zeb could not score."""
     steps = {s["id"]: s for s in recipe["steps"]}
+    common, gpus = _placed(common)
     wanted = _closure(steps, list(only) or list(steps))
     done = {i for i in wanted if (work / f"{i}.done").is_file()}
     exports = [i for i in wanted if steps[i]["do"] == "export"]
@@ -149,23 +150,22 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
     work.mkdir(parents=True, exist_ok=True)
     late = [i for i in scores if i in done and not scoring.marker(work / i).is_file()]
     with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track and bool(trains)):
-        unscored = _run(steps, trains, work, common, jobs, done, failed, scores, late)
+        unscored = _run(steps, trains, work, common, jobs, gpus, done, failed, scores, late)
     waiting = [i for i in exports if i not in done]
     by = [] if zeb is None else ["--zeb", str(zeb), "--zeb-device", zeb_device]
-    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv"), *by], 1, done, failed)
+    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv"), *by], 1, gpus, done, failed)
     for i in unscored:
         log(f"{i}: NOT SCORED by zeb; see {work / i}.log, and run the recipe again")
     return [*sorted(failed), *(f"{i} (scoring)" for i in sorted(unscored))]
 
 
-def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, done: set[str],
+def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, gpus: list[str], done: set[str],
          failed: set[str], scores: dict[str, list[str]] | None = None, late: list[str] = ()) -> list[str]:
     """Returns the steps whose scoring failed; `scores`: the process that scores a step; `late`: done before,
     but not scored."""
     scores = scores or {}
     waiting, scoring_waits, unscored = list(ids), list(late), []
     running: dict[str, tuple[subprocess.Popen, float, str]] = {}
-    gpus = _gpus()
     scored: dict[str, subprocess.Popen] = {}
     try:
         while waiting or running or scoring_waits or scored:
@@ -229,11 +229,17 @@ def _closure(steps: dict, ids: list[str]) -> list[str]:
     return [i for i in steps if i in wanted]
 
 
-def _gpus() -> list[str]:
-    """The GPUs that there are to choose from, as CUDA_VISIBLE_DEVICES names them; none where there is no choice."""
+def _placed(common: list[str]) -> tuple[list[str], list[str]]:
+    """What every step is told, and the GPUs that steps are spread over, as CUDA_VISIBLE_DEVICES names them; none where
+    there is no choice.  A step sees its own GPU alone: the one that `--device cuda:1` names is its first."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
-    return found if len(found) > 1 else []
+    device = dict(zip(common, common[1:])).get("--device", "")
+    head, colon, index = device.partition(":")
+    if head != "cuda" or not colon:
+        return common, found if len(found) > 1 else []
+    device_of(device)
+    return [head if word == device else word for word in common], [found[int(index)]]
 
 
 def _spawn(name: str, argv: list[str], work: Path, gpu: str = "") -> subprocess.Popen:
