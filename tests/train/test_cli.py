@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from zeb_train import calibrate, cli, loop, policy, recipe, store
+from zeb_train import calibrate, cli, loop, policy, process, recipe, store
 from zeb_train.bert import Bert, Config
 from zeb_train.loop import TrainError
 
@@ -364,6 +364,47 @@ def test_the_shipped_recipes_are_read():
     for path in Path(recipe.__file__).parent.parent.glob("recipes/*.yaml"):
         if not path.name.endswith(".facts.yaml"):
             assert recipe.read(path, {})["steps"]
+
+
+def test_a_folder_is_written_by_one_process(world, tmp_path, capsys):
+    args = short(world, "finetune", tmp_path / "a", "--start", world / "base")
+    with process.alone(tmp_path / "a"):
+        assert cli.main(args) == 1
+        assert f"zeb-train: {tmp_path}/a: another process is at work there" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    with process.alone(tmp_path / "w"), pytest.raises(BlockingIOError, match="w: another process"):
+        recipe.run({"steps": [{"id": "a", "do": "table"}]}, tmp_path / "w", [], track=False)
+    assert cli.main(args) == 0
+
+
+def test_a_recipe_that_is_killed_takes_its_steps_along(world, tmp_path):
+    """Each saves its state and leaves."""
+    (tmp_path / "one.yaml").write_text(f"steps: [{{id: a, do: finetune, with: {{task: glue/sst2, start: {world}/base, "
+                                       "set: {epochs: 200, evals: 0, save_seconds: 1000, log_seconds: 0}}}]")
+    command = [sys.executable, "-m", "zeb_train", "recipe", str(tmp_path / "one.yaml"), "--work", str(tmp_path / "w"),
+               *common(world)]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def wait(until):
+        deadline = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    text = tmp_path / "w/a.log"
+    wait(lambda: text.is_file() and "loss" in text.read_text())
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    wait((tmp_path / "w/a/training.pt").is_file)
+    with process.alone(tmp_path / "w"):
+        wait(lambda: free(tmp_path / "w/a"))
+
+
+def free(folder) -> bool:
+    try:
+        with process.alone(folder):
+            return True
+    except BlockingIOError:
+        return False
 
 
 def test_killed_and_started_again_ends_alike(world, tmp_path):

@@ -1,7 +1,9 @@
 """The loop: learns a toy task, resumes exactly, stops on a loss that is not finite."""
 import errno
 import json
+import os
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -227,11 +229,14 @@ def test_a_second_signal_does_not_cost_the_state(monkeypatch):
 def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):
     _, run = make(tiny, data, tmp_path, given={"start": "a@1", "quant": ""})
     run.save()
-    (tmp_path / ".training.pt.1.tmp").write_bytes(b"half of one")        # of a process that was killed
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    for number in (killed.pid, os.getpid(), os.getppid()):               # of a process of before, and of one that writes now
+        (tmp_path / f".training.pt.{number}.tmp").write_bytes(b"half of one")
     _, run = make(tiny, data, tmp_path, epochs=5.0, save_seconds=1.0, max_minutes=1.0, given={"start": "a@2", "quant": "int8"})
     with pytest.raises(loop.TrainError, match=r"training.pt: was trained with start a@1 \(now a@2\), quant \(nothing\) \(now int8\), epochs 6.0 \(now 5.0\), max_minutes 0.0 \(now 1.0\); go on"):
         run.resume()
-    assert [p.name for p in tmp_path.iterdir()] == ["training.pt"]
+    assert {p.name for p in tmp_path.iterdir()} == {"training.pt", f".training.pt.{os.getppid()}.tmp"}
     (tmp_path / "training.pt").write_bytes((tmp_path / "training.pt").read_bytes()[:5000])
     with pytest.raises(ValueError, match="training.pt: cannot be read"):
         run.resume()

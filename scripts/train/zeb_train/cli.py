@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
@@ -250,7 +251,6 @@ def _train(args, does) -> dict:
         before = json.loads(path.read_text())
         loop.agree(path, before.get("settings", {}), made)
         return before
-    args.out.mkdir(parents=True, exist_ok=True)
     if not os.access(args.out, os.W_OK):                             # not found out when all is done
         raise PermissionError(f"{args.out}: cannot be written to")
     arguments = {k: str(v) for k, v in vars(args).items()}
@@ -264,7 +264,7 @@ def _train(args, does) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    from . import loop
+    from . import loop, process
     loop.compute_in(args.bf16, args.fp16)
     from .loop import TrainError
     from .readers import DataError
@@ -278,11 +278,10 @@ def main(argv: list[str] | None = None) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:          # nohup
             signal.signal(number, stop_at_next_step if trains and args.command != "label" else _leave)
     try:
-        result = _train(args, does) if trains else does(args)
+        with process.alone(args.out) if hasattr(args, "out") else nullcontext():
+            result = _train(args, does) if trains else does(args)
     except (DataError, TrainError, OSError, KeyError, ValueError, yaml.YAMLError) as e:
         print(f"zeb-train: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)
-        if trains and args.out.is_dir() and not any(args.out.iterdir()):
-            args.out.rmdir()
         return 1
     print(result if isinstance(result, str) else json.dumps(result, indent=2))
     return 1 if args.command == "recipe" and result["failed"] else 0

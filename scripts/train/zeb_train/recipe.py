@@ -13,7 +13,8 @@
 
 Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
 own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy
-is tracked over all of them but the exports, which come last and write it on their cards.
+is tracked over all of them but the exports, which come last and write it on their cards.  A recipe holds its work
+folder, and a step the folder that it writes: no second process trains the same.  Steps end with their recipe.
 
 With a zeb program, students are scored by it, in a process of their own as soon as they are written
 (scoring.py), and not by PyTorch.  `ID.scored` marks those; a scoring that fails costs no step.
@@ -32,6 +33,7 @@ import yaml
 
 from . import energy, scoring, store
 from .loop import TrainError, device_of, log
+from .process import alone, follow
 
 
 def read(path: Path, places: dict[str, str]) -> dict:
@@ -131,12 +133,17 @@ def command(step: dict, work: Path, common: list[str]) -> list[str]:
     return out
 
 
-def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[str] = (),
-        track: bool = True, country: str = "", zeb: Path | None = None, zeb_device: str = "cpu") -> list[str]:
+def run(recipe: dict, work: Path, common: list[str], *args, **kw) -> list[str]:
     """Runs what is not done yet; returns the ids of the steps that failed or could not start, and `ID
     (scoring)` of those that zeb could not score."""
-    steps = {s["id"]: s for s in recipe["steps"]}
     common, gpus = _placed(common)
+    with alone(work):
+        return _all(recipe, work, common, gpus, *args, **kw)
+
+
+def _all(recipe: dict, work: Path, common: list[str], gpus: list[str], jobs: int = 1, only: list[str] = (),
+         track: bool = True, country: str = "", zeb: Path | None = None, zeb_device: str = "cpu") -> list[str]:
+    steps = {s["id"]: s for s in recipe["steps"]}
     wanted = _closure(steps, list(only) or list(steps))
     done = {i for i in wanted if (work / f"{i}.done").is_file()}
     exports = [i for i in wanted if steps[i]["do"] == "export"]
@@ -147,7 +154,6 @@ def run(recipe: dict, work: Path, common: list[str], jobs: int = 1, only: list[s
         scores = {i: scoring.step_command(steps[i], work, common, zeb, zeb_device) for i in wanted
                   if scoring.wanted(steps[i])}
         steps |= {i: scoring.unscored(steps[i]) for i in scores}
-    work.mkdir(parents=True, exist_ok=True)
     late = [i for i in scores if i in done and not scoring.marker(work / i).is_file()]
     with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track and bool(trains)):
         unscored = _run(steps, trains, work, common, jobs, gpus, done, failed, scores, late)
@@ -245,4 +251,4 @@ def _placed(common: list[str]) -> tuple[list[str], list[str]]:
 def _spawn(name: str, argv: list[str], work: Path, gpu: str = "") -> subprocess.Popen:
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu} if gpu else None
     with open(work / f"{name}.log", "ab") as out:
-        return subprocess.Popen(argv, stdout=out, stderr=out, env=env)
+        return subprocess.Popen(argv, stdout=out, stderr=out, env=env, preexec_fn=follow())

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from .bert import Bert, Config, load_state, read_object
+from .process import gone
 from .tokens import Packed
 
 INDEX = "model.safetensors.index.json"
@@ -199,7 +200,8 @@ def load_training(path: Path, device) -> dict | None:
     """None where there is none; what processes that were killed in the middle of writing one left is removed."""
     path = Path(path)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+        if gone(int(left.name.split(".")[-2])):
+            left.unlink(missing_ok=True)
     if not path.is_file():
         return None
     try:
