@@ -1,4 +1,5 @@
-"""Energy of training, by CodeCarbon in offline mode: one row in emissions.csv a tracked command.
+"""Energy of training, by CodeCarbon in offline mode: one row in emissions.csv a tracked command, written anew every
+minute, so that a command that is killed has its energy counted but for the last one.
 
 The machine's country is not known here, so the carbon intensity is the world's mean unless a country
 is named; both are in the row.  Steps that run side by side are tracked as one, by the recipe.
@@ -6,13 +7,53 @@ is named; both are in the row.  Steps that run side by side are tracked as one, 
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import store
 from .loop import log
 
 WORLD_G_PER_KWH = 475.0
+MEASURE_S = 5
+MEASURES = 12                # from one writing to the next
+
+
+class Row:
+    """This run's row in emissions.csv, as far as it has come: CodeCarbon hands it over, now and then and at the end.
+    Its own output appends the sum so far as a row more each time, or rewrites the file in place, where a kill would cost
+    all rows."""
+
+    def __init__(self, path: Path):
+        self.path, self.lock = path, threading.Lock()
+
+    def out(self, total, _) -> None:
+        with self.lock:
+            try:
+                self._write(total.values)
+            except (OSError, ValueError, csv.Error) as e:        # would end the thread that measures
+                log(f"energy: not recorded ({e})")
+
+    live_out = out
+
+    def task_out(self, *_) -> None: ...
+
+    def exit(self) -> None: ...
+
+    def _write(self, own: dict) -> None:
+        rows, names = [], list(own)
+        if self.path.is_file():
+            with open(self.path, newline="") as f:
+                before = csv.DictReader(f)
+                rows = [row for row in before if row["run_id"] != own["run_id"]]
+                names = list(dict.fromkeys([*(before.fieldnames or []), *names]))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, own])
+        store.write_bytes(self.path, text.getvalue().encode())
 
 
 @contextmanager
@@ -36,8 +77,8 @@ def _start(folder: Path, name: str, country: str):
         folder.mkdir(parents=True, exist_ok=True)
         options = {} if country else {"force_carbon_intensity_g_co2e_kwh": WORLD_G_PER_KWH}
         tracker = OfflineEmissionsTracker(
-            project_name=name, output_dir=str(folder), output_file="emissions.csv",
-            country_iso_code=country or "USA", measure_power_secs=5, log_level="error",
+            project_name=name, output_methods=[], output_handlers=[Row(folder / "emissions.csv")],
+            country_iso_code=country or "USA", measure_power_secs=MEASURE_S, api_call_interval=MEASURES, log_level="error",
             allow_multiple_runs=True, tracking_mode="machine", **options)
         tracker.start()
         return tracker
