@@ -302,6 +302,44 @@ def test_steps_on_one_gpu_of_several_find_it(tmp_path, monkeypatch):
     assert [(tmp_path / f"{i}.log").read_text() for i in "ab"] == ["5 ['--data', 'd', '--device', 'cuda', '--fp16']\n"] * 2
 
 
+def test_a_recipe_that_was_changed_is_refused(tmp_path, monkeypatch, capsys):
+    """Nothing that is done is taken for what the recipe says now, or comes of it."""
+    monkeypatch.setattr(recipe, "command", lambda step, *_: [sys.executable, "-c", f"print('{step['id']}')"])
+    text = ("steps: [{id: a, do: finetune, with: {task: glue/sst2, start: '{minilm}', set: {lr: 0.1}}}, "
+            "{id: b, do: distill, needs: [a], with: {task: glue/sst2, teacher: ['{work}/a']}}, "
+            "{id: c, do: export, needs: [b], with: {model: ['{work}/b'], facts: '{here}/f.yaml'}}, {id: d, do: table}]")
+
+    def start(text, work="w", common=(), minilm="minilm", **kw):
+        (tmp_path / "r.yaml").write_text(text)
+        places = {"work": str(tmp_path / work), "minilm": minilm, "here": str(tmp_path)}
+        return recipe.run(recipe.read(tmp_path / "r.yaml", places), tmp_path / work, list(common), track=False, **kw)
+
+    def ran():
+        return [i for i in "abcd" if (tmp_path / f"w/{i}.log").read_text() != f"{i}\n"]
+    assert start(text) == [] and start(text, common=["--device", "cpu"]) == [] and ran() == []
+    (tmp_path / "w").rename(tmp_path / "moved")
+    assert start(text, "moved", minilm=os.path.abspath("minilm")) == []
+    (tmp_path / "moved").rename(tmp_path / "w")
+    changed = text.replace("lr: 0.1", "lr: 0.2")
+    with pytest.raises(TrainError, match=r"a \(lr=0.1, now lr=0.2\), b \(came of one that has changed\), c \(came .*anew, remove "
+                       f"{tmp_path}/w/a {tmp_path}/w/a.done {tmp_path}/w/b "):
+        start(changed)
+    with pytest.raises(TrainError, match=r"a \(\(nothing\), now --fp16\), b "):
+        start(text, common=["--fp16"])
+    with pytest.raises(TrainError, match=r"a \(.*/minilm, now .*/other\), b "):
+        start(text, minilm="other")
+    assert start(changed, only=["d"]) == []
+    (tmp_path / "w/a.done").unlink()
+    with pytest.raises(TrainError, match="done by another recipe: b .came"):
+        start(changed)
+    for i in "bc":
+        (tmp_path / f"w/{i}.done").unlink()
+    assert ran() == [] and start(changed) == [] and ran() == ["a", "b", "c"]
+    (tmp_path / "w/a.done").write_text("")                           # of before
+    capsys.readouterr()
+    assert start(changed) == [] and "a done before their commands were kept" in capsys.readouterr().err
+
+
 def test_an_export_under_a_foreign_policy_writes_nothing(world, tmp_path, capsys):
     store.save_model(tmp_path / "a", store.load_model(world / "base"), ("0", "1"))
     policy.dense("d", 3).write(tmp_path / "a")

@@ -11,7 +11,7 @@
         do: distill
         with: {...}
 
-Steps marked `ID.done` are done; the rest run as soon as their needs are, `jobs` at a time, each in its
+Steps marked `ID.done` are done, by the command that it keeps: a recipe that was changed since is refused.  The rest run as soon as their needs are, `jobs` at a time, each in its
 own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy
 is tracked over all of them but the exports, which come last and write it on their cards.  A recipe holds its work
 folder, and a step the folder that it writes: no second process trains the same.  Steps end with their recipe.
@@ -21,7 +21,9 @@ With a zeb program, students are scored by it, in a process of their own as soon
 """
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +58,7 @@ def read(path: Path, places: dict[str, str]) -> dict:
         if "do" not in step:
             raise TrainError(f"{path}: step {step['id']} does not say what to `do`")
         step["with"] = _fill(step.get("with", {}), places)
+    recipe["places"] = places
     _check_order(path, {s["id"]: s for s in recipe["steps"]})
     return recipe
 
@@ -118,6 +121,11 @@ def _fill(value, places: dict[str, str]):
 def command(step: dict, work: Path, common: list[str]) -> list[str]:
     out = [sys.executable, "-m", "zeb_train", step["do"], "--out", str(work / step["id"]),
            "--no-energy", *common]
+    return out + _options(step)
+
+
+def _options(step: dict) -> list[str]:
+    out = []
     for key, value in step["with"].items():
         flag = "--" + key.replace("_", "-")
         if isinstance(value, dict):
@@ -133,6 +141,47 @@ def command(step: dict, work: Path, common: list[str]) -> list[str]:
     return out
 
 
+def _marks(recipe: dict, common: list[str]) -> dict[str, str]:
+    """What `ID.done` keeps of each step: its command, without where the step's files lie, and a hash of what is kept of
+    each step that it needs."""
+    steps, out = {s["id"]: s for s in recipe["steps"]}, {}
+
+    def place(word: str) -> str:
+        under = [(len(p), k, p) for k, p in recipe.get("places", {}).items() if word == p or word.startswith(p + "/")]
+        if not under:
+            return word
+        _, key, path = max(under)
+        return (os.path.abspath(path) if key in ("minilm", "mpnet") else "{" + key + "}") + word[len(path):]
+
+    def mark(i: str) -> str:
+        if i not in out:
+            words = [steps[i]["do"], *(w for w in common if w in ("--bf16", "--fp16")), *_options(steps[i])]
+            needs = {n: hashlib.sha256(mark(n).encode()).hexdigest()[:16] for n in steps[i].get("needs", [])}
+            out[i] = json.dumps({"command": list(map(place, words)), "needs": needs}, indent=1) + "\n"
+        return out[i]
+    return {i: mark(i) for i in steps}
+
+
+def _check_done(work: Path, done: list[str], marks: dict[str, str]) -> None:
+    """An error if steps were done by other commands than the recipe's, or came of such steps."""
+    kept = {i: (work / f"{i}.done").read_text() for i in done}
+    if unknown := [i for i in done if not kept[i]]:
+        log(f"{work}: {', '.join(unknown)} done before their commands were kept: taken to be the recipe's")
+    other = [i for i in done if kept[i] and kept[i] != marks[i]]
+    if not other:
+        return
+    said = []
+    for i in other:
+        was, now = (json.loads(text)["command"] for text in (kept[i], marks[i]))
+        if was != now:
+            then, now = (" ".join(w for w in a if w not in b) or "(nothing)" for a, b in ((was, now), (now, was)))
+            said.append(f"{i} ({then}, now {now})")
+        else:
+            said.append(f"{i} (came of one that has changed)")
+    raise TrainError(f"{work}: steps were done by another recipe: {', '.join(said)}. Choose another --work, or, to make them "
+                     f"anew, remove {' '.join(f'{work / i} {work / i}.done' for i in other)}")
+
+
 def run(recipe: dict, work: Path, common: list[str], *args, **kw) -> list[str]:
     """Runs what is not done yet; returns the ids of the steps that failed or could not start, and `ID
     (scoring)` of those that zeb could not score."""
@@ -146,6 +195,8 @@ def _all(recipe: dict, work: Path, common: list[str], gpus: list[str], jobs: int
     steps = {s["id"]: s for s in recipe["steps"]}
     wanted = _closure(steps, list(only) or list(steps))
     done = {i for i in wanted if (work / f"{i}.done").is_file()}
+    marks = _marks(recipe, common)
+    _check_done(work, [i for i in wanted if i in done], marks)
     exports = [i for i in wanted if steps[i]["do"] == "export"]
     trains = [i for i in wanted if i not in exports and i not in done]
     failed: set[str] = set()
@@ -156,17 +207,17 @@ def _all(recipe: dict, work: Path, common: list[str], gpus: list[str], jobs: int
         steps |= {i: scoring.unscored(steps[i]) for i in scores}
     late = [i for i in scores if i in done and not scoring.marker(work / i).is_file()]
     with energy.tracked(work, f"zeb-train {recipe.get('name', '')}", country, track and bool(trains)):
-        unscored = _run(steps, trains, work, common, jobs, gpus, done, failed, scores, late)
+        unscored = _run(steps, trains, work, common, jobs, gpus, done, failed, marks, scores, late)
     waiting = [i for i in exports if i not in done]
     by = [] if zeb is None else ["--zeb", str(zeb), "--zeb-device", zeb_device]
-    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv"), *by], 1, gpus, done, failed)
+    _run(steps, waiting, work, [*common, "--emissions", str(work / "emissions.csv"), *by], 1, gpus, done, failed, marks)
     for i in unscored:
         log(f"{i}: NOT SCORED by zeb; see {work / i}.log, and run the recipe again")
     return [*sorted(failed), *(f"{i} (scoring)" for i in sorted(unscored))]
 
 
 def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, gpus: list[str], done: set[str],
-         failed: set[str], scores: dict[str, list[str]] | None = None, late: list[str] = ()) -> list[str]:
+         failed: set[str], marks: dict[str, str], scores: dict[str, list[str]] | None = None, late: list[str] = ()) -> list[str]:
     """Returns the steps whose scoring failed; `scores`: the process that scores a step; `late`: done before,
     but not scored."""
     scores = scores or {}
@@ -199,7 +250,7 @@ def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, 
                     if i in scores:
                         scoring.marker(work / i).unlink(missing_ok=True)
                         scoring_waits.append(i)
-                    store.write_bytes(work / f"{i}.done", b"")
+                    store.write_bytes(work / f"{i}.done", marks[i].encode())
                 log(f"{i}: {'done' if good else f'FAILED ({process.returncode})'} in "
                     f"{time.monotonic() - began:.0f} s; {len(running)} running, "
                     f"{len(waiting)} waiting")
