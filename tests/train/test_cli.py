@@ -212,7 +212,8 @@ def test_a_result_of_other_settings_is_refused(world, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("key, more", [
-    ("without", ["--without", "glue/mrpc"]), ("agree", ["--agree", "0.5"]), ("start", ["--start", "other"]), ("teacher", ["--teacher", "other"]), ("pool", ["--pool", "pool"]),
+    ("without", ["--without", "glue/mrpc"]), ("agree", ["--agree", "0.5"]),
+    ("start", ["--start", "other"]), ("teacher", ["--teacher", "other"]), ("pool", ["--pool", "pool"]),
     ("weight", ["--weight", "hidden=0"]), ("prune", ["--prune", "target=0.8"]),
     ("structure", ["--structure", "target=0.9"]), ("quant", ["--quant", "int8"]), ("dropout", ["--dropout", "0.1"]),
     ("max_length", ["--max-length", "64"]), ("train_min_length", ["--train-min-length", "4"]), ("bf16", ["--bf16"]),
@@ -284,7 +285,8 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert loop.device_of("cuda:1").index == 1 and loop.device_of("cuda").index is None
-    for start in (loop.device_of, lambda name: recipe.run({"steps": [{"id": "a", "do": "table"}]}, tmp_path / "w", ["--device", name])):
+    steps = {"steps": [{"id": "a", "do": "table", "with": {}}]}
+    for start in (loop.device_of, lambda name: recipe.run(steps, tmp_path / "w", ["--device", name])):
         with pytest.raises(TrainError, match=r"--device cuda:2: there is no such device here, .* \(it sees 2\)"):
             start("cuda:2")
     assert not (tmp_path / "w").exists()
@@ -321,10 +323,10 @@ def test_a_recipe_that_was_changed_is_refused(tmp_path, monkeypatch, capsys):
     assert start(text, "moved", minilm=os.path.abspath("minilm")) == []
     (tmp_path / "moved").rename(tmp_path / "w")
     changed = text.replace("lr: 0.1", "lr: 0.2")
-    with pytest.raises(TrainError, match=r"a \(lr=0.1, now lr=0.2\), b \(came of one that has changed\), c \(came .*anew, remove "
-                       f"{tmp_path}/w/a {tmp_path}/w/a.done {tmp_path}/w/b "):
+    with pytest.raises(TrainError, match=r"a \(set lr=0.1, now set lr=0.2\), b \(came of one that has changed\), c \(came .*"
+                       f"anew, remove {tmp_path}/w/a {tmp_path}/w/a.done {tmp_path}/w/b "):
         start(changed)
-    with pytest.raises(TrainError, match=r"a \(\(nothing\), now --fp16\), b "):
+    with pytest.raises(TrainError, match=r"a \(\(nothing\), now fp16\), b "):
         start(text, common=["--fp16"])
     with pytest.raises(TrainError, match=r"a \(.*/minilm, now .*/other\), b "):
         start(text, minilm="other")

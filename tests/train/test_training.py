@@ -233,8 +233,10 @@ def test_a_state_is_gone_on_from_as_it_was_made(tiny, data, tmp_path):
     killed.wait()
     for number in (killed.pid, os.getpid(), os.getppid()):               # of a process of before, and of one that writes now
         (tmp_path / f".training.pt.{number}.tmp").write_bytes(b"half of one")
-    _, run = make(tiny, data, tmp_path, epochs=5.0, save_seconds=1.0, max_minutes=1.0, given={"start": "a@2", "quant": "int8"})
-    with pytest.raises(loop.TrainError, match=r"training.pt: was trained with start a@1 \(now a@2\), quant \(nothing\) \(now int8\), epochs 6.0 \(now 5.0\), max_minutes 0.0 \(now 1.0\); go on"):
+    _, run = make(tiny, data, tmp_path, epochs=5.0, save_seconds=1.0, max_minutes=1.0,
+                  given={"start": "a@2", "quant": "int8"})
+    with pytest.raises(loop.TrainError, match=r"training.pt: was trained with start a@1 \(now a@2\), quant \(nothing\) "
+                       r"\(now int8\), epochs 6.0 \(now 5.0\), max_minutes 0.0 \(now 1.0\); go on"):
         run.resume()
     assert {p.name for p in tmp_path.iterdir()} == {"training.pt", f".training.pt.{os.getppid()}.tmp"}
     (tmp_path / "training.pt").write_bytes((tmp_path / "training.pt").read_bytes()[:5000])
@@ -253,7 +255,8 @@ def test_a_state_of_before_its_settings_were_kept_is_gone_on_from(tiny, data, tm
         run.resume()
 
 
-@pytest.mark.parametrize("wrong", [{"given": {}}, {"lr": "much"}, {"batch": 0}, {"epochs": -1}, {"lr": float("nan")}, {"bogus": 1}])
+@pytest.mark.parametrize("wrong", [{"given": {}}, {"lr": "much"}, {"batch": 0}, {"epochs": -1}, {"lr": float("nan")},
+                                   {"bogus": 1}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(loop.TrainError, match=next(iter(wrong))):
         loop.Settings.of(wrong)

@@ -24,7 +24,8 @@ def alone(folder: Path):
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockingIOError(f"{folder}: another process is at work there: let it end, or stop it, and start again") from None
+            raise BlockingIOError(f"{folder}: another process is at work there: let it end, or stop it, and start "
+                                  "again") from None
         except OSError as e:                       # some network file systems
             from .loop import log
             log(f"{folder}: cannot be locked here ({e.strerror}): see that no other process writes there")

@@ -11,10 +11,11 @@
         do: distill
         with: {...}
 
-Steps marked `ID.done` are done, by the command that it keeps: a recipe that was changed since is refused.  The rest run as soon as their needs are, `jobs` at a time, each in its
-own process (one that dies costs itself and what needs it), on the GPU that has the fewest of them.  Energy
-is tracked over all of them but the exports, which come last and write it on their cards.  A recipe holds its work
-folder, and a step the folder that it writes: no second process trains the same.  Steps end with their recipe.
+Steps marked `ID.done` are done, by the command that it keeps: a recipe that was changed since is refused.  The rest
+run as soon as their needs are, `jobs` at a time, each in its own process (one that dies costs itself and what
+needs it), on the GPU that has the fewest of them.  Energy is tracked over all of them but the exports, which come
+last and write it on their cards.  A recipe holds its work folder, and a step the folder that it writes: no second
+process trains the same.  Steps end with their recipe.
 
 With a zeb program, students are scored by it, in a process of their own as soon as they are written
 (scoring.py), and not by PyTorch.  `ID.scored` marks those; a scoring that fails costs no step.
@@ -172,9 +173,9 @@ def _check_done(work: Path, done: list[str], marks: dict[str, str]) -> None:
         return
     said = []
     for i in other:
-        was, now = (json.loads(text)["command"] for text in (kept[i], marks[i]))
+        was, now = (" ".join(json.loads(text)["command"]).split(" --") for text in (kept[i], marks[i]))
         if was != now:
-            then, now = (" ".join(w for w in a if w not in b) or "(nothing)" for a, b in ((was, now), (now, was)))
+            then, now = (", ".join(w for w in a if w not in b) or "(nothing)" for a, b in ((was, now), (now, was)))
             said.append(f"{i} ({then}, now {now})")
         else:
             said.append(f"{i} (came of one that has changed)")
@@ -217,7 +218,8 @@ def _all(recipe: dict, work: Path, common: list[str], gpus: list[str], jobs: int
 
 
 def _run(steps: dict, ids: list[str], work: Path, common: list[str], jobs: int, gpus: list[str], done: set[str],
-         failed: set[str], marks: dict[str, str], scores: dict[str, list[str]] | None = None, late: list[str] = ()) -> list[str]:
+         failed: set[str], marks: dict[str, str], scores: dict[str, list[str]] | None = None,
+         late: list[str] = ()) -> list[str]:
     """Returns the steps whose scoring failed; `scores`: the process that scores a step; `late`: done before,
     but not scored."""
     scores = scores or {}
