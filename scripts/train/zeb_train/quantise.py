@@ -33,11 +33,10 @@ def int8_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     so that no number of its results is."""
     x = x.float()
     most = x.abs().amax(-1)
-    finite = torch.isfinite(most)
-    real = finite & (most >= TINY)
+    real = most >= TINY
     inv = torch.where(real, _divide(127.0, torch.where(real, most, 1.0)), 0.0)
     q = torch.round(x * inv[..., None]).to(torch.int8)
-    return q, torch.where(real, _divide(most, 127.0), torch.where(finite, 0.0, most))
+    return q, torch.where(real, _divide(most, 127.0), torch.where(most.isnan(), most, 0.0))
 
 
 def int4_scale(groups: Tensor) -> Tensor:
