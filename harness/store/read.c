@@ -192,24 +192,42 @@ static zeb_status take_run(zeb_store *s, zeb_arena *arena, zeb_record *record, z
 
 /* ---- records -------------------------------------------------------------------------------------------------- */
 
+/* What makes a case here is no coarser than what run/change.h takes for one, so that no pair is lost. */
 static const char rows_sql[] =
     "SELECT id, run_id, id IN (SELECT id FROM newest) AS newest FROM row "
-    "WHERE (?1 = 0 OR run_id = ?1) AND (?2 = 0 OR id IN (SELECT id FROM newest)) ORDER BY id";
+    "WHERE (?1 = 0 OR run_id = ?1) AND (?2 = 0 OR id IN (SELECT id FROM newest)) AND (?3 = 0 OR id IN ("
+    "SELECT id FROM (SELECT r.id, row_number() OVER (PARTITION BY u.host, r.model, r.model_path, r.model_hash, r.task, "
+    "r.split, r.backend, r.device, r.policy, r.policy_hash, r.scenario, r.precision, s.precision, s.threads, s.pinned, "
+    "s.batch, s.seq_max, s.\"limit\", s.isa ORDER BY r.id DESC) AS place FROM row AS r JOIN run AS u ON u.id = "
+    "r.run_id "
+    "LEFT JOIN settings AS s ON s.row_id = r.id AND s.which = 'requested' "
+    "WHERE r.run_id < ?3 AND r.verdict = 'ok') WHERE place = 1)) ORDER BY id";
+
+/* The number of lines that a statement gives; it is then ready to give them. */
+static zeb_status count_lines(zeb_store *s, sqlite3_stmt *statement, size_t *count, zeb_error *error) {
+    bool line = true;
+    zeb_status status = ZEB_OK;
+    for (*count = 0; status == ZEB_OK && line; *count += line)
+        status = next(s, statement, &line, error);
+    (void)sqlite3_reset(statement);
+    return status;
+}
 
 static zeb_status list_ids(zeb_store *s, const zeb_store_filter *filter, zeb_arena *arena, zeb_record **record,
                            size_t *count, zeb_error *error) {
-    int64_t n = 0;
+    size_t n = 0;
     void *memory = NULL;
     sqlite3_stmt *statement = NULL;
-    zeb_status status = zeb_sql_int(s->db, s->path, "SELECT count(*) FROM row", &n, error);
-    if (status == ZEB_OK) status = zeb_arena_alloc(arena, (size_t)n, sizeof **record, &memory, error);
-    if (status == ZEB_OK) status = prepare(s, rows_sql, filter->run_id, &statement, error);
-    if (status == ZEB_OK && sqlite3_bind_int(statement, 2, filter->latest_only) != SQLITE_OK) {
+    zeb_status status = prepare(s, rows_sql, filter->run_id, &statement, error);
+    if (status == ZEB_OK && (sqlite3_bind_int(statement, 2, filter->latest_only) != SQLITE_OK ||
+                             sqlite3_bind_int64(statement, 3, filter->ok_before) != SQLITE_OK)) {
         status = zeb_fail(error, ZEB_ERR_INTERNAL, "%s: could not bind a filter", s->path);
     }
+    if (status == ZEB_OK) status = count_lines(s, statement, &n, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(arena, n, sizeof **record, &memory, error);
     *record = memory;
     bool line = true;
-    while (status == ZEB_OK && *count < (size_t)n) {
+    while (status == ZEB_OK && *count < n) {
         status = next(s, statement, &line, error);
         if (status != ZEB_OK || !line) break;
         zeb_record *r = &(*record)[(*count)++];
@@ -257,6 +275,43 @@ zeb_status zeb_store_rows(zeb_store *store, const zeb_store_filter *filter, zeb_
 
 zeb_status zeb_store_samples(zeb_store *store, int64_t row_id, zeb_arena *arena, zeb_row *row, zeb_error *error) {
     return take_samples(store, row_id, arena, row, error);
+}
+
+static zeb_status take_runs(zeb_store *s, sqlite3_stmt *statement, zeb_arena *arena, zeb_stored_run *run, size_t n,
+                            size_t *count, zeb_error *error) {
+    zeb_status status = ZEB_OK;
+    bool line = true;
+    while (status == ZEB_OK && *count < n) {
+        status = next(s, statement, &line, error);
+        if (status != ZEB_OK || !line) break;
+        zeb_record record = {.run_id = sqlite3_column_int64(statement, 0)};
+        status = take_run(s, arena, &record, error);
+        run[(*count)++] = (zeb_stored_run){.id = record.run_id,
+                                           .info = record.run,
+                                           .finished_utc = record.finished_utc,
+                                           .rows = (uint64_t)sqlite3_column_int64(statement, 1),
+                                           .interrupted = (uint64_t)sqlite3_column_int64(statement, 2)};
+    }
+    return status;
+}
+
+zeb_status zeb_store_runs(zeb_store *store, zeb_arena *arena, zeb_stored_run **run, size_t *count, zeb_error *error) {
+    static const char text[] = "SELECT u.id, count(r.id), coalesce(sum(r.verdict = 'interrupted'), 0) FROM run AS u "
+                               "LEFT JOIN row AS r ON r.run_id = u.id WHERE u.id >= ?1 GROUP BY u.id ORDER BY u.id";
+    sqlite3_stmt *statement = NULL;
+    void *memory = NULL;
+    size_t n = 0;
+    *count = 0;
+    zeb_status status = zeb_sql_exec(store->db, store->path, "BEGIN", "read runs", error);
+    if (status != ZEB_OK) return status;
+    status = prepare(store, text, 0, &statement, error);
+    if (status == ZEB_OK) status = count_lines(store, statement, &n, error);
+    if (status == ZEB_OK) status = zeb_arena_alloc(arena, n, sizeof **run, &memory, error);
+    *run = memory;
+    if (status == ZEB_OK) status = take_runs(store, statement, arena, *run, n, count, error);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+    return status;
 }
 
 zeb_status zeb_store_count(zeb_store *store, int64_t run_id, uint64_t count[8], zeb_error *error) {

@@ -60,9 +60,10 @@ typedef struct zeb_record {
 
 /* Which rows. A zeroed filter takes all, without samples. */
 typedef struct zeb_store_filter {
-    int64_t run_id;   /* 0: of all runs */
-    bool latest_only; /* one row a case: the newest */
-    bool samples;     /* also load sample_ns / bucket */
+    int64_t run_id;    /* 0: of all runs */
+    bool latest_only;  /* one row a case: the newest */
+    bool samples;      /* also load sample_ns / bucket */
+    int64_t ok_before; /* not 0: of the runs before this one, the newest ok row of each case and policy on each host */
 } zeb_store_filter;
 
 /* The rows in the order in which they were stored, in the arena. filter may be NULL. */
@@ -72,6 +73,18 @@ ZEB_MUST_CHECK zeb_status zeb_store_rows(zeb_store *store, const zeb_store_filte
 /* Fills sample_ns or bucket of a row that was read without, in the arena; both stay empty where none are stored. */
 ZEB_MUST_CHECK zeb_status zeb_store_samples(zeb_store *store, int64_t row_id, zeb_arena *arena, zeb_row *row,
                                             zeb_error *error);
+
+/* An invocation of zeb that is on record, with or without rows (zeb roofline has peaks, zeb explain times). */
+typedef struct zeb_stored_run {
+    int64_t id;
+    zeb_run_info info;
+    const char *finished_utc;   /* NULL: it still runs, or never ended orderly */
+    uint64_t rows, interrupted; /* rows of it, and those of them that the user stopped */
+} zeb_stored_run;
+
+/* All runs in the order in which they began, in the arena. */
+ZEB_MUST_CHECK zeb_status zeb_store_runs(zeb_store *store, zeb_arena *arena, zeb_stored_run **run, size_t *count,
+                                         zeb_error *error);
 
 /* The number of rows with each outcome: count[ZEB_OUTCOME_INTERRUPTED + 1], indexed by outcome; run_id 0: all runs. */
 ZEB_MUST_CHECK zeb_status zeb_store_count(zeb_store *store, int64_t run_id, uint64_t count[8], zeb_error *error);

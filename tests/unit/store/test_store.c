@@ -319,6 +319,73 @@ static void test_newest_among_old_rows(void **state) {
     assert_int_equal(record[1].id, third);
 }
 
+static int64_t put_on(fixture *f, int64_t run, const char *device, zeb_outcome outcome) {
+    int64_t id = 0;
+    zeb_row row = test_row_bare(outcome);
+    (void)snprintf(row.device, sizeof row.device, "%s", device);
+    assert_status(ZEB_OK, zeb_store_put(f->store, run, &row, &id, &f->error), &f->error);
+    return id;
+}
+
+static void test_what_stood_before_a_run(void **state) {
+    fixture *f = *state;
+    int64_t run[3] = {f->run}, id[3];
+    zeb_run_info elsewhere = test_run_info(), here = elsewhere;
+    elsewhere.host = "elsewhere";
+    assert_status(ZEB_OK, zeb_store_begin_run(f->store, &elsewhere, &run[1], &f->error), &f->error);
+    assert_status(ZEB_OK, zeb_store_begin_run(f->store, &here, &run[2], &f->error), &f->error);
+    (void)put_on(f, run[0], "a", ZEB_OUTCOME_OK); /* hidden by the next */
+    id[0] = put_on(f, run[0], "a", ZEB_OUTCOME_OK);
+    (void)put_on(f, run[0], "a", ZEB_OUTCOME_CRASHED);
+    id[1] = put_on(f, run[0], "b", ZEB_OUTCOME_OK);
+    id[2] = put_on(f, run[1], "a", ZEB_OUTCOME_OK); /* of another host: another case */
+    (void)put_on(f, run[2], "a", ZEB_OUTCOME_OK);   /* not before the run */
+    zeb_record *record;
+    size_t count;
+    const zeb_store_filter filter = {.ok_before = run[2]};
+    assert_status(ZEB_OK, zeb_store_rows(f->store, &filter, f->arena, &record, &count, &f->error), &f->error);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(record[i].id, id[i]);
+    assert_string_equal(record[2].run.host, "elsewhere");
+}
+
+static void test_runs_are_listed(void **state) {
+    fixture *f = *state;
+    zeb_stored_run *run;
+    size_t count;
+    zeb_run_info info = test_run_info();
+    int64_t second = 0;
+    assert_status(ZEB_OK, zeb_store_begin_run(f->store, &info, &second, &f->error), &f->error);
+    (void)put_on(f, second, "a", ZEB_OUTCOME_OK);
+    (void)put_on(f, second, "b", ZEB_OUTCOME_INTERRUPTED);
+    assert_status(ZEB_OK, zeb_store_end_run(f->store, second, "2026-11-23T22:00:00Z", 1, &f->error), &f->error);
+    assert_status(ZEB_OK, zeb_store_runs(f->store, f->arena, &run, &count, &f->error), &f->error);
+    assert_int_equal(count, 2);
+    assert_int_equal(run[0].rows, 0);
+    assert_null(run[0].finished_utc);
+    assert_int_equal(run[1].id, second);
+    assert_int_equal(run[1].rows, 2);
+    assert_int_equal(run[1].interrupted, 1);
+    assert_string_equal(run[1].finished_utc, "2026-11-23T22:00:00Z");
+    assert_int_equal(run[1].info.argc, info.argc);
+    assert_string_equal(run[1].info.argv[info.argc - 1], info.argv[info.argc - 1]);
+}
+
+static void test_samples_can_be_read_later(void **state) {
+    fixture *f = *state;
+    zeb_row row = test_row_full(f->arena, 7);
+    int64_t id = 0;
+    zeb_record *record;
+    size_t count;
+    assert_status(ZEB_OK, zeb_store_put(f->store, f->run, &row, &id, &f->error), &f->error);
+    assert_status(ZEB_OK, zeb_store_rows(f->store, NULL, f->arena, &record, &count, &f->error), &f->error);
+    assert_int_equal(record[0].row.sample_count, 0);
+    assert_status(ZEB_OK, zeb_store_samples(f->store, id, f->arena, &record[0].row, &f->error), &f->error);
+    assert_int_equal(record[0].row.sample_count, row.sample_count);
+    assert_memory_equal(record[0].row.sample_ns, row.sample_ns, row.sample_count * sizeof *row.sample_ns);
+}
+
 static void test_run_ends(void **state) {
     fixture *f = *state;
     zeb_row row = test_row_bare(ZEB_OUTCOME_OK);
@@ -767,6 +834,9 @@ int main(void) {
         TEST(test_a_failure_is_newer_than_a_success),
         TEST(test_other_cases_are_not_hidden),
         TEST(test_newest_among_old_rows),
+        TEST(test_what_stood_before_a_run),
+        TEST(test_runs_are_listed),
+        TEST(test_samples_can_be_read_later),
         TEST(test_run_ends),
         TEST(test_rows_that_break_rules),
         TEST(test_schema_refuses),
