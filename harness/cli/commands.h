@@ -19,6 +19,7 @@ extern const zeb_command zeb_command_run;
 extern const zeb_command zeb_command_list;
 extern const zeb_command zeb_command_doctor;
 extern const zeb_command zeb_command_report;
+extern const zeb_command zeb_command_compare;
 extern const zeb_command zeb_command_db;
 extern const zeb_command zeb_command_calibrate;
 extern const zeb_command zeb_command_roofline;

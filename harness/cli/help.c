@@ -61,6 +61,11 @@ void zeb_help_command(FILE *to, const zeb_command *command) {
         (void)fputc('\n', to);
     }
     (void)fprintf(to, "  %-*sthis text\n", INDENT - 2, "--help");
+    if (command->exit_status != NULL) {
+        (void)fputs("\nExit status: ", to);
+        fold(to, command->exit_status, (int)strlen("Exit status: "), WIDTH);
+        (void)fputc('\n', to);
+    }
     if (command->examples == NULL) return;
     (void)fputs("\nExamples:\n", to);
     for (size_t i = 0; command->examples[i] != NULL; i++)
@@ -95,6 +100,11 @@ static void man_command(FILE *to, const zeb_command *command) {
             roff(to, option->fallback);
             (void)fputc('.', to);
         }
+        (void)fputc('\n', to);
+    }
+    if (command->exit_status != NULL) {
+        (void)fputs(".PP\nExit status: ", to);
+        roff(to, command->exit_status);
         (void)fputc('\n', to);
     }
     if (command->examples == NULL) return;

@@ -6,9 +6,9 @@
 #include "cli/commit.h"
 #include "cli/help.h"
 
-static const zeb_command *const commands[] = {&zeb_command_run,      &zeb_command_list,      &zeb_command_doctor,
-                                              &zeb_command_report,   &zeb_command_calibrate, &zeb_command_roofline,
-                                              &zeb_command_quantize, &zeb_command_explain,   &zeb_command_db};
+static const zeb_command *const commands[] = {
+    &zeb_command_run,       &zeb_command_list,     &zeb_command_doctor,   &zeb_command_report,  &zeb_command_compare,
+    &zeb_command_calibrate, &zeb_command_roofline, &zeb_command_quantize, &zeb_command_explain, &zeb_command_db};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static int run_command(const zeb_command *command, int argc, char **argv) {

@@ -36,6 +36,7 @@ typedef struct zeb_command {
     size_t operand_max;
     const zeb_option *options; /* ended by a NULL name */
     const char *const *examples;
+    const char *exit_status; /* what it means where it is not the program's own meaning; NULL: that */
     size_t settings_size;
     int (*run)(const void *settings, const char *const *operands, size_t operand_count);
 } zeb_command;
