@@ -216,6 +216,11 @@ static void test_a_crashed_row_stands_for_the_device_that_no_other_row_has(void 
     assert_int_equal(count, 2);
     assert_ptr_equal(change[0].then, &then[0]);
     assert_ptr_equal(change[1].then, &then[1]);
+    zeb_record turned[2] = {crashed_row(8), ok_row(9, "0")}; /* in another order, the crashed one is still device 1 */
+    change = pair(f, then, 2, then, 2, turned, 2, false, &count);
+    assert_int_equal(count, 2);
+    assert_ptr_equal(change[0].then, &then[1]);
+    assert_ptr_equal(change[1].then, &then[0]);
     zeb_record both[2] = {crashed_row(8), crashed_row(9)};
     change = pair(f, then, 2, then, 2, both, 2, false, &count);
     assert_int_equal(count, 2);
@@ -331,10 +336,14 @@ static void test_histograms(void **state) {
         give_times(f, &now, 1e6, 2);
         give_times(f, &slow, 1.2e6, 3);
         zeb_change exact = judge(f, &then, &slow);
+        zeb_record unfolded = then;
         if (folded & 1) fold_times(f, &then, 1000);
         if (folded & 2) fold_times(f, &now, 1000);
         if (folded & 2) fold_times(f, &slow, 1000);
-        zeb_change change = judge(f, &then, &now);
+        zeb_change change = judge(f, &unfolded, &then); /* itself, in the same buckets: nothing between them */
+        assert_int_equal(change.binned, folded & 1);
+        assert_near(change.ratio.value, 1, 1e-12);
+        change = judge(f, &then, &now);
         assert_true(change.binned);
         assert_kind(ZEB_CHANGE_SAME, &change);
         assert_true(change.ratio.lo < 1 - 1.0 / 256 && change.ratio.hi > 1 + 1.0 / 256);
