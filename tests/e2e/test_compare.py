@@ -182,11 +182,26 @@ class Losses(TwoNights):
         self.assertIn("run 2 has not ended", done.stderr)
 
     def test_a_run_that_was_stopped_is_nobodys_measure(self):
-        """The night after misses what the last whole night had, not what the killed one had."""
+        """The night after misses what the last whole night had, not what the stopped one had."""
         self.zeb(*NIGHT, "--db", self.db, check=0)
-        self.edit("DELETE FROM row WHERE id IN (5, 8)", "UPDATE run SET finished_utc = NULL, exit_code = NULL WHERE id = 2")
-        found, said = self.verdicts("--tolerance", "100%", check=1)
-        self.assertEqual((said["run"], said["expected_run"], found["ref"]), (3, 1, "missing"))
+        self.edit("DELETE FROM row WHERE id IN (5, 8)",
+                  "UPDATE row SET verdict = 'interrupted', reason = 'stopped by the user' WHERE id = 4")
+        for stop, then in (("UPDATE run SET exit_code = 1 WHERE id = 2", 1),
+                           ("UPDATE run SET finished_utc = NULL, exit_code = NULL WHERE id = 2", 4)):
+            self.edit(stop)
+            found, said = self.verdicts("--tolerance", "100%", check=1)
+            self.assertEqual((said["run"], said["expected_run"], found["ref"]), (3, 1, "missing"))
+            self.assertEqual(said["cases"][0]["then"]["row"], then)
+            self.edit("UPDATE row SET verdict = 'ok', reason = NULL WHERE id = 4")
+
+    def test_other_hosts_are_other_cases(self):
+        self.edit("UPDATE run SET host = 'elsewhere' WHERE id = 1")
+        done = self.compare("--format", "json", check=3)
+        said = json.loads(done.stdout)
+        self.assertEqual((said["verdicts"]["new"], said["expected_run"]), (3, None))
+        found, said = self.verdicts("--base", "1", check=0)
+        self.assertEqual(found, SAME)
+        self.assertIn("host", [change["what"] for change in said["cases"][0]["changed"]])
 
     def test_another_command_misses_nothing(self):
         self.zeb(*NIGHT[:2], "null", *NIGHT[3:], "--db", self.db, check=0)
@@ -194,6 +209,14 @@ class Losses(TwoNights):
         self.assertEqual((list(found), said["expected_run"]), (["null"], None))
         self.assertEqual(self.verdicts("--tolerance", "100%", "--base", "2", check=1)[0],
                          {"null": found["null"], "cpu": "missing", "ref": "missing"})
+
+    def test_one_word_more_is_another_command(self):
+        self.zeb(*NIGHT, "--seed", "2", "--db", self.db, check=0)
+        self.edit("DELETE FROM row WHERE id = 8")
+        _, said = self.verdicts("--tolerance", "100%", check=0)
+        self.assertEqual((said["run"], said["expected_run"], len(said["cases"])), (3, None, 2))
+        self.edit("UPDATE run SET argv = '[\"an embedding program\"]' WHERE id = 3")
+        self.assertEqual(self.verdicts("--tolerance", "100%", check=0)[1]["run"], 3)
 
     def test_other_settings_are_another_case(self):
         self.run_cases("null", "--limit", "8", "--max-time", "1ms")
@@ -223,7 +246,7 @@ class Scores(TwoNights):
         self.assertIn("the score moved by -6.25 points", self.compare(check=0).stdout)
 
     def test_answers_are_compared_one_by_one(self):
-        """Eight answers of sixteen fewer: not enough for two proportions (p 0.002 of three), enough for the same questions."""
+        """Nine answers of sixteen fewer: not enough for two proportions, enough for the same questions."""
         lines = [json.loads(line) for line in (self.folder / "b.jsonl").read_text().splitlines()]
         mine = [line for line in lines if line["device"] == "cpu"]
         right = [line for line in mine if line["label"] == line["prediction"]]
