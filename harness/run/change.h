@@ -1,10 +1,10 @@
 /* run/change.h - what became of the cases of a run: each is paired with the row that stood before it, and the pair is
  * judged. Whether a difference is one: run/compare.h.
  *
- * A case is what was asked for: model, task, split, policy, plugin and device, precision, scenario, threads, pinning,
- * batch, longest sequence, limit and instruction set, on one host. A model is the same by its name and path, or where
- * the path has changed by its hash. A row whose device never opened does not know the device's id: it stands for any
- * device of its plugin. */
+ * A case is what was asked for: model, data, task, split, policy, device, precision, tuning, scenario, threads,
+ * pinning, batch, longest sequence, limit and instruction set, on one host. A model is the same by its path, or where
+ * the path has changed by its hash. Rows of schemas before 6 do not tell all of that and go by the names of what was
+ * opened, with any device of the plugin where none was. */
 #ifndef ZEB_RUN_CHANGE_H
 #define ZEB_RUN_CHANGE_H
 

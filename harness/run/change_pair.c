@@ -20,6 +20,21 @@ static bool same_settings(const zeb_row_settings *a, const zeb_row_settings *b) 
            same_text(a->isa, b->isa);
 }
 
+/* Rows of a schema before 6 do not tell all that was asked. */
+static bool tells(const zeb_record *r) {
+    return r->row.requested.device != NULL;
+}
+
+/* Device, policy and data as asked. Names that a row has of what was opened say less: one that failed has others. */
+static bool same_wish(const zeb_row_settings *a, const zeb_row_settings *b) {
+    return same_text(a->device, b->device) && same_text(a->policy, b->policy) && same_text(a->data, b->data);
+}
+
+static bool same_names(const zeb_row *a, const zeb_row *b) {
+    bool device = a->device[0] == '\0' || b->device[0] == '\0' || same_text(a->device, b->device);
+    return device && same_text(a->model, b->model) && same_text(a->policy, b->policy);
+}
+
 static bool same_place(const zeb_record *a, const zeb_record *b) {
     bool hash = a->row.model_hash[0] != '\0' && same_text(a->row.model_hash, b->row.model_hash);
     return same_text(a->run.host, b->run.host) && (hash || same_text(a->row.model_path, b->row.model_path));
@@ -28,11 +43,12 @@ static bool same_place(const zeb_record *a, const zeb_record *b) {
 /* Settings that decide what is measured. What only decides how long for (target, caps, seed) is no part of a case. */
 static bool same_case(const zeb_record *a, const zeb_record *b, bool any_place) {
     const zeb_row *x = &a->row, *y = &b->row;
-    bool device = x->device[0] == '\0' || y->device[0] == '\0' || same_text(x->device, y->device);
-    return device && same_text(x->model, y->model) && same_text(x->task, y->task) && same_text(x->split, y->split) &&
-           same_text(x->backend, y->backend) && same_text(x->policy, y->policy) &&
+    const zeb_maybe_i64 tuned = x->requested.tune, other = y->requested.tune;
+    bool told = tells(a) && tells(b) && !any_place; /* paths of another place say nothing */
+    return same_text(x->task, y->task) && same_text(x->split, y->split) && same_text(x->backend, y->backend) &&
            same_text(x->scenario, y->scenario) && same_text(precision_asked(x), precision_asked(y)) &&
-           same_settings(&x->requested, &y->requested) && (any_place || same_place(a, b));
+           same_settings(&x->requested, &y->requested) && (!tuned.has || !other.has || tuned.value == other.value) &&
+           (told ? same_wish(&x->requested, &y->requested) : same_names(x, y)) && (any_place || same_place(a, b));
 }
 
 static bool is_ok(const zeb_record *r) {

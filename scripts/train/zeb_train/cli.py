@@ -278,7 +278,8 @@ def main(argv: list[str] | None = None) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:          # nohup
             signal.signal(number, stop_at_next_step if trains and args.command != "label" else _leave)
     try:
-        with process.alone(args.out) if hasattr(args, "out") else nullcontext():
+        folder = hasattr(args, "out") and args.command != "calibrate"     # which writes a file
+        with process.alone(args.out) if folder else nullcontext():
             result = _train(args, does) if trains else does(args)
     except (DataError, TrainError, OSError, KeyError, ValueError, yaml.YAMLError) as e:
         print(f"zeb-train: {e.args[0] if isinstance(e, KeyError) else e}", file=sys.stderr)

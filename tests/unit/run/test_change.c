@@ -165,6 +165,39 @@ static void test_a_case_is_what_was_asked_for(void **state) {
 #undef IS_ANOTHER_CASE
 }
 
+/* A row that tells all that was asked is known by that: names of what was opened are others where nothing was. */
+static void test_a_failed_row_is_known_by_what_was_asked(void **state) {
+    fixture *f = *state;
+    zeb_record then = ok_row(1, "0"), now = crashed_row(9);
+    then.row.requested.device = now.row.requested.device = "gpu";
+    then.row.requested.policy = now.row.requested.policy = "/p/half.json";
+    then.row.requested.data = now.row.requested.data = "/data";
+    then.row.requested.tune = now.row.requested.tune = zeb_i64(0);
+    set(then.row.policy, "half");
+    set(now.row.policy, "half.json");
+    set(now.row.model, "folder");
+    assert_non_null(partner(f, then, now));
+    zeb_record other = then;
+    other.row.requested.device = "gpu:1";
+    assert_null(partner(f, other, now));
+    other = then;
+    other.row.requested.policy = "/q/half.json";
+    assert_null(partner(f, other, now));
+    other = then;
+    other.row.requested.data = "/elsewhere";
+    assert_null(partner(f, other, now));
+    other = then;
+    other.row.requested.tune = zeb_i64(1);
+    assert_null(partner(f, other, now));
+    other = then; /* of an older schema: by its names */
+    other.row.requested.device = other.row.requested.policy = other.row.requested.data = NULL;
+    other.row.requested.tune = (zeb_maybe_i64){0};
+    assert_null(partner(f, other, now));
+    set(now.row.policy, "half");
+    set(now.row.model, "bert");
+    assert_non_null(partner(f, other, now));
+}
+
 static void test_what_only_explains_is_no_part_of_a_case(void **state) {
     fixture *f = *state;
     zeb_record then = ok_row(1, "0");
@@ -632,6 +665,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_a_case_is_what_was_asked_for),
         TEST(test_what_only_explains_is_no_part_of_a_case),
+        TEST(test_a_failed_row_is_known_by_what_was_asked),
         TEST(test_the_newest_ok_row_of_the_same_policy_is_taken),
         TEST(test_a_base_may_be_of_another_host),
         TEST(test_a_crashed_row_stands_for_the_device_that_no_other_row_has),
