@@ -47,6 +47,13 @@ class TwoNights(ProgramTest):
             for statement in statements:
                 self.assertGreater(db.execute(statement).rowcount, 0, statement)
 
+    def night(self, *words):
+        """One more run, with the samples of the others."""
+        self.zeb(*words, "--db", self.db, check=0)
+        with contextlib.closing(sqlite3.connect(self.db)) as db, db:
+            for row, in db.execute("SELECT id FROM row WHERE run_id = (SELECT max(id) FROM run)").fetchall():
+                keep_times(db, row, TIMES)
+
     def scale(self, row, factor):
         """Makes all samples of a row so many times as long."""
         with contextlib.closing(sqlite3.connect(self.db)) as db, db:
@@ -130,10 +137,7 @@ class Times(TwoNights):
 
     def test_the_newest_earlier_row_counts(self):
         self.scale(1, 0.5)
-        self.zeb(*NIGHT, "--db", self.db, check=0)
-        with contextlib.closing(sqlite3.connect(self.db)) as db, db:
-            for row in (7, 8, 9):
-                keep_times(db, row, TIMES)
+        self.night(*NIGHT)
         found, said = self.verdicts(check=0)
         self.assertEqual((said["run"], found), (3, SAME))
         self.assertEqual(self.verdicts("--base", "1", check=1)[0], {**SAME, "cpu": "slower"})  # the drift of two nights
@@ -183,13 +187,13 @@ class Losses(TwoNights):
 
     def test_a_run_that_was_stopped_is_nobodys_measure(self):
         """The night after misses what the last whole night had, not what the stopped one had."""
-        self.zeb(*NIGHT, "--db", self.db, check=0)
+        self.night(*NIGHT)
         self.edit("DELETE FROM row WHERE id IN (5, 8)",
                   "UPDATE row SET verdict = 'interrupted', reason = 'stopped by the user' WHERE id = 4")
         for stop, then in (("UPDATE run SET exit_code = 1 WHERE id = 2", 1),
                            ("UPDATE run SET finished_utc = NULL, exit_code = NULL WHERE id = 2", 4)):
             self.edit(stop)
-            found, said = self.verdicts("--tolerance", "100%", check=1)
+            found, said = self.verdicts(check=1)
             self.assertEqual((said["run"], said["expected_run"], found["ref"]), (3, 1, "missing"))
             self.assertEqual(said["cases"][0]["then"]["row"], then)
             self.edit("UPDATE row SET verdict = 'ok', reason = NULL WHERE id = 4")
@@ -204,19 +208,19 @@ class Losses(TwoNights):
         self.assertIn("host", [change["what"] for change in said["cases"][0]["changed"]])
 
     def test_another_command_misses_nothing(self):
-        self.zeb(*NIGHT[:2], "null", *NIGHT[3:], "--db", self.db, check=0)
-        found, said = self.verdicts("--tolerance", "100%", check=0)
+        self.night(*NIGHT[:2], "null", *NIGHT[3:])
+        found, said = self.verdicts(check=0)
         self.assertEqual((list(found), said["expected_run"]), (["null"], None))
-        self.assertEqual(self.verdicts("--tolerance", "100%", "--base", "2", check=1)[0],
+        self.assertEqual(self.verdicts("--base", "2", check=1)[0],
                          {"null": found["null"], "cpu": "missing", "ref": "missing"})
 
     def test_one_word_more_is_another_command(self):
-        self.zeb(*NIGHT, "--seed", "2", "--db", self.db, check=0)
+        self.night(*NIGHT, "--seed", "2")
         self.edit("DELETE FROM row WHERE id = 8")
-        _, said = self.verdicts("--tolerance", "100%", check=0)
+        _, said = self.verdicts(check=0)
         self.assertEqual((said["run"], said["expected_run"], len(said["cases"])), (3, None, 2))
         self.edit("UPDATE run SET argv = '[\"an embedding program\"]' WHERE id = 3")
-        self.assertEqual(self.verdicts("--tolerance", "100%", check=0)[1]["run"], 3)
+        self.assertEqual(self.verdicts(check=0)[1]["run"], 3)
 
     def test_other_settings_are_another_case(self):
         self.run_cases("null", "--limit", "8", "--max-time", "1ms")
