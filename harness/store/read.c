@@ -198,8 +198,8 @@ static const char rows_sql[] =
     "WHERE (?1 = 0 OR run_id = ?1) AND (?2 = 0 OR id IN (SELECT id FROM newest)) AND (?3 = 0 OR id IN ("
     "SELECT id FROM (SELECT r.id, row_number() OVER (PARTITION BY u.host, r.model, r.model_path, r.model_hash, r.task, "
     "r.split, r.backend, r.device, r.policy, r.policy_hash, r.scenario, r.precision, s.precision, s.threads, s.pinned, "
-    "s.batch, s.seq_max, s.\"limit\", s.isa, s.device, s.policy, s.data, s.tune ORDER BY r.id DESC) AS place FROM row AS r JOIN run AS u ON u.id = "
-    "r.run_id "
+    "s.batch, s.seq_max, s.\"limit\", s.isa, s.device, s.policy, s.data, s.tune ORDER BY r.id DESC) AS place "
+    "FROM row AS r JOIN run AS u ON u.id = r.run_id "
     "LEFT JOIN settings AS s ON s.row_id = r.id AND s.which = 'requested' "
     "WHERE r.run_id < ?3 AND r.verdict = 'ok') WHERE place = 1)) ORDER BY id";
 
