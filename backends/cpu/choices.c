@@ -33,8 +33,12 @@ static const kind kinds[] = {
     {"slab-rows", offsetof(cpu_choices, slab_rows), LINEAR_EIGHT, {4, 6, 8, 12, 17}, {4, 5, 7, 11, 16}},
     {"tile-split", offsetof(cpu_choices, tile_split), LINEAR_EIGHT, {1, 2}, {13, 16, 20, 28, 40}},
     {"four-tiles", offsetof(cpu_choices, four_tiles), LINEAR_FOUR, {1, 2, 3, 5, 8}, {9, 15, 21, 30, 42}},
-    {"worker-rows", offsetof(cpu_choices, worker_rows), LINEAR_EIGHT, {4, 8, 12, 16, 24}, {12, 20, 28, 36, 44}},
-    {"block-rows", offsetof(cpu_choices, block_rows), LINEAR_EIGHT, {48, 96, 144, 288}, {160, 320, 512}},
+    {"worker-rows",
+     offsetof(cpu_choices, worker_rows),
+     LINEAR_EIGHT,
+     {4, 8, 12, 16, CPU_WORKER_ROWS_MAX},
+     {12, 20, 28, 36, 44}},
+    {"block-rows", offsetof(cpu_choices, block_rows), LINEAR_EIGHT, {48, 96, 144, CPU_BLOCK_ROWS_MAX}, {160, 320, 512}},
     {"all-percent", offsetof(cpu_choices, all_percent), ATTENTION, {20, 40, 60, 80, 101}, {30, 50, 70, 90}},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };

@@ -19,6 +19,9 @@ typedef struct cpu_choices {
     uint32_t all_percent; /* of the rows survive: contexts are made of all (ops_attention.c) */
 } cpu_choices;
 
+/* The most that worker_rows and block_rows can be. */
+enum { CPU_WORKER_ROWS_MAX = 24, CPU_BLOCK_ROWS_MAX = 288 };
+
 cpu_choices cpu_choices_of(const cpu_kernels *kernels);
 
 /* zeb_backend.choices and .choose */

@@ -97,7 +97,7 @@ static void take_tensor(cpu_tensor *to, const zeb_tensor *t) {
     to->scale = t->scale;
     to->group = t->group;
     to->codes = to->halves = to->flags = to->from = to->by = ZEB_NONE;
-    to->first = to->last = -1;
+    to->arena.first = to->local.first = -1;
     to->data = t->role == ZEB_ROLE_WEIGHT ? (void *)(uintptr_t)t->data : NULL;
 }
 
@@ -180,7 +180,7 @@ static zeb_status fill(zeb_plan *plan, const zeb_graph *graph, bool *taken, zeb_
     status = cpu_plan_place(plan, error);
     for (uint32_t i = 0; status == ZEB_OK && i < plan->stages; i++)
         if (plan->stage[i].op == ZEB_OP_ATTENTION) cpu_attention_bind(plan, &plan->stage[i].as.attention);
-    return status;
+    return status == ZEB_OK ? cpu_plan_view(plan, error) : status;
 }
 
 zeb_status cpu_compile(zeb_device *device, const zeb_graph *graph, zeb_plan **result, zeb_error *error) {
@@ -218,6 +218,11 @@ void cpu_release(zeb_plan *plan) {
         free(block);
         block = next;
     }
+    for (uint32_t i = 0; plan->hand != NULL && i < cpu_pool_threads(plan->pool); i++) {
+        if (plan->hand[i].plan != NULL && plan->hand[i].plan != plan) free(plan->hand[i].plan->tensor);
+        if (plan->hand[i].plan != plan) free(plan->hand[i].plan);
+    }
+    free(plan->local);
     free(plan->tensor);
     free(plan->stage);
     free(plan->chain);

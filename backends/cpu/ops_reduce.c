@@ -39,7 +39,7 @@ int32_t cpu_add_tensor(zeb_plan *plan, int32_t x, zeb_dtype dtype, int64_t width
     t->width = width;
     t->ld = ld;
     t->codes = t->halves = ZEB_NONE;
-    t->first = t->last = -1;
+    t->arena.first = t->local.first = -1;
     t->data = NULL;
     return id;
 }

@@ -29,7 +29,7 @@ static void add_table_row(const cpu_hand *hand, const cpu_stage *stage, int32_t 
     const cpu_tensor *t = &plan->tensor[table];
     const int width = (int)t->width;
     if (id < 0 || id >= t->rows) {
-        atomic_store(&plan->bad_id_stage, (int32_t)(stage - plan->stage) + 1);
+        atomic_store(&hand->whole->bad_id_stage, (int32_t)(stage - plan->stage) + 1);
         if (first) memset(out, 0, (size_t)width * sizeof *out);
         return;
     }

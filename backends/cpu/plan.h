@@ -23,6 +23,13 @@ struct zeb_device {
     zeb_device_settings settings;
 };
 
+/* When something is needed, and where it lies then. */
+typedef struct cpu_place {
+    int first, last; /* first < 0: never */
+    size_t at;       /* bytes from the beginning */
+    size_t size;
+} cpu_place;
+
 /* A tensor of the graph as the plan sees it: `rows` rows of `width` elements, `ld` apart. */
 typedef struct cpu_tensor {
     zeb_dtype dtype;
@@ -41,19 +48,20 @@ typedef struct cpu_tensor {
     /* A residual that isn't copied out of `from` (fuse.c), and what is to have it added by the norm behind: rows `by`
      * of `from`; or ZEB_NONE. */
     int32_t from, by;
-    int first, last; /* chains between which it is needed; first < 0: by none */
-    size_t place;    /* offset in the arena */
-    size_t size;     /* bytes in the arena */
-    void *data;      /* in the arena; weights: in the checkpoint */
+    cpu_place arena; /* by chains */
+    cpu_place local; /* by stages, in what a worker keeps of a block of rows; where one chain alone needs it */
+    void *data;      /* in the arena; weights: in the checkpoint; in a worker's view of a block: see run.c */
 } cpu_tensor;
 
 typedef struct cpu_stage cpu_stage;
 
 /* What a worker holds during a pass. */
 typedef struct cpu_hand {
-    zeb_plan *plan;
+    zeb_plan *plan;  /* as this worker sees it: with tensors of its own where one chain alone needs them */
+    zeb_plan *whole; /* what all workers share */
     uint32_t worker, workers;
-    void *scratch; /* plan->scratch_bytes, its own */
+    void *scratch;        /* plan->scratch_bytes, its own */
+    unsigned char *local; /* plan->local_bytes, its own: rows of the block that it takes through a chain */
 } cpu_hand;
 
 /* Work on rows r0 .. r1 of the stage's row space; of a linear stage only on panels p0 .. p1. */
@@ -215,6 +223,7 @@ struct cpu_stage {
 typedef struct cpu_chain {
     uint32_t first, count; /* stages */
     bool row_local;
+    uint32_t local, locals; /* plan->local[local ...]: tensors that it alone needs, over the rows that it walks */
 } cpu_chain;
 
 struct zeb_plan {
@@ -231,6 +240,8 @@ struct zeb_plan {
     unsigned char *arena;
     size_t arena_bytes;
     size_t scratch_bytes;  /* of one worker, inside the arena */
+    int32_t *local;        /* [tensors] at most: see cpu_chain */
+    size_t local_bytes;    /* of one worker, inside the arena */
     unsigned char *common; /* memory that stages use one after the other, inside the arena */
     size_t common_bytes;
     struct cpu_block *block; /* packed weights and the like */
@@ -299,6 +310,8 @@ void cpu_release(zeb_plan *plan); /* takes NULL */
 
 /* Lifetimes to places, one allocation (memory.c). */
 ZEB_MUST_CHECK zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error);
+/* Gives every worker its view of the plan, which is finished but for that (memory.c). */
+ZEB_MUST_CHECK zeb_status cpu_plan_view(zeb_plan *plan, zeb_error *error);
 
 /* ---- while running --------------------------------------------------------------------------------------------- */
 

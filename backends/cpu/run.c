@@ -13,7 +13,7 @@ static uint64_t now_ns(void) {
 /* One stage on some rows, timed for the profile on worker 0: a stage's span begins with its first rows and is as long
  * as all of them took, blocks in between left out. */
 static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, int p0, int p1) {
-    const zeb_plan *plan = hand->plan;
+    const zeb_plan *plan = hand->whole;
     const cpu_stage *stage = &plan->stage[s];
     if (!plan->profiling || hand->worker != 0) {
         stage->rows(hand, stage, r0, r1, p0, p1);
@@ -26,12 +26,31 @@ static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, i
     span[1] += now_ns() - begin;
 }
 
+/* From now on rows `from` .. of the chain's own tensors are those of this worker's room for a block: row `from` is its
+ * first. */
+static void take_block(const cpu_hand *hand, const cpu_chain *chain, int64_t from) {
+    for (uint32_t i = 0; i < chain->locals; i++) {
+        cpu_tensor *t = &hand->plan->tensor[hand->whole->local[chain->local + i]];
+        const uintptr_t first = (uintptr_t)(hand->local + t->local.at);
+        t->data = (void *)(first - zeb_dtype_bytes(t->dtype, (size_t)from * t->ld));
+    }
+}
+
+/* The rows of the chain's own tensors are everybody's: few enough for that. */
+static void share_block(const cpu_hand *hand, const cpu_chain *chain) {
+    for (uint32_t i = 0; i < chain->locals; i++) {
+        const int32_t id = hand->whole->local[chain->local + i];
+        hand->plan->tensor[id].data = hand->whole->tensor[id].data;
+    }
+}
+
 /* Rows r0 .. r1 through all stages, a block at a time. */
 static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
-    const zeb_plan *plan = hand->plan;
+    const zeb_plan *plan = hand->whole;
     const int64_t block = plan->device->choices.block_rows, blocks = (r1 - r0 + block - 1) / block;
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t from = r0 + (r1 - r0) * i / blocks, to = r0 + (r1 - r0) * (i + 1) / blocks;
+        take_block(hand, chain, from);
         for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
             run_rows(hand, s, from, to, 0, plan->stage[s].panels);
     }
@@ -39,8 +58,9 @@ static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, 
 
 /* Stage by stage: a linear one by panels, others by rows. */
 static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t rows) {
-    const zeb_plan *plan = hand->plan;
+    const zeb_plan *plan = hand->whole;
     const int64_t i = hand->worker, n = hand->workers;
+    share_block(hand, chain);
     for (uint32_t s = chain->first; s < chain->first + chain->count; s++) {
         const cpu_stage *stage = &plan->stage[s];
         if (s > chain->first) cpu_pool_barrier(plan->pool, hand->worker);
@@ -52,7 +72,7 @@ static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t r
 }
 
 static void walk_chain(const cpu_hand *hand, const cpu_chain *chain) {
-    const zeb_plan *plan = hand->plan;
+    const zeb_plan *plan = hand->whole;
     const cpu_stage *first = &plan->stage[chain->first];
     if (!chain->row_local) {
         first->share(hand, first);
