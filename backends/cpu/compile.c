@@ -177,6 +177,7 @@ static zeb_status fill(zeb_plan *plan, const zeb_graph *graph, bool *taken, zeb_
     zeb_status status = make_stages(plan, graph, taken, error);
     if (status != ZEB_OK) return status;
     plan->chains = cpu_fuse_chains(plan, plan->chain);
+    cpu_fuse_spans(plan, plan->chain, plan->chains);
     status = cpu_plan_place(plan, error);
     for (uint32_t i = 0; status == ZEB_OK && i < plan->stages; i++)
         if (plan->stage[i].op == ZEB_OP_ATTENTION) cpu_attention_bind(plan, &plan->stage[i].as.attention);

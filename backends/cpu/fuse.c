@@ -87,3 +87,33 @@ uint32_t cpu_fuse_chains(const zeb_plan *plan, cpu_chain *chain) {
     }
     return chains;
 }
+
+/* An attention of which each sequence is alone: nothing of it is known before, or wanted after, of all sequences. */
+static bool is_plain(const zeb_plan *plan, const cpu_chain *chain, int32_t space) {
+    const cpu_stage *stage = &plan->stage[chain->first];
+    if (chain->row_local || chain->count != 1 || stage->op != ZEB_OP_ATTENTION) return false;
+    const cpu_attention *a = &stage->as.attention;
+    return a->attr.select.mode == ZEB_SELECT_NONE && !a->weigh && a->gates == ZEB_NONE && a->flags == ZEB_NONE &&
+           same_space(plan, space, a->q) && same_space(plan, space, a->k) && same_space(plan, space, a->v) &&
+           same_space(plan, space, a->context);
+}
+
+static bool may_all_follow(const zeb_plan *plan, const cpu_stage *head, const cpu_chain *chain) {
+    for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
+        if (!may_follow(plan, head, &plan->stage[s])) return false;
+    return true;
+}
+
+void cpu_fuse_spans(const zeb_plan *plan, cpu_chain *chain, uint32_t chains) {
+    for (uint32_t c = 0; c < chains; c++) {
+        if (!chain[c].row_local) continue;
+        const cpu_stage *head = &plan->stage[chain[c].first];
+        uint32_t end = c + 1;
+        while (plan->tensor[head->space].offsets != ZEB_NONE && end + 1 < chains &&
+               is_plain(plan, &chain[end], head->space) && chain[end + 1].row_local &&
+               may_all_follow(plan, head, &chain[end + 1]))
+            end += 2;
+        chain[c].span = end - c;
+        c = end - 1;
+    }
+}

@@ -18,4 +18,7 @@ bool cpu_fuse_gather(const zeb_graph *graph, const zeb_node *gather);
  * how many there are. */
 uint32_t cpu_fuse_chains(const zeb_plan *plan, cpu_chain *chain);
 
+/* Chains into spans: see cpu_chain. */
+void cpu_fuse_spans(const zeb_plan *plan, cpu_chain *chain, uint32_t chains);
+
 #endif

@@ -46,13 +46,13 @@ static void find_lifetimes(zeb_plan *plan) {
     }
 }
 
-/* A chain's stages read of what it writes only rows that the same worker has written, in one space (fuse.c). */
-static bool is_local(const zeb_plan *plan, const cpu_tensor *t) {
-    if (t->role != ZEB_ROLE_VALUE || t->arena.first < 0 || t->arena.first != t->arena.last || t->local.first < 0)
-        return false;
-    const cpu_chain *chain = &plan->chain[t->arena.first];
+/* A span's stages read of what it writes only rows that the same worker has written, in one space (fuse.c). */
+static bool is_local(const zeb_plan *plan, const cpu_tensor *t, uint32_t span) {
+    const cpu_chain *chain = &plan->chain[span];
     const cpu_tensor *space = &plan->tensor[plan->stage[chain->first].space];
-    return chain->row_local && t->rows == space->rows && t->live == space->live && t->offsets == space->offsets;
+    return t->role == ZEB_ROLE_VALUE && t->local.first >= 0 && t->arena.first >= (int)span &&
+           t->arena.last < (int)(span + chain->span) && t->rows == space->rows && t->live == space->live &&
+           t->offsets == space->offsets;
 }
 
 static zeb_status find_locals(zeb_plan *plan, zeb_error *error) {
@@ -60,11 +60,13 @@ static zeb_status find_locals(zeb_plan *plan, zeb_error *error) {
     plan->local = calloc(plan->tensors + 1u, sizeof *plan->local);
     if (plan->local == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory for a plan");
     for (uint32_t c = 0; c < plan->chains; c++) {
-        plan->chain[c].local = count;
-        for (uint32_t i = 0; i < plan->tensors; i++)
-            if (plan->tensor[i].arena.first == (int)c && is_local(plan, &plan->tensor[i]))
-                plan->local[count++] = (int32_t)i;
-        plan->chain[c].locals = count - plan->chain[c].local;
+        const uint32_t first = count;
+        for (uint32_t i = 0; plan->chain[c].span > 0 && i < plan->tensors; i++)
+            if (is_local(plan, &plan->tensor[i], c)) plan->local[count++] = (int32_t)i;
+        for (uint32_t k = 0; k < plan->chain[c].span; k++) {
+            plan->chain[c + k].local = first;
+            plan->chain[c + k].locals = count - first;
+        }
     }
     return ZEB_OK;
 }
@@ -99,7 +101,7 @@ static size_t lowest_place(const zeb_plan *plan, uint32_t index) {
     return at;
 }
 
-/* The same among local[0 .. index], tensors of one chain. */
+/* The same among local[0 .. index], tensors of one span. */
 static size_t lowest_local(const zeb_plan *plan, const int32_t *local, uint32_t index) {
     const cpu_place *p = &plan->tensor[local[index]].local;
     size_t at = 0;
@@ -118,7 +120,7 @@ static size_t lowest_local(const zeb_plan *plan, const int32_t *local, uint32_t 
 static void place_locals(zeb_plan *plan) {
     for (uint32_t c = 0; c < plan->chains; c++) {
         const int32_t *local = plan->local + plan->chain[c].local;
-        for (uint32_t i = 0; i < plan->chain[c].locals; i++) {
+        for (uint32_t i = 0; plan->chain[c].span > 0 && i < plan->chain[c].locals; i++) {
             cpu_place *p = &plan->tensor[local[i]].local;
             p->size = bytes_of(&plan->tensor[local[i]], CPU_BLOCK_ROWS_MAX);
             p->at = lowest_local(plan, local, i);
@@ -138,7 +140,7 @@ zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error) {
     for (uint32_t i = 0; i < plan->tensors; i++) {
         cpu_tensor *t = &plan->tensor[i];
         if (!in_arena(t)) continue;
-        t->arena.size = bytes_of(t, is_local(plan, t) ? (int64_t)workers * CPU_WORKER_ROWS_MAX : t->rows);
+        t->arena.size = bytes_of(t, cpu_in_block(plan, t) ? (int64_t)workers * CPU_WORKER_ROWS_MAX : t->rows);
         t->arena.at = lowest_place(plan, i);
         if (t->arena.at + t->arena.size > total) total = t->arena.at + t->arena.size;
     }

@@ -132,6 +132,16 @@ static void run_round(const cpu_hand *hand, const cpu_attention *a, _Atomic uint
     }
 }
 
+void cpu_attend(const cpu_hand *hand, const cpu_stage *stage, int64_t b0, int64_t b1) {
+    const cpu_attention *a = &stage->as.attention;
+    for (int64_t b = b0; b < b1; b++) {
+        cpu_task t;
+        t.to = aim_task(hand->plan, a, b, false, &t);
+        for (t.head = 0; t.head < a->attr.heads && t.to > 0; t.head++)
+            run_task(hand, a, &t, &(round){.context = true});
+    }
+}
+
 /* Where importance goes: the tensor that wants it, or the plan's own. */
 static float *importance_of(const zeb_plan *plan, const cpu_attention *a) {
     return a->importance == ZEB_NONE ? a->mean : plan->tensor[a->importance].data;

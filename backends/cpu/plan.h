@@ -49,7 +49,7 @@ typedef struct cpu_tensor {
      * of `from`; or ZEB_NONE. */
     int32_t from, by;
     cpu_place arena; /* by chains */
-    cpu_place local; /* by stages, in what a worker keeps of a block of rows; where one chain alone needs it */
+    cpu_place local; /* by stages, in what a worker keeps of a block of rows; where one span alone needs it */
     void *data;      /* in the arena; weights: in the checkpoint; in a worker's view of a block: see run.c */
 } cpu_tensor;
 
@@ -223,7 +223,11 @@ struct cpu_stage {
 typedef struct cpu_chain {
     uint32_t first, count; /* stages */
     bool row_local;
-    uint32_t local, locals; /* plan->local[local ...]: tensors that it alone needs, over the rows that it walks */
+    /* Chains from here on, this one counted, that form a span: row-local ones with attentions between that only look at
+     * rows of the same sequence. A group of sequences can go through all of it before the next does. Row-local chains
+     * elsewhere are spans of one; inside of one and elsewhere: 0. */
+    uint32_t span;
+    uint32_t local, locals; /* plan->local[local ...]: tensors that the span it belongs to alone needs, in its rows */
 } cpu_chain;
 
 struct zeb_plan {
@@ -240,7 +244,7 @@ struct zeb_plan {
     unsigned char *arena;
     size_t arena_bytes;
     size_t scratch_bytes;  /* of one worker, inside the arena */
-    int32_t *local;        /* [tensors] at most: see cpu_chain */
+    int32_t *local;        /* span by span: see cpu_chain */
     size_t local_bytes;    /* of one worker, inside the arena */
     unsigned char *common; /* memory that stages use one after the other, inside the arena */
     size_t common_bytes;
@@ -267,6 +271,9 @@ void cpu_stage_writes(cpu_stage *stage, int32_t tensor);
 
 /* Raises the scratch of each worker to at least that many bytes. */
 void cpu_plan_scratch(zeb_plan *plan, size_t bytes);
+
+/* Attention of all heads over the sequences b0 .. b1, for one that neither selects nor weighs. */
+void cpu_attend(const cpu_hand *hand, const cpu_stage *stage, int64_t b0, int64_t b1);
 
 /* Gives an attention stage its share of the common memory. */
 void cpu_attention_bind(zeb_plan *plan, cpu_attention *attention);
@@ -314,6 +321,11 @@ ZEB_MUST_CHECK zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error);
 ZEB_MUST_CHECK zeb_status cpu_plan_view(zeb_plan *plan, zeb_error *error);
 
 /* ---- while running --------------------------------------------------------------------------------------------- */
+
+/* Whether a tensor's rows beyond a block are not kept: one chain alone needs it. */
+static inline bool cpu_in_block(const zeb_plan *plan, const cpu_tensor *t) {
+    return t->local.size > 0 && t->arena.first == t->arena.last && plan->chain[t->arena.first].row_local;
+}
 
 /* One pass (run.c). */
 ZEB_MUST_CHECK zeb_status cpu_pass(zeb_plan *plan, zeb_error *error);

@@ -10,49 +10,133 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* One stage on some rows, timed for the profile on worker 0: a stage's span begins with its first rows and is as long
- * as all of them took, blocks in between left out. */
-static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, int p0, int p1) {
-    const zeb_plan *plan = hand->whole;
-    const cpu_stage *stage = &plan->stage[s];
-    if (!plan->profiling || hand->worker != 0) {
-        stage->rows(hand, stage, r0, r1, p0, p1);
-        return;
-    }
-    const uint64_t begin = now_ns();
-    stage->rows(hand, stage, r0, r1, p0, p1);
+/* For the profile of worker 0: a stage's span begins with its first rows and is as long as all of them took, blocks in
+ * between left out. */
+static void add_span(const zeb_plan *plan, uint32_t s, uint64_t begin) {
     uint64_t *span = &plan->span[2 * s];
     if (span[0] == 0) span[0] = span[1] = begin;
     span[1] += now_ns() - begin;
 }
 
-/* From now on rows `from` .. of the chain's own tensors are those of this worker's room for a block: row `from` is its
+static bool is_timed(const cpu_hand *hand) {
+    return hand->whole->profiling && hand->worker == 0;
+}
+
+/* One stage on some rows. */
+static void run_rows(const cpu_hand *hand, uint32_t s, int64_t r0, int64_t r1, int p0, int p1) {
+    const cpu_stage *stage = &hand->whole->stage[s];
+    const uint64_t begin = is_timed(hand) ? now_ns() : 0;
+    stage->rows(hand, stage, r0, r1, p0, p1);
+    if (is_timed(hand)) add_span(hand->whole, s, begin);
+}
+
+/* All stages of a chain on some rows. */
+static void run_chain(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
+    for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
+        run_rows(hand, s, r0, r1, 0, hand->whole->stage[s].panels);
+}
+
+/* ---- whose rows ------------------------------------------------------------------------------------------------- */
+
+/* Rows `from` .. of what a chain alone needs, or its whole span, are those of this worker's room: row `from` is its
  * first. */
-static void take_block(const cpu_hand *hand, const cpu_chain *chain, int64_t from) {
+static void take_room(const cpu_hand *hand, const cpu_chain *chain, bool span, int64_t from) {
+    const zeb_plan *plan = hand->whole;
     for (uint32_t i = 0; i < chain->locals; i++) {
-        cpu_tensor *t = &hand->plan->tensor[hand->whole->local[chain->local + i]];
+        cpu_tensor *t = &hand->plan->tensor[plan->local[chain->local + i]];
+        if (!span && (!cpu_in_block(plan, t) || t->arena.first != (int)(chain - plan->chain))) continue;
         const uintptr_t first = (uintptr_t)(hand->local + t->local.at);
         t->data = (void *)(first - zeb_dtype_bytes(t->dtype, (size_t)from * t->ld));
     }
 }
 
-/* The rows of the chain's own tensors are everybody's: few enough for that. */
-static void share_block(const cpu_hand *hand, const cpu_chain *chain) {
+/* They are everybody's. */
+static void leave_room(const cpu_hand *hand, const cpu_chain *chain) {
     for (uint32_t i = 0; i < chain->locals; i++) {
         const int32_t id = hand->whole->local[chain->local + i];
         hand->plan->tensor[id].data = hand->whole->tensor[id].data;
     }
 }
 
+/* ---- a span, a group of sequences at a time ---------------------------------------------------------------------- */
+
+enum {
+    SEQUENCES_LEAST = 8 /* a worker: they are not divided, so with few of them some would wait for others */
+};
+
+/* Whether the batch of this pass is one of enough sequences, each small enough for a worker's room, and of more rows
+ * than one block. */
+static bool takes_groups(const cpu_hand *hand, const cpu_chain *chain) {
+    const zeb_plan *plan = hand->whole;
+    const int32_t space = plan->stage[chain->first].space;
+    const int64_t sequences = cpu_sequences(plan, space);
+    int64_t some = 0, first, end;
+    if (chain->span < 2 || cpu_live_rows(plan, space) <= plan->device->choices.block_rows) return false;
+    for (int64_t b = 0; b < sequences; b++) {
+        cpu_sequence_rows(plan, space, b, &first, &end);
+        if (end - first > CPU_BLOCK_ROWS_MAX) return false;
+        some += end > first;
+    }
+    return some >= (hand->workers > 1 ? SEQUENCES_LEAST * (int64_t)hand->workers : 1);
+}
+
+/* The first sequence that begins at or after the row. */
+static int64_t sequence_from(const zeb_plan *plan, int32_t space, int64_t row) {
+    const int64_t sequences = cpu_sequences(plan, space);
+    int64_t b = 0, first = 0, end;
+    for (; b < sequences; b++) {
+        cpu_sequence_rows(plan, space, b, &first, &end);
+        if (first >= row) break;
+    }
+    return b;
+}
+
+static void run_group(const cpu_hand *hand, const cpu_chain *chain, int64_t b0, int64_t b1) {
+    const zeb_plan *plan = hand->whole;
+    const int32_t space = plan->stage[chain->first].space;
+    int64_t r0, r1, end;
+    cpu_sequence_rows(plan, space, b0, &r0, &end);
+    cpu_sequence_rows(plan, space, b1 - 1, &end, &r1);
+    if (r0 == r1) return;
+    take_room(hand, chain, true, r0);
+    for (const cpu_chain *c = chain; c < chain + chain->span; c++) {
+        const uint64_t begin = !c->row_local && is_timed(hand) ? now_ns() : 0;
+        if (c->row_local)
+            run_chain(hand, c, r0, r1);
+        else
+            cpu_attend(hand, &plan->stage[c->first], b0, b1);
+        if (begin != 0) add_span(plan, c->first, begin);
+    }
+}
+
+/* This worker's part of the sequences, in groups of about a block of rows. */
+static void walk_groups(const cpu_hand *hand, const cpu_chain *chain) {
+    const zeb_plan *plan = hand->whole;
+    const int32_t space = plan->stage[chain->first].space;
+    const int64_t rows = cpu_live_rows(plan, space), i = hand->worker, n = hand->workers;
+    const int64_t block = plan->device->choices.block_rows, last = sequence_from(plan, space, rows * (i + 1) / n);
+    int64_t from = sequence_from(plan, space, rows * i / n), begin, first, end;
+    while (from < last) {
+        int64_t to = from;
+        cpu_sequence_rows(plan, space, from, &begin, &end);
+        do
+            cpu_sequence_rows(plan, space, to++, &first, &end);
+        while (to < last && end - begin < block &&
+               (cpu_sequence_rows(plan, space, to, &first, &end), end - begin <= CPU_BLOCK_ROWS_MAX));
+        run_group(hand, chain, from, to);
+        from = to;
+    }
+}
+
+/* ---- a chain ---------------------------------------------------------------------------------------------------- */
+
 /* Rows r0 .. r1 through all stages, a block at a time. */
 static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, int64_t r1) {
-    const zeb_plan *plan = hand->whole;
-    const int64_t block = plan->device->choices.block_rows, blocks = (r1 - r0 + block - 1) / block;
+    const int64_t block = hand->whole->device->choices.block_rows, blocks = (r1 - r0 + block - 1) / block;
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t from = r0 + (r1 - r0) * i / blocks, to = r0 + (r1 - r0) * (i + 1) / blocks;
-        take_block(hand, chain, from);
-        for (uint32_t s = chain->first; s < chain->first + chain->count; s++)
-            run_rows(hand, s, from, to, 0, plan->stage[s].panels);
+        take_room(hand, chain, false, from);
+        run_chain(hand, chain, from, to);
     }
 }
 
@@ -60,7 +144,6 @@ static void walk_rows(const cpu_hand *hand, const cpu_chain *chain, int64_t r0, 
 static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t rows) {
     const zeb_plan *plan = hand->whole;
     const int64_t i = hand->worker, n = hand->workers;
-    share_block(hand, chain);
     for (uint32_t s = chain->first; s < chain->first + chain->count; s++) {
         const cpu_stage *stage = &plan->stage[s];
         if (s > chain->first) cpu_pool_barrier(plan->pool, hand->worker);
@@ -74,6 +157,7 @@ static void walk_columns(const cpu_hand *hand, const cpu_chain *chain, int64_t r
 static void walk_chain(const cpu_hand *hand, const cpu_chain *chain) {
     const zeb_plan *plan = hand->whole;
     const cpu_stage *first = &plan->stage[chain->first];
+    leave_room(hand, chain);
     if (!chain->row_local) {
         first->share(hand, first);
         return;
@@ -94,6 +178,11 @@ static void work(void *context, uint32_t worker) {
     for (uint32_t c = 0; c < plan->chains; c++) {
         if (c > 0) cpu_pool_barrier(plan->pool, hand->worker);
         const cpu_chain *chain = &plan->chain[c];
+        if (takes_groups(hand, chain)) {
+            walk_groups(hand, chain);
+            c += chain->span - 1;
+            continue;
+        }
         const bool timed = plan->profiling && worker == 0 && !chain->row_local;
         if (timed) plan->span[2 * chain->first] = now_ns();
         walk_chain(hand, chain);
