@@ -75,6 +75,9 @@ def main(argv=None):
         for k, n in SHAPES:
             w, x = rng.standard_normal(n * k + n, np.float32), rng.standard_normal(m * k, np.float32)
             ours, apart = (Linear(lib, a, a.precision, m, k, n, w, x) for _ in range(2))
+            if a.isa and f"isa={a.isa} " not in ours.settings:
+                print(f"SKIPPED: this processor has no {a.isa} ({ours.settings.strip()})")
+                return
             other, other_apart = (Linear(lib, a, a.against, m, k, n, w, x) if a.against else None for _ in range(2))
             mine, share, alone = [], [], []
             for _ in range(a.rounds):  # the peak just before and after, so that both see the same machine
