@@ -88,14 +88,17 @@ uint32_t cpu_fuse_chains(const zeb_plan *plan, cpu_chain *chain) {
     return chains;
 }
 
-/* An attention of which each sequence is alone: nothing of it is known before, or wanted after, of all sequences. */
+/* An attention of which each sequence is alone: nothing of it is known before, or wanted after, of all sequences. What
+ * it reads lies in each worker's room then, which values do: kernels read whole vectors past a row, and the next one
+ * may be another worker's. */
 static bool is_plain(const zeb_plan *plan, const cpu_chain *chain, int32_t space) {
     const cpu_stage *stage = &plan->stage[chain->first];
     if (chain->row_local || chain->count != 1 || stage->op != ZEB_OP_ATTENTION) return false;
     const cpu_attention *a = &stage->as.attention;
     return a->attr.select.mode == ZEB_SELECT_NONE && !a->weigh && a->gates == ZEB_NONE && a->flags == ZEB_NONE &&
-           same_space(plan, space, a->q) && same_space(plan, space, a->k) && same_space(plan, space, a->v) &&
-           same_space(plan, space, a->context);
+           plan->tensor[a->q].role == ZEB_ROLE_VALUE && plan->tensor[a->k].role == ZEB_ROLE_VALUE &&
+           plan->tensor[a->v].role == ZEB_ROLE_VALUE && same_space(plan, space, a->q) &&
+           same_space(plan, space, a->k) && same_space(plan, space, a->v) && same_space(plan, space, a->context);
 }
 
 static bool may_all_follow(const zeb_plan *plan, const cpu_stage *head, const cpu_chain *chain) {
