@@ -36,7 +36,7 @@ static const zeb_option options[] = {
     {0}};
 
 static const char *const examples[] = {
-    "zeb run --db nightly.db; zeb compare --db nightly.db   # tonight against the nights before",
+    "zeb run --db nightly.db; [ $? -lt 2 ] && zeb compare --db nightly.db   # tonight against the nights before",
     "zeb compare --db nightly.db --base 1 --tolerance 10%   # against a fixed run: slow drift adds up",
     "zeb compare --run 12 --base 11 --predictions b.jsonl --base-predictions a.jsonl", NULL};
 

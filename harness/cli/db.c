@@ -31,6 +31,9 @@ static const char *const examples[] = {
     "zeb db export --format codecarbon > emissions.csv", "zeb db export --format openmetrics > zeb.prom", NULL};
 
 static zeb_status import(const db_settings *set, const char *path, zeb_error *error) {
+    if (set->model != NULL && set->model[0] == '\0')
+        return zeb_fail(error, ZEB_ERR_ARGUMENT,
+                        "--model must not be empty: leave it out where the model is not known");
     zeb_store *store;
     zeb_import_counts counts;
     zeb_status status = zeb_store_open(set->db, true, &store, error);

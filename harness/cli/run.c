@@ -46,7 +46,10 @@ static const zeb_option options[] = {
     {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
      NULL},
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
-     "Devices: a plugin, plugin:device, or all that compute (null and template only by name).", NULL},
+     "Devices: a plugin, plugin:device, or all that compute (null and template only by name; a plugin that is broken "
+     "has "
+     "a failed row).",
+     NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE[,...]", "dense", AT(policy),
      "Sparsity policies (policy.json), or dense. After dense in one list, a policy's row says what share of dense's "
      "operations and time it saved.",
@@ -143,7 +146,7 @@ enum { LOCK_PATIENCE_S = 1200 };
 
 /* True while it is worth trying once more to write to the database. */
 static bool still_locked(const run_context *context, zeb_status status, uint64_t begin_ns, const zeb_error *why) {
-    if (status != ZEB_ERR_TIMEOUT || *context->stop != 0) return false;
+    if (status != ZEB_ERR_TIMEOUT || *context->stop != 0 || context->unstored) return false; /* once a sweep */
     if (zeb_clock_now_ns() - begin_ns > LOCK_PATIENCE_S * 1000000000ull) return false;
     zeb_log_write(&context->log, ZEB_LOG_WARNING, "%s; trying again, for %d minutes in all", why->text,
                   LOCK_PATIENCE_S / 60);
@@ -156,6 +159,20 @@ static zeb_status store_row(const run_context *context, const zeb_row *row, zeb_
     do
         status = zeb_store_put(context->store, context->run_id, row, NULL, why);
     while (still_locked(context, status, begin_ns, why));
+    return status;
+}
+
+/* Opens the database and begins the run in it. */
+static zeb_status store_begin(run_context *context, const char *path, zeb_arena *arena, zeb_error *error) {
+    const uint64_t begin_ns = zeb_clock_now_ns();
+    zeb_status status;
+    do
+        status = zeb_store_open(path, true, &context->store, error);
+    while (still_locked(context, status, begin_ns, error));
+    if (status != ZEB_OK) return status;
+    do
+        status = zeb_provenance_begin(context->store, arena, &context->run_id, error);
+    while (still_locked(context, status, begin_ns, error));
     return status;
 }
 
@@ -249,9 +266,8 @@ static zeb_status all_devices(const zeb_registry *registry, zeb_arena *arena, co
                 return zeb_fail(error, ZEB_ERR_ARGUMENT, "more than %d devices: name some of them", LIST_MAX);
             char *spec;
             zeb_status status =
-                broken || record->device_count == 1
-                    ? zeb_arena_format(arena, &spec, error, "%s", record->name)
-                    : zeb_arena_format(arena, &spec, error, "%s:%s", record->name, record->device[d].id);
+                broken ? zeb_arena_format(arena, &spec, error, "%s", record->name)
+                       : zeb_arena_format(arena, &spec, error, "%s:%s", record->name, record->device[d].id);
             if (status != ZEB_OK) return status;
             device[(*count)++] = spec;
             computing += !broken;
@@ -500,12 +516,11 @@ static int run(const void *settings, const char *const *operands, size_t operand
     if (status == ZEB_OK) status = check_settings(set, registry, &error);
     if (status == ZEB_OK) status = make_cases(set, &places, registry, &context.log, arena, &list, &error);
     if (status == ZEB_OK) status = check_devices(registry, &list, &error);
-    if (status == ZEB_OK) status = zeb_store_open(set->db, true, &context.store, &error);
+    if (status == ZEB_OK) status = store_begin(&context, set->db, arena, &error);
     if (status == ZEB_OK)
         status = zeb_store_peaks(context.store, NULL, NULL, arena, &context.peak, &context.peaks, &error);
     if (status == ZEB_OK && list.count > 0 && zeb_tune_wanted(&list.cases[0]))
         status = zeb_store_timings(context.store, NULL, arena, &context.timing, &context.timings, &spoilt, &error);
-    if (status == ZEB_OK) status = zeb_provenance_begin(context.store, arena, &context.run_id, &error);
     if (status == ZEB_OK) status = run_cases(&context, registry, &list, set, arena, &result, &error);
     if (status != ZEB_OK) result = zeb_cli_fail(zeb_cli_exit(status), &error);
     zeb_store_close(context.store);

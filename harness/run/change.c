@@ -99,6 +99,8 @@ size_t zeb_change_differences(const zeb_change *change, zeb_difference differenc
 static const char *const idle_word[] = {"--predictions", "--db", "--format", "--verbose"};
 enum { IDLE_WORDS = sizeof idle_word / sizeof idle_word[0], IDLE_FLAG = IDLE_WORDS - 1 };
 
+enum { NIGHTS = 7 }; /* that a missing case is told */
+
 /* The next word from *at on that matters, which *at is then behind; NULL: no more. */
 static const char *word_of_weight(const zeb_run_info *run, size_t *at) {
     while (*at < run->argc) {
@@ -126,13 +128,16 @@ static bool runs_cases(const zeb_stored_run *run) {
     return run->rows > 0 || (run->info.argc > 1 && strcmp(run->info.argv[1], "run") == 0);
 }
 
+/* Whether the run should have had the cases of an earlier one. */
+static bool is_like(const zeb_stored_run *earlier, const zeb_stored_run *now) {
+    const char *a = earlier->info.host, *b = now->info.host;
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0 && earlier->rows > 0 && earlier->finished_utc != NULL &&
+           earlier->interrupted == 0 && same_command(&earlier->info, &now->info);
+}
+
 static const zeb_stored_run *find_expected(const zeb_stored_run *run, const zeb_stored_run *now) {
-    for (const zeb_stored_run *r = now; r-- > run;) {
-        const char *a = r->info.host, *b = now->info.host;
-        bool host = strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
-        if (host && r->rows > 0 && r->finished_utc != NULL && r->interrupted == 0 && same_command(&r->info, &now->info))
-            return r;
-    }
+    for (const zeb_stored_run *r = now; r-- > run;)
+        if (is_like(r, now)) return r;
     return NULL;
 }
 
@@ -177,7 +182,40 @@ static zeb_status rows_of(zeb_store *store, int64_t run, int64_t ok_before, zeb_
     return zeb_store_rows(store, &filter, arena, record, count, error);
 }
 
-static zeb_status find_pairs(zeb_store *store, zeb_arena *arena, zeb_changes *changes, zeb_error *error) {
+/* The run of that id, within the last NIGHTS before now that it should be like. */
+static bool is_recent(const zeb_stored_run *run, const zeb_stored_run *now, int64_t id) {
+    int nights = NIGHTS;
+    for (const zeb_stored_run *r = now; r-- > run && nights > 0;) {
+        if (!is_like(r, now)) continue;
+        if (r->id == id) return true;
+        nights--;
+    }
+    return false;
+}
+
+static bool is_among(const zeb_record *record, size_t count, const zeb_record *one) {
+    for (size_t i = 0; i < count; i++)
+        if (zeb_change_same_case(&record[i], one, false)) return true;
+    return false;
+}
+
+/* A case that is missing stays missing for some nights: adds to expected[*count] those of then[] that it lacks. */
+static zeb_status add_missed(const zeb_stored_run *run, const zeb_stored_run *now, const zeb_record *then,
+                             size_t then_count, zeb_arena *arena, zeb_record **expected, size_t *count,
+                             zeb_error *error) {
+    void *memory;
+    zeb_status status = zeb_arena_alloc(arena, *count + then_count, sizeof **expected, &memory, error);
+    if (status != ZEB_OK) return status;
+    zeb_record *all = memory;
+    if (*count > 0) memcpy(all, *expected, *count * sizeof *all);
+    for (size_t i = then_count; i-- > 0;) /* the newest of a case first */
+        if (is_recent(run, now, then[i].run_id) && !is_among(all, *count, &then[i])) all[(*count)++] = then[i];
+    *expected = all;
+    return ZEB_OK;
+}
+
+static zeb_status find_pairs(zeb_store *store, const zeb_stored_run *run, zeb_arena *arena, zeb_changes *changes,
+                             zeb_error *error) {
     zeb_record *now = NULL, *then = NULL, *expected = NULL;
     size_t now_count = 0, then_count = 0, expected_count = 0;
     bool by_hand = changes->base != NULL;
@@ -185,6 +223,11 @@ static zeb_status find_pairs(zeb_store *store, zeb_arena *arena, zeb_changes *ch
     if (status == ZEB_OK && !by_hand) status = rows_of(store, 0, changes->run.id, arena, &then, &then_count, error);
     if (status == ZEB_OK && changes->expected != NULL)
         status = rows_of(store, changes->expected->id, 0, arena, &expected, &expected_count, error);
+    const zeb_stored_run *at = run;
+    while (at->id != changes->run.id)
+        at++;
+    if (status == ZEB_OK && !by_hand)
+        status = add_missed(run, at, then, then_count, arena, &expected, &expected_count, error);
     return status == ZEB_OK ? zeb_changes_pair(then, then_count, expected, expected_count, now, now_count, by_hand,
                                                arena, &changes->change, &changes->count, error)
                             : status;
@@ -217,7 +260,7 @@ zeb_status zeb_changes_find(zeb_store *store, const zeb_changes_options *options
     size_t runs = 0;
     zeb_status status = zeb_store_runs(store, arena, &run, &runs, error);
     if (status == ZEB_OK) status = choose_runs(run, runs, options, changes, error);
-    if (status == ZEB_OK) status = find_pairs(store, arena, changes, error);
+    if (status == ZEB_OK) status = find_pairs(store, run, arena, changes, error);
     if (status == ZEB_OK) status = zeb_answers_open(options->then_answers, options->now_answers, &answers, error);
     for (size_t i = 0; status == ZEB_OK && i < changes->count; i++)
         status = measure(store, &changes->change[i], answers, error);

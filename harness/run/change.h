@@ -2,9 +2,9 @@
  * judged. Whether a difference is one: run/compare.h.
  *
  * A case is what was asked for: model, data, task, split, policy, device, precision, tuning, scenario, threads,
- * pinning, batch, longest sequence, limit and instruction set, on one host. A model is the same by its path, or where
- * the path has changed by its hash. Rows of schemas before 6 do not tell all of that and go by the names of what was
- * opened, with any device of the plugin where none was. */
+ * pinning, batch, longest sequence, limit and instruction set, on one host. Files are the same by their path, or where
+ * that has changed by their hash, a device by its id. Rows of schemas before 6 do not tell all of that and go by the
+ * names of what was opened, with any device of the plugin where none was. */
 #ifndef ZEB_RUN_CHANGE_H
 #define ZEB_RUN_CHANGE_H
 
@@ -68,6 +68,9 @@ typedef struct zeb_change {
     zeb_pair_test pairs;        /* McNemar alone: a is then, b is now */
     double score_p, score_holm; /* of the tests that have one */
 } zeb_change;
+
+/* any_place: rows were chosen by hand, host and paths may differ. */
+bool zeb_change_same_case(const zeb_record *a, const zeb_record *b, bool any_place);
 
 /* Pairs now[now_count], the rows of one run, with the best of then[then_count]: of the same case the ok ones first,
  * then the same policy by its hash, then the same path of the model, then the newest. What of expected[expected_count]

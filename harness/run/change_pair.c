@@ -25,9 +25,17 @@ static bool tells(const zeb_record *r) {
     return r->row.requested.device != NULL;
 }
 
+/* The same by its path, or where the path has changed by what is in it. */
+static bool same_file(const char *path, const char *other_path, const char *hash, const char *other_hash) {
+    return same_text(path, other_path) || (hash[0] != '\0' && same_text(hash, other_hash));
+}
+
 /* Device, policy and data as asked. Names that a row has of what was opened say less: one that failed has others. */
-static bool same_wish(const zeb_row_settings *a, const zeb_row_settings *b) {
-    return same_text(a->device, b->device) && same_text(a->policy, b->policy) && same_text(a->data, b->data);
+static bool same_wish(const zeb_row *x, const zeb_row *y) {
+    const zeb_row_settings *a = &x->requested, *b = &y->requested;
+    return same_file(a->device, b->device, x->device, y->device) &&
+           same_file(a->policy, b->policy, x->policy_hash, y->policy_hash) &&
+           same_file(a->data, b->data, x->data_hash, y->data_hash);
 }
 
 static bool same_names(const zeb_row *a, const zeb_row *b) {
@@ -36,19 +44,19 @@ static bool same_names(const zeb_row *a, const zeb_row *b) {
 }
 
 static bool same_place(const zeb_record *a, const zeb_record *b) {
-    bool hash = a->row.model_hash[0] != '\0' && same_text(a->row.model_hash, b->row.model_hash);
-    return same_text(a->run.host, b->run.host) && (hash || same_text(a->row.model_path, b->row.model_path));
+    return same_text(a->run.host, b->run.host) &&
+           same_file(a->row.model_path, b->row.model_path, a->row.model_hash, b->row.model_hash);
 }
 
 /* Settings that decide what is measured. What only decides how long for (target, caps, seed) is no part of a case. */
-static bool same_case(const zeb_record *a, const zeb_record *b, bool any_place) {
+bool zeb_change_same_case(const zeb_record *a, const zeb_record *b, bool any_place) {
     const zeb_row *x = &a->row, *y = &b->row;
     const zeb_maybe_i64 tuned = x->requested.tune, other = y->requested.tune;
     bool told = tells(a) && tells(b) && !any_place; /* paths of another place say nothing */
     return same_text(x->task, y->task) && same_text(x->split, y->split) && same_text(x->backend, y->backend) &&
            same_text(x->scenario, y->scenario) && same_text(precision_asked(x), precision_asked(y)) &&
            same_settings(&x->requested, &y->requested) && (!tuned.has || !other.has || tuned.value == other.value) &&
-           (told ? same_wish(&x->requested, &y->requested) : same_names(x, y)) && (any_place || same_place(a, b));
+           (told ? same_wish(x, y) : same_names(x, y)) && (any_place || same_place(a, b));
 }
 
 static bool is_ok(const zeb_record *r) {
@@ -77,7 +85,7 @@ static int distance(const zeb_record *r, const pair_wish *wish) {
 static zeb_record *best(zeb_record *from, size_t count, const pair_wish *wish, zeb_record *so_far) {
     for (size_t i = 0; i < count; i++) {
         zeb_record *r = &from[i];
-        if (!same_case(r, wish->now, wish->any_place)) continue;
+        if (!zeb_change_same_case(r, wish->now, wish->any_place)) continue;
         int far = distance(r, wish), now = so_far != NULL ? distance(so_far, wish) : far + 1;
         if (far < now || (far == now && r->id > so_far->id)) so_far = r;
     }
@@ -93,7 +101,8 @@ static void stand_for(const zeb_record *expected, size_t expected_count, const z
             for (size_t i = 0; i < now_count && !met[e]; i++) {
                 bool exact = same_text(expected[e].row.device, now[i].row.device) &&
                              same_text(expected[e].row.policy_hash, now[i].row.policy_hash);
-                if (stands_for[i] != NULL || (strict && !exact) || !same_case(&expected[e], &now[i], any_place))
+                if (stands_for[i] != NULL || (strict && !exact) ||
+                    !zeb_change_same_case(&expected[e], &now[i], any_place))
                     continue;
                 met[e] = true;
                 stands_for[i] = &expected[e];

@@ -16,5 +16,5 @@ CREATE TABLE training_model (
     PRIMARY KEY (training_id, model)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO training_model SELECT id, model FROM training WHERE model IS NOT NULL;
+INSERT INTO training_model SELECT id, model FROM training WHERE model <> '';
 ALTER TABLE training DROP COLUMN model;

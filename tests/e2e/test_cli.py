@@ -114,6 +114,10 @@ class Training(ProgramTest):
         out = self.zeb("db", "export", "--db", self.db, check=0).stdout.splitlines()
         self.assertEqual(len(out), lines + 1)
 
+    def test_a_model_needs_a_name(self):
+        done = self.zeb("db", "import", self.EMISSIONS, "--model", "", "--db", self.db, check=2)
+        self.assertIn("--model must not be empty", done.stderr)
+
     def test_what_is_no_emissions_file_changes_nothing(self):
         path = self.folder / "emissions.csv"
         path.write_text("timestamp,energy\nyesterday,much\n")

@@ -179,6 +179,25 @@ class Losses(TwoNights):
         self.assertIsNone(said["cases"][-1]["now"])
         self.assertIn("missing: it was ok in run 1", self.compare(check=1).stdout)
 
+    def test_what_is_missing_stays_so_for_a_week(self):
+        for night in range(8):
+            self.night(*NIGHT)
+            self.edit("DELETE FROM row WHERE backend = 'ref' AND run_id = (SELECT max(id) FROM run)")
+            found, _ = self.verdicts(check=1 if night < 7 else 0)
+            self.assertEqual(found.get("ref"), "missing" if night < 7 else None, night)
+
+    def test_a_checkout_that_has_moved_is_the_same(self):
+        data = self.folder / "data"
+        shutil.copytree(ROOT / "suites/data", data)
+        words = ("--limit", "4", "--max-time", "1ms", "--data")
+        self.run_cases("null", *words, data)
+        data.rename(self.folder / "elsewhere")
+        self.run_cases("null:0", *words, self.folder / "elsewhere")
+        with contextlib.closing(sqlite3.connect(self.db)) as db, db:
+            for row in (7, 8):
+                keep_times(db, row, TIMES)
+        self.assertEqual(self.verdicts(check=0)[0], {"null": "same"})
+
     def test_a_run_that_was_killed_before_its_first_row_misses_all(self):
         self.edit("DELETE FROM row WHERE run_id = 2", "UPDATE run SET finished_utc = NULL, exit_code = NULL WHERE id = 2")
         done = self.compare("--format", "json", check=1)
