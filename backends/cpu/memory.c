@@ -71,6 +71,20 @@ static zeb_status find_locals(zeb_plan *plan, zeb_error *error) {
     return ZEB_OK;
 }
 
+/* A group is through its span before the next begins, and no worker waits for another in between: what lies in the
+ * arena while some chain of a span needs it lies there for all of the span. */
+static void widen_lifetimes(zeb_plan *plan) {
+    for (uint32_t c = 0; c < plan->chains; c++) {
+        const int first = (int)c, last = (int)(c + plan->chain[c].span) - 1;
+        for (uint32_t i = 0; plan->chain[c].span > 1 && i < plan->tensors; i++) {
+            cpu_place *p = &plan->tensor[i].arena;
+            if (p->first < 0 || p->last < first || p->first > last || is_local(plan, &plan->tensor[i], c)) continue;
+            if (p->first > first) p->first = first;
+            if (p->last < last) p->last = last;
+        }
+    }
+}
+
 static bool in_arena(const cpu_tensor *t) {
     return t->role != ZEB_ROLE_WEIGHT && t->arena.first >= 0;
 }
@@ -117,12 +131,20 @@ static size_t lowest_local(const zeb_plan *plan, const int32_t *local, uint32_t 
     return at;
 }
 
+/* The most rows of a span that a worker takes at a time: of a group, or its share of all. */
+static int64_t rows_in_room(const zeb_plan *plan, const cpu_chain *chain) {
+    const cpu_tensor *space = &plan->tensor[plan->stage[chain->first].space];
+    const int64_t workers = cpu_pool_threads(plan->pool), share = (space->rows + workers - 1) / workers;
+    const bool groups = chain->span > 1 && plan->tensor[space->offsets].rows > CPU_SEQUENCES_LEAST * workers;
+    return groups || share > CPU_BLOCK_ROWS_MAX ? CPU_BLOCK_ROWS_MAX : share;
+}
+
 static void place_locals(zeb_plan *plan) {
     for (uint32_t c = 0; c < plan->chains; c++) {
         const int32_t *local = plan->local + plan->chain[c].local;
         for (uint32_t i = 0; plan->chain[c].span > 0 && i < plan->chain[c].locals; i++) {
             cpu_place *p = &plan->tensor[local[i]].local;
-            p->size = bytes_of(&plan->tensor[local[i]], CPU_BLOCK_ROWS_MAX);
+            p->size = bytes_of(&plan->tensor[local[i]], rows_in_room(plan, &plan->chain[c]));
             p->at = lowest_local(plan, local, i);
             if (p->at + p->size > plan->local_bytes) plan->local_bytes = p->at + p->size;
         }
@@ -136,6 +158,7 @@ zeb_status cpu_plan_place(zeb_plan *plan, zeb_error *error) {
     find_lifetimes(plan);
     zeb_status status = find_locals(plan, error);
     if (status != ZEB_OK) return status;
+    widen_lifetimes(plan);
     place_locals(plan);
     for (uint32_t i = 0; i < plan->tensors; i++) {
         cpu_tensor *t = &plan->tensor[i];

@@ -220,6 +220,10 @@ struct cpu_stage {
     } as;
 };
 
+/* Sequences that a worker must have for groups of them: they are not divided, so with few some would wait for others.
+ */
+enum { CPU_SEQUENCES_LEAST = 8 };
+
 typedef struct cpu_chain {
     uint32_t first, count; /* stages */
     bool row_local;

@@ -60,25 +60,22 @@ static void leave_room(const cpu_hand *hand, const cpu_chain *chain) {
 
 /* ---- a span, a group of sequences at a time ---------------------------------------------------------------------- */
 
-enum {
-    SEQUENCES_LEAST = 8 /* a worker: they are not divided, so with few of them some would wait for others */
-};
-
 /* Whether the batch of this pass is one of enough sequences, each small enough for a worker's room, and of more rows
  * than one block. They must follow one another through all rows: what a group leaves out, nobody computes. */
 static bool takes_groups(const cpu_hand *hand, const cpu_chain *chain) {
+    if (chain->span < 2) return false;
     const zeb_plan *plan = hand->whole;
     const int32_t space = plan->stage[chain->first].space;
     const int64_t sequences = cpu_sequences(plan, space), rows = cpu_live_rows(plan, space);
     int64_t some = 0, first, end = 0;
-    if (chain->span < 2 || rows <= plan->device->choices.block_rows) return false;
+    if (rows <= plan->device->choices.block_rows) return false;
     for (int64_t b = 0; b < sequences; b++) {
         const int64_t before = end;
         cpu_sequence_rows(plan, space, b, &first, &end);
         if (first != before || end - first > CPU_BLOCK_ROWS_MAX) return false;
         some += end > first;
     }
-    return end == rows && some >= (hand->workers > 1 ? SEQUENCES_LEAST * (int64_t)hand->workers : 1);
+    return end == rows && some >= (hand->workers > 1 ? CPU_SEQUENCES_LEAST * (int64_t)hand->workers : 1);
 }
 
 /* The first sequence that begins at or after the row. */

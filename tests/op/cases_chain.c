@@ -63,11 +63,11 @@ void op_cases_chain(op_suite *suite) {
         {.tokens = 24, .batch = 3, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_W4A8},
         {.tokens = 24, .batch = 3, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_W4A16},
         /* Batches that a device may take through several nodes a part at a time. */
-        {.tokens = 330, .batch = 20, .heads = 2, .dim = 16, .ffn = 64, .embed = 1, .cls_only = 1},
-        {.tokens = 330, .batch = 20, .heads = 2, .dim = 16, .ffn = 64, .select = {half, {0}}},
-        {.tokens = 330, .batch = 2, .heads = 2, .dim = 16, .ffn = 64},
-        {.tokens = 330, .batch = 20, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_BF16},
-        {.tokens = 330, .batch = 20, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_W8A8},
+        {.tokens = 200, .batch = 16, .heads = 2, .dim = 16, .ffn = 64, .embed = 1, .cls_only = 1},
+        {.tokens = 200, .batch = 16, .heads = 2, .dim = 16, .ffn = 64, .select = {half, {0}}},
+        {.tokens = 300, .batch = 2, .heads = 2, .dim = 16, .ffn = 64},
+        {.tokens = 200, .batch = 16, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_BF16},
+        {.tokens = 200, .batch = 16, .heads = 2, .dim = 16, .ffn = 64, .precision = ZEB_PRECISION_W8A8},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
         char name[160];
