@@ -146,6 +146,12 @@ static void precision(char *to, const zeb_row *row) {
     (void)snprintf(to, ZEB_CELL_MAX, "auto: %s", took);
 }
 
+static void scenario(char *to, const zeb_row *row) {
+    if (row->scenario[0] != '\0') zeb_cell_line(to, ZEB_CELL_MAX, row->scenario);
+    if (strcmp(row->scenario, "offline") == 0 && row->requested.batch.has)
+        (void)snprintf(to, ZEB_CELL_MAX, "offline, batch %lld", (long long)row->requested.batch.value);
+}
+
 static void settings(char *to, const zeb_row *row) {
     const zeb_row_settings *asked = &row->requested;
     char split[sizeof row->split], text[ZEB_CELL_MAX] = "";
@@ -155,7 +161,6 @@ static void settings(char *to, const zeb_row *row) {
     if (split[0] != '\0') ADD("%s", split);
     if (row->examples > 0) ADD(" of %llu", (unsigned long long)row->examples);
     if (asked->seq_max.has) ADD(", up to %lld tokens", (long long)asked->seq_max.value);
-    if (asked->batch.has && strcmp(row->scenario, "offline") == 0) ADD(", batch %lld", (long long)asked->batch.value);
     if (asked->isa[0] != '\0') ADD(", isa %.15s", asked->isa);
     if (asked->tune.has && asked->tune.value != 0) ADD(", tuned");
     if (asked->pinned.has && asked->pinned.value == 0) ADD(", not pinned");
@@ -175,7 +180,7 @@ void zeb_cells_make(const zeb_row *row, zeb_cells *cells) {
     device(cells->text[ZEB_CELL_DEVICE], row);
     precision(cells->text[ZEB_CELL_PRECISION], row);
     text_cell(cells->text[ZEB_CELL_POLICY], row->policy);
-    text_cell(cells->text[ZEB_CELL_SCENARIO], row->scenario);
+    scenario(cells->text[ZEB_CELL_SCENARIO], row);
     settings(cells->text[ZEB_CELL_SETTINGS], row);
     text_cell(cells->text[ZEB_CELL_VERDICT], zeb_outcome_name(row->outcome));
     metric(cells->text[ZEB_CELL_METRIC], row);
