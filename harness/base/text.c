@@ -83,6 +83,13 @@ const char *zeb_text_nearest(const char *word, const char *const *candidates, si
     return nearest;
 }
 
+size_t zeb_text_width(const char *text) {
+    size_t width = 0;
+    for (; *text != '\0'; text++)
+        width += ((unsigned char)*text & 0xC0u) != 0x80u;
+    return width;
+}
+
 bool zeb_text_utf8_valid(const char *text, size_t length, size_t *bad) {
     for (size_t at = 0; at < length;) {
         utf8proc_int32_t code;

@@ -21,6 +21,9 @@ size_t zeb_text_distance(const char *a, const char *b);
 /* The entry of candidates[count] nearest to word, or NULL if none is near enough to suggest. */
 const char *zeb_text_nearest(const char *word, const char *const *candidates, size_t count);
 
+/* Characters (code points) of UTF-8 text. */
+size_t zeb_text_width(const char *text);
+
 /* True if the bytes are well-formed UTF-8; else *bad is the offset of the first offending byte. */
 bool zeb_text_utf8_valid(const char *text, size_t length, size_t *bad);
 

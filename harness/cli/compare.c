@@ -20,8 +20,7 @@ static const zeb_option options[] = {
     {"run", ZEB_OPTION_COUNT, "N", "0", AT(run), "The run to judge, by its id; 0: the newest.", NULL},
     {"base", ZEB_OPTION_COUNT, "N", "0", AT(base),
      "Compare with this run's rows, whatever the host. 0: each case with its newest earlier row that is ok, of any "
-     "run; "
-     "cases that the newest earlier run of the same command line had are then missed where they are not there.",
+     "run; cases that the newest earlier run of the same command line had are then missed where they are not there.",
      NULL},
     {"tolerance", ZEB_OPTION_PERCENT, "SHARE", "5%", AT(tolerance),
      "A median counts as changed when the whole 95 % interval of the ratio lies beyond this: between two nights, the "

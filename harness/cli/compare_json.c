@@ -71,7 +71,7 @@ static json_t *case_json(const zeb_change *c) {
     return json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "verdict",
                      zeb_change_name(c->kind), "loss", zeb_change_is_loss(c->kind), "model", text_json(row->model),
                      "task", text_json(row->task), "backend", text_json(row->backend), "device", text_json(device),
-                     "precision", text_json(zeb_compare_precision(row)), "policy", text_json(row->policy), "scenario",
+                     "precision", text_json(zeb_change_precision(row)), "policy", text_json(row->policy), "scenario",
                      text_json(row->scenario), "changed", differences_json(c), "comparable", c->comparable, "then",
                      side_json(c->then), "now", side_json(c->now), "latency", time_json(c));
 }

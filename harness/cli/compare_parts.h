@@ -15,7 +15,7 @@ static inline void zeb_compare_plain(char *text) {
 }
 
 static inline const zeb_row *zeb_compare_ok(const zeb_record *record) {
-    return record != NULL && record->row.outcome == ZEB_OUTCOME_OK ? &record->row : NULL;
+    return zeb_change_ok(record) ? &record->row : NULL;
 }
 
 /* Microjoules a query, measured; an estimate is no measurement, and a change of one says nothing. */
@@ -32,10 +32,6 @@ static inline const zeb_row_metric *zeb_compare_headline(const zeb_row *row) {
 
 static inline const zeb_record *zeb_compare_record(const zeb_change *c) {
     return c->now != NULL ? c->now : c->then;
-}
-
-static inline const char *zeb_compare_precision(const zeb_row *row) {
-    return row->requested.precision[0] != '\0' ? row->requested.precision : row->precision;
 }
 
 static inline void zeb_compare_p(char *to, size_t capacity, double p) {

@@ -49,18 +49,10 @@ static void write_differences(FILE *out, const char *who, const difference_list 
     if (separator[0] != '\0') (void)fputc('\n', out);
 }
 
-/* What kept the device from working undisturbed. */
 static void write_disturbed(FILE *out, const char *who, const char *when, const zeb_row *row) {
-    static const char *const name[] = {"foreign-load", "oversubscribed", "quota-throttled", "steal-time", "throttled"};
-    const char *separator = "";
-    for (size_t i = 0; row != NULL && i < row->flag_count; i++)
-        for (size_t k = 0; k < sizeof name / sizeof name[0]; k++) {
-            if (strcmp(row->flag[i], name[k]) != 0) continue;
-            if (separator[0] == '\0') (void)fprintf(out, "%s: disturbed while it was measured %s: ", who, when);
-            (void)fprintf(out, "%s%s", separator, name[k]);
-            separator = ", ";
-        }
-    if (separator[0] != '\0') (void)fputc('\n', out);
+    char by[ZEB_ROW_REASON_MAX];
+    if (row != NULL && zeb_row_disturbances(row, by, sizeof by))
+        (void)fprintf(out, "%s: disturbed while it was measured %s: %s\n", who, when, by);
 }
 
 static void write_score(FILE *out, const char *who, const zeb_change *c) {

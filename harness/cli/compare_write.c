@@ -54,13 +54,6 @@ typedef struct line {
     char text[COLUMNS][CELL_MAX];
 } line;
 
-static size_t width_of(const char *text) {
-    size_t width = 0;
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xC0u) != 0x80u;
-    return width;
-}
-
 /* "1.23 ms": in the largest unit, `step` of the next smaller, of which there is at least one. */
 static void amount(char *to, size_t capacity, double value, double step, const char *const *unit) {
     while (unit[1] != NULL && fabs(value) >= step * 0.9995) {
@@ -136,7 +129,7 @@ static void make_line(const zeb_change *c, line *l) {
     keep_text(l->text[COLUMN_VERDICT], zeb_change_name(c->kind));
     keep_text(l->text[COLUMN_MODEL], row->model);
     keep_text(l->text[COLUMN_TASK], row->task);
-    keep_text(l->text[COLUMN_PRECISION], zeb_compare_precision(row));
+    keep_text(l->text[COLUMN_PRECISION], zeb_change_precision(row));
     keep_text(l->text[COLUMN_POLICY], row->policy);
     keep_text(l->text[COLUMN_SCENARIO], row->scenario);
     zeb_compare_device(l->text[COLUMN_DEVICE], CELL_MAX, c);
@@ -215,7 +208,7 @@ static void write_cells(FILE *out, const line *l, const bool *hoisted, const siz
         bool coloured = c == COLUMN_VERDICT && colour[0] != '\0';
         if (hoisted[c]) continue;
         (void)fprintf(out, "%s%s%s", coloured ? colour : "", text, coloured ? "\033[0m" : "");
-        for (size_t blank = width_of(text); blank < width[c] + 2 && c + 1 < COLUMNS; blank++)
+        for (size_t blank = zeb_text_width(text); blank < width[c] + 2 && c + 1 < COLUMNS; blank++)
             (void)fputc(' ', out);
     }
     (void)fputc('\n', out);
@@ -232,9 +225,9 @@ zeb_status zeb_compare_write_table(FILE *out, bool colour, const zeb_changes *ch
     zeb_status status = make_lines(changes, &lines, hoisted, error);
     if (status != ZEB_OK) return status;
     for (int c = 0; c < COLUMNS; c++) {
-        width[c] = width_of(columns[c].title);
+        width[c] = zeb_text_width(columns[c].title);
         for (size_t i = 0; i < changes->count; i++) {
-            size_t w = width_of(lines[i].text[c]);
+            size_t w = zeb_text_width(lines[i].text[c]);
             width[c] = w > width[c] ? w : width[c];
         }
     }

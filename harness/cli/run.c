@@ -46,9 +46,8 @@ static const zeb_option options[] = {
     {"split", ZEB_OPTION_TEXT, "NAME", NULL, AT(split), "Split of the task. Default: the task's own, mostly dev.",
      NULL},
     {"device", ZEB_OPTION_TEXT, "NAME[,...]", "all", AT(device),
-     "Devices: a plugin, plugin:device, or all that compute (null and template only by name; a plugin that is broken "
-     "has "
-     "a failed row).",
+     "Devices: a plugin, plugin:device, or all that compute (null and template only by name; a broken plugin "
+     "has a failed row).",
      NULL},
     {"policy", ZEB_OPTION_TEXT, "FILE[,...]", "dense", AT(policy),
      "Sparsity policies (policy.json), or dense. After dense in one list, a policy's row says what share of dense's "

@@ -69,6 +69,16 @@ typedef struct zeb_change {
     double score_p, score_holm; /* of the tests that have one */
 } zeb_change;
 
+/* Whether there is a row, and it is a good one. */
+static inline bool zeb_change_ok(const zeb_record *record) {
+    return record != NULL && record->row.outcome == ZEB_OUTCOME_OK;
+}
+
+/* The precision that was asked for; rows of the first schemas name it alone. */
+static inline const char *zeb_change_precision(const zeb_row *row) {
+    return row->requested.precision[0] != '\0' ? row->requested.precision : row->precision;
+}
+
 /* any_place: rows were chosen by hand, host and paths may differ. */
 bool zeb_change_same_case(const zeb_record *a, const zeb_record *b, bool any_place);
 

@@ -26,10 +26,6 @@ const char *zeb_score_test_name(zeb_score_test test) {
     return (unsigned)test < sizeof name / sizeof name[0] ? name[test] : "";
 }
 
-static bool is_ok(const zeb_record *record) {
-    return record != NULL && record->row.outcome == ZEB_OUTCOME_OK;
-}
-
 /* Unknown is not the same: what no hash vouches for is not compared. */
 static bool same_examples(const zeb_row *a, const zeb_row *b) {
     return a->data_hash[0] != '\0' && strcmp(a->data_hash, b->data_hash) == 0 && a->task_version.has &&
@@ -152,7 +148,7 @@ static void measure_score(zeb_change *change, const bool *then_right, const bool
 
 zeb_status zeb_change_measure(zeb_change *change, const bool *then_right, const bool *now_right, size_t answers,
                               zeb_error *error) {
-    if (!is_ok(change->then) || !is_ok(change->now)) return ZEB_OK;
+    if (!zeb_change_ok(change->then) || !zeb_change_ok(change->now)) return ZEB_OK;
     change->comparable = same_examples(&change->then->row, &change->now->row);
     if (change->comparable) measure_score(change, then_right, now_right, answers);
     return measure_time(change, error);
@@ -211,8 +207,8 @@ static void settle_score(zeb_change *c) {
 
 static zeb_change_kind kind_of(const zeb_change *c) {
     if (c->now == NULL) return ZEB_CHANGE_MISSING;
-    if (!is_ok(c->now)) return is_ok(c->then) ? ZEB_CHANGE_LOST : ZEB_CHANGE_NEVER_OK;
-    if (!is_ok(c->then)) return ZEB_CHANGE_NEW;
+    if (!zeb_change_ok(c->now)) return zeb_change_ok(c->then) ? ZEB_CHANGE_LOST : ZEB_CHANGE_NEVER_OK;
+    if (!zeb_change_ok(c->then)) return ZEB_CHANGE_NEW;
     if (!c->comparable) return ZEB_CHANGE_DIFFERS;
     if (c->score == ZEB_TREND_DOWN) return ZEB_CHANGE_WORSE;
     if (c->time == ZEB_TREND_DOWN) return ZEB_CHANGE_SLOWER;

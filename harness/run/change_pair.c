@@ -10,10 +10,6 @@ static bool same_number(zeb_maybe_i64 a, zeb_maybe_i64 b) {
     return a.has == b.has && (!a.has || a.value == b.value);
 }
 
-static const char *precision_asked(const zeb_row *row) {
-    return row->requested.precision[0] != '\0' ? row->requested.precision : row->precision;
-}
-
 static bool same_settings(const zeb_row_settings *a, const zeb_row_settings *b) {
     return same_number(a->threads, b->threads) && same_number(a->pinned, b->pinned) &&
            same_number(a->batch, b->batch) && same_number(a->seq_max, b->seq_max) && same_number(a->limit, b->limit) &&
@@ -54,13 +50,9 @@ bool zeb_change_same_case(const zeb_record *a, const zeb_record *b, bool any_pla
     const zeb_maybe_i64 tuned = x->requested.tune, other = y->requested.tune;
     bool told = tells(a) && tells(b) && !any_place; /* paths of another place say nothing */
     return same_text(x->task, y->task) && same_text(x->split, y->split) && same_text(x->backend, y->backend) &&
-           same_text(x->scenario, y->scenario) && same_text(precision_asked(x), precision_asked(y)) &&
+           same_text(x->scenario, y->scenario) && same_text(zeb_change_precision(x), zeb_change_precision(y)) &&
            same_settings(&x->requested, &y->requested) && (!tuned.has || !other.has || tuned.value == other.value) &&
            (told ? same_wish(x, y) : same_names(x, y)) && (any_place || same_place(a, b));
-}
-
-static bool is_ok(const zeb_record *r) {
-    return r->row.outcome == ZEB_OUTCOME_OK;
 }
 
 /* What a row beside `now` should be like: itself, and the expected row that it stands for, which knows the device and
@@ -74,7 +66,7 @@ typedef struct pair_wish {
 static int distance(const zeb_record *r, const pair_wish *wish) {
     const zeb_record *like = wish->stands_for != NULL ? wish->stands_for : wish->now;
     const char *device = wish->now->row.device[0] != '\0' ? wish->now->row.device : like->row.device;
-    int far = is_ok(r) ? 0 : 16;
+    int far = zeb_change_ok(r) ? 0 : 16;
     if (!same_text(r->row.device, device)) far += 8;
     if (!same_text(r->row.policy_hash, wish->now->row.policy_hash))
         far += same_text(r->row.policy_hash, like->row.policy_hash) ? 2 : 4;
@@ -134,7 +126,7 @@ zeb_status zeb_changes_pair(zeb_record *then, size_t then_count, zeb_record *exp
         const pair_wish wish = {.now = &expected[e], .any_place = any_place};
         if (met[e]) continue;
         zeb_record *stood = best(then, then_count, &wish, &expected[e]);
-        if (is_ok(stood)) (*change)[(*count)++] = (zeb_change){.then = stood};
+        if (zeb_change_ok(stood)) (*change)[(*count)++] = (zeb_change){.then = stood};
     }
     return ZEB_OK;
 }

@@ -23,13 +23,6 @@ const zeb_cell_column zeb_cell_columns[ZEB_CELL_COUNT] = {
     [ZEB_CELL_CO2] = {"gCO2e/1M queries", true, false},
 };
 
-size_t zeb_cell_width(const char *text) {
-    size_t width = 0;
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xC0u) != 0x80u;
-    return width;
-}
-
 void zeb_cell_line(char *to, size_t capacity, const char *text) {
     size_t length = strlen(text);
     if (length >= capacity) length = capacity - 1;

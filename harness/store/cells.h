@@ -45,7 +45,4 @@ void zeb_cells_make(const zeb_row *row, zeb_cells *cells);
 /* text with control characters as blanks, cut to capacity at a character's boundary. */
 void zeb_cell_line(char *to, size_t capacity, const char *text);
 
-/* Characters (code points) of UTF-8 text. */
-size_t zeb_cell_width(const char *text);
-
 #endif

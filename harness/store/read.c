@@ -104,24 +104,8 @@ static zeb_status take_flags(zeb_store *s, int64_t row_id, zeb_arena *arena, zeb
     return status;
 }
 
-static zeb_status take_samples(zeb_store *s, int64_t row_id, zeb_arena *arena, zeb_row *row, zeb_error *error) {
-    sqlite3_stmt *statement = NULL;
-    bool line = false;
-    zeb_status status = prepare(s, "SELECT encoding, data FROM sample WHERE row_id = ?1", row_id, &statement, error);
-    if (status == ZEB_OK) status = next(s, statement, &line, error);
-    if (status == ZEB_OK && line) {
-        const char *encoding = (const char *)sqlite3_column_text(statement, 0);
-        const void *data = sqlite3_column_blob(statement, 1);
-        size_t size = (size_t)sqlite3_column_bytes(statement, 1);
-        status = encoding == NULL || data == NULL ? zeb_fail(error, ZEB_ERR_MEMORY, "no memory to read samples")
-                                                  : zeb_sample_decode(encoding, data, size, arena, row, error);
-    }
-    (void)sqlite3_finalize(statement);
-    return status;
-}
-
 /* Everything that hangs on the row. */
-static zeb_status take_parts(zeb_store *s, int64_t id, bool samples, zeb_arena *arena, zeb_row *row, zeb_error *error) {
+static zeb_status take_parts(zeb_store *s, int64_t id, zeb_arena *arena, zeb_row *row, zeb_error *error) {
     const char *requested = "WHERE row_id = ?1 AND which = 'requested'";
     const char *effective = "WHERE row_id = ?1 AND which = 'effective'";
     const char *of_row = "WHERE row_id = ?1";
@@ -141,7 +125,6 @@ static zeb_status take_parts(zeb_store *s, int64_t id, bool samples, zeb_arena *
         status = take_list(s, ZEB_TABLE_KEPT, id, sizeof *row->kept, arena, &kept, &row->kept_count, error);
     }
     if (status == ZEB_OK) status = take_flags(s, id, arena, row, error);
-    if (status == ZEB_OK && samples) status = take_samples(s, id, arena, row, error);
     row->metric = metric;
     row->energy.channel = channel;
     row->kept = kept;
@@ -239,13 +222,12 @@ static zeb_status list_ids(zeb_store *s, const zeb_store_filter *filter, zeb_are
     return status;
 }
 
-static zeb_status take_records(zeb_store *s, const zeb_store_filter *filter, zeb_arena *arena, zeb_record *record,
-                               size_t count, zeb_error *error) {
+static zeb_status take_records(zeb_store *s, zeb_arena *arena, zeb_record *record, size_t count, zeb_error *error) {
     zeb_status status = ZEB_OK;
     for (size_t i = 0; status == ZEB_OK && i < count; i++) {
         zeb_record *r = &record[i];
         status = take_one(s, ZEB_TABLE_ROW, "WHERE id = ?1", r->id, arena, &r->row, error);
-        if (status == ZEB_OK) status = take_parts(s, r->id, filter->samples, arena, &r->row, error);
+        if (status == ZEB_OK) status = take_parts(s, r->id, arena, &r->row, error);
         if (status != ZEB_OK) break;
         if (i > 0 && record[i - 1].run_id == r->run_id) {
             r->run = record[i - 1].run;
@@ -267,14 +249,27 @@ zeb_status zeb_store_rows(zeb_store *store, const zeb_store_filter *filter, zeb_
     zeb_status status = zeb_sql_exec(store->db, store->path, "BEGIN", "read rows", error);
     if (status != ZEB_OK) return status;
     status = list_ids(store, filter, arena, record, count, error);
-    if (status == ZEB_OK) status = take_records(store, filter, arena, *record, *count, error);
+    if (status == ZEB_OK) status = take_records(store, arena, *record, *count, error);
     (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
     if (status != ZEB_OK) *count = 0;
     return status;
 }
 
 zeb_status zeb_store_samples(zeb_store *store, int64_t row_id, zeb_arena *arena, zeb_row *row, zeb_error *error) {
-    return take_samples(store, row_id, arena, row, error);
+    sqlite3_stmt *statement = NULL;
+    bool line = false;
+    zeb_status status =
+        prepare(store, "SELECT encoding, data FROM sample WHERE row_id = ?1", row_id, &statement, error);
+    if (status == ZEB_OK) status = next(store, statement, &line, error);
+    if (status == ZEB_OK && line) {
+        const char *encoding = (const char *)sqlite3_column_text(statement, 0);
+        const void *data = sqlite3_column_blob(statement, 1);
+        size_t size = (size_t)sqlite3_column_bytes(statement, 1);
+        status = encoding == NULL || data == NULL ? zeb_fail(error, ZEB_ERR_MEMORY, "no memory to read samples")
+                                                  : zeb_sample_decode(encoding, data, size, arena, row, error);
+    }
+    (void)sqlite3_finalize(statement);
+    return status;
 }
 
 static zeb_status take_runs(zeb_store *s, sqlite3_stmt *statement, zeb_arena *arena, zeb_stored_run *run, size_t n,

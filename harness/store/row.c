@@ -1,5 +1,6 @@
 #include "store/row.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "store/columns.h"
@@ -19,6 +20,17 @@ enum { OUTCOMES = sizeof outcome_name / sizeof outcome_name[0] };
 
 const char *zeb_outcome_name(zeb_outcome outcome) {
     return (size_t)outcome < OUTCOMES ? outcome_name[outcome] : "";
+}
+
+bool zeb_row_disturbances(const zeb_row *row, char *text, size_t capacity) {
+    static const char *const name[] = {"foreign-load", "oversubscribed", "quota-throttled", "steal-time", "throttled"};
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < row->flag_count; i++)
+        for (size_t k = 0; k < sizeof name / sizeof name[0]; k++)
+            if (strcmp(row->flag[i], name[k]) == 0 && used < capacity)
+                used += (size_t)snprintf(text + used, capacity - used, "%s%s", used > 0 ? ", " : "", name[k]);
+    return used > 0;
 }
 
 zeb_outcome zeb_outcome_find(const char *name) {

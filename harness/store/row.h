@@ -271,6 +271,10 @@ typedef struct zeb_row {
     zeb_maybe_u64 duration_ns;
 } zeb_row;
 
+/* Names the flags that say what kept the row's device from working undisturbed, as "foreign-load, steal-time", cut to
+ * capacity; false where nothing did. */
+bool zeb_row_disturbances(const zeb_row *row, char *text, size_t capacity);
+
 /* ---- the run -------------------------------------------------------------------------------------------------- */
 
 /* One invocation of zeb: provenance shared by its rows. NULL is unknown, except for what is marked required. The

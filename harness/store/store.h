@@ -53,16 +53,15 @@ ZEB_MUST_CHECK zeb_status zeb_row_check(const zeb_row *row, zeb_error *error);
 typedef struct zeb_record {
     int64_t id, run_id;
     bool latest; /* no later row of the same case exists (see reports/queries) */
-    zeb_row row; /* sample_ns or bucket only when asked for */
+    zeb_row row; /* without sample_ns or bucket: see zeb_store_samples */
     zeb_run_info run;
     const char *finished_utc; /* NULL: the run never ended orderly */
 } zeb_record;
 
-/* Which rows. A zeroed filter takes all, without samples. */
+/* Which rows. A zeroed filter takes all. */
 typedef struct zeb_store_filter {
     int64_t run_id;    /* 0: of all runs */
     bool latest_only;  /* one row a case: the newest */
-    bool samples;      /* also load sample_ns / bucket */
     int64_t ok_before; /* not 0: of the runs before this one, the newest ok row of each case and policy on each host */
 } zeb_store_filter;
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static zeb_status make_all(const zeb_row *const *row, size_t count, zeb_cells **cells, zeb_error *error) {
     *cells = calloc(count > 0 ? count : 1, sizeof **cells);
     if (*cells == NULL) return zeb_fail(error, ZEB_ERR_MEMORY, "no memory to write a table of %zu rows", count);
@@ -19,9 +21,9 @@ static bool all_agree(const zeb_cells *cells, size_t count, int column) {
 }
 
 static size_t column_width(const zeb_cells *cells, size_t count, int column) {
-    size_t width = zeb_cell_width(zeb_cell_columns[column].title);
+    size_t width = zeb_text_width(zeb_cell_columns[column].title);
     for (size_t i = 0; i < count; i++) {
-        size_t w = zeb_cell_width(cells[i].text[column]);
+        size_t w = zeb_text_width(cells[i].text[column]);
         width = w > width ? w : width;
     }
     return width;
@@ -39,24 +41,12 @@ static const char *cell_colour(bool colour, int column, const char *text) {
 }
 
 static void write_cell(FILE *out, bool colour, int column, size_t width, bool last, const char *text) {
-    size_t blanks = width - zeb_cell_width(text);
+    size_t blanks = width - zeb_text_width(text);
     const char *start = cell_colour(colour, column, text);
     if (zeb_cell_columns[column].number) pad(out, blanks);
     (void)fprintf(out, "%s%s%s", start, text, start[0] != '\0' ? "\033[0m" : "");
     if (!zeb_cell_columns[column].number && !last) pad(out, blanks);
     (void)fputs(last ? "\n" : "  ", out);
-}
-
-/* Names what kept a row's device from working undisturbed, as "foreign-load, steal-time"; false where nothing did. */
-static bool disturbances(const zeb_row *row, char *text, size_t capacity) {
-    static const char *const name[] = {"foreign-load", "oversubscribed", "quota-throttled", "steal-time", "throttled"};
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < row->flag_count; i++)
-        for (size_t k = 0; k < sizeof name / sizeof name[0]; k++)
-            if (strcmp(row->flag[i], name[k]) == 0 && used < capacity)
-                used += (size_t)snprintf(text + used, capacity - used, "%s%s", used > 0 ? ", " : "", name[k]);
-    return used > 0;
 }
 
 /* "cpu x4: failed: reason" for every row that isn't ok, warnings for those that were disturbed or not given all of
@@ -67,7 +57,7 @@ static void write_remarks(FILE *out, const zeb_row *const *row, const zeb_cells 
         const zeb_row *r = row[i];
         char line[ZEB_ROW_REASON_MAX];
         estimated = estimated || (r->energy.valid && r->energy.kind == ZEB_ROW_ENERGY_ESTIMATED);
-        if (disturbances(r, line, sizeof line))
+        if (zeb_row_disturbances(r, line, sizeof line))
             (void)fprintf(out, "%s, %s: warning: disturbed while it was measured (%s); its times are too long\n",
                           cells[i].text[ZEB_CELL_TASK], cells[i].text[ZEB_CELL_DEVICE], line);
         if (r->rows_skipped.has && r->rows_skipped.value > 0)
